@@ -1,0 +1,85 @@
+# Needs cargo (Rust 1.89 or newer) and Python 3.10 or newer; everything else is made here, in $(VENV) and target/.
+# Stamps keep what is done from being done again. Variables: PYTHON (to make the environment with), VENV, CARGO.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV ?= .venv
+CARGO ?= cargo
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+
+# maturin and PyO3 use this environment, whatever is active outside.
+export VIRTUAL_ENV := $(abspath $(VENV))
+export CARGO_TERM_PROGRESS_WHEN := never
+unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
+
+RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
+
+.PHONY: help venv develop demo test test-emulated lint wheel bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+venv: $(VENV)/.dev ## Make the virtual environment, every package at the version of constraints.txt
+
+develop: $(VENV)/.built ## Build the extension module (release) into the environment; Python files are used in place
+
+demo: develop ## Set up, then show the library at work
+	$(VENV)/bin/turboquant demo
+
+test: develop ## Build, then run every test: Rust (release; then with debug assertions, without threads), Python
+	$(CARGO) test --workspace --locked --release
+	$(CARGO) test --package turboquant-rs-core --locked --profile checked --no-default-features --lib --tests
+	$(PY) -m pytest
+
+test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (installs what that takes)
+	scripts/test-emulated.sh
+
+lint: develop ## Check format, lints, types, the stub and the documentation build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package turboquant-rs-core --all-targets --no-default-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml turboquant_rs._core
+
+wheel: $(VENV)/.wheel ## Build wheel, sdist and crate into dist/, and test each as its user gets it
+	scripts/wheel.sh $(VENV)
+
+bench: develop ## Run the benchmarks of both languages
+	$(PY) benches/encode.py
+	$(CARGO) bench --package turboquant-rs-core --locked
+
+lock: $(VENV)/.dev ## Renew constraints.txt and Cargo.lock
+	$(PIP) install --constraint constraints.txt --group lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --all-extras --group dev --group wheel \
+		--group lock --custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
+	$(CARGO) update
+
+clean: ## Remove what was built, but not the environment or the emulator's tools
+	rm -rf target dist .aarch64/target
+	rm -f $(VENV)/.built
+
+$(PY):
+	$(PYTHON) scripts/make_venv.py $(VENV)
+
+$(VENV)/.dev: constraints.txt pyproject.toml | $(PY)
+	$(PIP) install --constraint constraints.txt pip
+	$(PIP) install --constraint constraints.txt --group dev
+	touch $@
+
+$(VENV)/.wheel: $(VENV)/.dev
+	$(PIP) install --constraint constraints.txt --group wheel
+	touch $@
+
+$(VENV)/.built: $(RUST_FILES) $(VENV)/.dev
+	$(VENV)/bin/maturin develop --release --locked
+	touch $@

@@ -1,0 +1,117 @@
+"""Arguments to arrays: what is converted, what is refused, and how results go back to the caller's namespace."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Bytes of float32 rows that are converted or encoded at a time: bounds temporaries and the time between interrupts.
+BLOCK_BYTES = 8 << 20
+
+_REAL_KINDS = "fiub"
+
+
+def as_rows(value: Any, name: str, dim: int, owner: str) -> NDArray[Any]:
+    """Return ``value`` as a 2-D real array (n, dim) of whatever real dtype it has, uncopied where NumPy can view it."""
+    array = as_array(value, name)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a 2-D array (n, {dim}), got {array.ndim}-D with shape {array.shape}")
+    if array.shape[1] != dim:
+        raise ValueError(f"{name} must have {dim} columns (the {owner}'s dim), got {array.shape[1]}")
+    return array
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """Return ``value`` as a NumPy array of a real dtype; refuses masked, complex, object and text arrays."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} must be in host memory, got a CUDA array ({type(value).__name__}); copy it to the host")
+    if isinstance(value, np.ndarray):
+        array = value
+    elif not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
+        array = np.from_dlpack(value)
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    # ml_dtypes' types (bfloat16, float8 …) are of NumPy kind "V" or "f" and convert by astype.
+    extension = array.dtype.kind == "V" and array.dtype.names is None and type(array.dtype).__module__ != "numpy.dtypes"
+    if array.dtype.kind not in _REAL_KINDS and not extension:
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def blocks(array: NDArray[Any], name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield (first row, C-contiguous float32 block) over the rows of a 2-D array.
+
+    Blocks of a C-contiguous float32 array are views; any other dtype, byte order or stride is converted one block at a time.
+    """
+    step = max(1, BLOCK_BYTES // (4 * max(1, array.shape[1])))
+    for first in range(0, len(array), step):
+        yield first, as_float32(array[first : first + step], name, first)
+
+
+def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np.float32]:
+    """Return a C-contiguous, aligned float32 array; a copy only if it is not one already. Finite values beyond float32 are refused."""
+    if array.dtype == np.float32 and array.dtype.isnative:
+        return np.require(array, np.float32, ["C", "A"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        grown = np.isinf(result) & np.isfinite(array)
+        if grown.any():
+            row, column = np.argwhere(np.atleast_2d(grown))[0]
+            value = np.atleast_2d(array)[row, column]
+            raise ValueError(f"{name} must fit float32, got {value!r} at row {first_row + row}, column {column}")
+    return result
+
+
+def as_ids(value: Any, name: str) -> NDArray[np.int64]:
+    """Return ``value`` as (n,) int64; integers of any dtype that fit."""
+    array = np.asarray(value)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a 1-D array, got {array.ndim}-D with shape {array.shape}")
+    if array.dtype.kind == "u" and array.size and int(array.max()) >= 1 << 63:
+        raise ValueError(f"{name} must be below 2**63, got {int(array.max())}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_int(value: Any, name: str, low: int, high: int) -> int:
+    """Return ``value`` as an int in [low, high]; booleans and floats are refused."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
+    if not low <= number <= high:
+        limits = f"between {low} and {high}" if high < sys.maxsize else f"at least {low}"
+        raise ValueError(f"{name} must be {limits}, got {number}")
+    return number
+
+
+def as_threads(value: Any) -> int | None:
+    """Return a thread count of at least 1, or None for one a core."""
+    return None if value is None else as_int(value, "threads", 1, 4096)
+
+
+def back(result: NDArray[Any], like: Any) -> Any:
+    """Return ``result`` in the array namespace of ``like``: NumPy unless that is an array of another library on the host."""
+    if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
+        return result
+    if hasattr(like, "__array_namespace__"):
+        return like.__array_namespace__().asarray(result)
+    if type(like).__module__.partition(".")[0] == "torch":
+        return sys.modules["torch"].from_numpy(result)
+    return result

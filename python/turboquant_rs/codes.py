@@ -1,0 +1,225 @@
+"""Codes: encoded vectors as two NumPy arrays, with the identity of their codec."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+if TYPE_CHECKING:
+    from .codec import TurboQuant
+
+#: Bytes that a header can have at most (255 segments), so that one read finds it whole.
+_HEADER_READ = 4096
+
+
+class Codes:
+    """n encoded vectors.
+
+    Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`. Immutable in length; safe to read from any thread.
+
+    Attributes
+    ----------
+    packed : ndarray of uint8, shape (n, bytes)
+        Packed codes, row-major; the layout is docs/format.md.
+    scales : ndarray of float32, shape (n, norms)
+        What a row's levels are multiplied with. One number a row (``norms`` is 1) in this version.
+    codec : TurboQuant
+        The codec that made them.
+    bits : int
+        Bits a coordinate that are present: the codec's, or fewer after :meth:`truncate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from turboquant_rs import TurboQuant
+    >>> codes = TurboQuant(64, bits=4).encode(np.ones((10, 64)))
+    >>> codes
+    Codes(n=10, dim=64, bits=4, 36.0 bytes per vector)
+    >>> len(codes[2:5]), len(codes[[0, 7]]), len(codes[codes.scales[:, 0] > 0])
+    (3, 2, 10)
+    """
+
+    __slots__ = ("bits", "codec", "packed", "scales")
+
+    packed: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+    codec: TurboQuant
+    bits: int
+
+    def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: TurboQuant, bits: int) -> None:
+        self.packed = packed
+        self.scales = scales
+        self.codec = codec
+        self.bits = bits
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> Codes:
+        """Return the selected rows. Slices are views; integer and boolean arrays copy, as in NumPy; an integer gives one row."""
+        if isinstance(rows, tuple):
+            raise TypeError("codes take one index, over rows")
+        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} is out of range for {len(self)} codes")
+            at = int(rows) % len(self)
+            rows = slice(at, at + 1)
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            if rows.size == 0 and rows.dtype.kind == "f":
+                rows = rows.astype(np.int64)
+            if rows.ndim != 1 or rows.dtype.kind not in "iub":
+                raise IndexError("rows must be an integer, a slice, or a 1-D integer or boolean array")
+        return Codes(self.packed[rows], self.scales[rows], self.codec, self.bits)
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a vector."""
+        return self.codec.dim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of packed codes and scales."""
+        return self.packed.nbytes + self.scales.nbytes
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Bits a coordinate, scales and padding included; 0 without rows."""
+        return 8 * self.nbytes / (len(self) * self.dim) if len(self) else 0.0
+
+    @property
+    def fingerprint(self) -> int:
+        """64-bit identity of the codec."""
+        return self.codec.fingerprint
+
+    def truncate(self, bits: int) -> Codes:
+        """Return codes of the top ``bits`` bits, without the vectors: a copy with scales derived from the codes.
+
+        Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes made at 2 bits 0.1175.
+
+        Raises
+        ------
+        ValueError
+            If no stage ends at ``bits``, or the codes have fewer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import TurboQuant
+        >>> TurboQuant(64, bits=4).encode(np.ones((10, 64))).truncate(1)
+        Codes(n=10, dim=64, bits=1, 12.0 bytes per vector)
+        """
+        from ._arrays import as_int
+
+        bits = as_int(bits, "bits", 1, 8)
+        packed, scales = self.codec._core.truncate(*self._contiguous(), [self.bits], bits)
+        return Codes(packed, scales, self.codec, bits)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Codes]) -> Codes:
+        """Return the rows of all ``parts`` in order (a copy). They must come from one codec and have the same bits."""
+        parts = list(parts)
+        if not parts:
+            raise ValueError("parts must hold at least one Codes, got none")
+        first = parts[0]
+        for i, part in enumerate(parts):
+            if not isinstance(part, Codes):
+                raise TypeError(f"parts must be Codes, got {type(part).__name__} at {i}")
+            if part.codec != first.codec or part.bits != first.bits:
+                raise ValueError(f"parts must come from one codec with the same bits, got another at {i}: {part!r}")
+        packed = np.concatenate([part.packed for part in parts])
+        return Codes(packed, np.concatenate([part.scales for part in parts]), first.codec, first.bits)
+
+    def to_bytes(self) -> bytes:
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
+        return self.codec._core.to_bytes(*self._contiguous(), [self.bits])
+
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview) -> Codes:
+        """Return the codes in :meth:`to_bytes`'s bytes (a copy).
+
+        Raises
+        ------
+        CorruptError
+            If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer format version.
+        """
+        from .codec import TurboQuant
+
+        parameters, keep, packed, scales = _core.codes_from_bytes(bytes(data))
+        return Codes(packed, scales, TurboQuant._from_parameters(parameters), keep[0])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_bytes` to ``path``, through a temporary file beside it, so that a crash leaves the old file whole."""
+        from ._files import CodesWriter
+
+        with CodesWriter(path, self.codec, len(self), self.bits) as writer:
+            writer.write(self)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = True) -> Codes:
+        """Read codes from a file that :meth:`save` or ``turboquant encode`` wrote.
+
+        With ``mmap=True`` the packed codes stay in the file and are mapped read-only. ``verify`` checks the sections' checksums,
+        which reads the file once; the header is always checked.
+
+        Raises
+        ------
+        CorruptError
+            As for :meth:`from_bytes`.
+        """
+        from .codec import TurboQuant
+
+        path = Path(path)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            parameters, keep, rows, packed_at, scales_at, packed_crc, scales_crc, total = _core.header_from_bytes(
+                file.read(_HEADER_READ)
+            )
+        if size != total:
+            raise _core.CorruptError(f"damaged code bytes: {total} bytes expected, {size} found in {path}")
+        codec = TurboQuant._from_parameters(parameters)
+        shape = (rows, codec._row_bytes(keep[0]))
+        packed: NDArray[np.uint8]
+        if rows == 0:
+            packed, scales = np.empty(shape, np.uint8), np.empty((0, codec._core.norms), np.float32)
+        else:
+            packed = np.memmap(path, np.uint8, "r", packed_at, shape)
+            scales = np.memmap(path, "<f4", "r", scales_at, (rows, codec._core.norms))
+            scales = np.array(scales, np.float32)
+            if not mmap:
+                packed = np.array(packed)
+        if verify:
+            for what, section, crc, at in (
+                ("packed codes", packed, packed_crc, packed_at),
+                ("scales", scales.astype("<f4", copy=False), scales_crc, scales_at),
+            ):
+                if zlib.crc32(section) != crc:
+                    text = f"damaged code bytes: {what} fail their checksum, section starts at byte {at} of {path}"
+                    raise _core.CorruptError(text)
+        return Codes(packed, scales, codec, keep[0])
+
+    def _contiguous(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        return np.ascontiguousarray(self.packed), np.ascontiguousarray(self.scales)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Codes.from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Codes):
+            return NotImplemented
+        same = self.codec == other.codec and self.bits == other.bits
+        return same and np.array_equal(self.packed, other.packed) and np.array_equal(self.scales, other.scales)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        size = self.nbytes / len(self) if len(self) else self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms
+        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits}, {size:.1f} bytes per vector)"

@@ -1,0 +1,188 @@
+"""Index: a flat index over codes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._arrays import as_ids, as_int, as_threads, back
+from .codec import TurboQuant, _one_of, queries_of
+from .codes import Codes
+
+Metric: TypeAlias = Literal["ip", "cosine", "l2"]
+
+_METRICS = ("ip", "cosine", "l2")
+
+
+class Index:
+    """Search codes: an exact scan, with the same ids and scores on every machine, for any batch, threads and k.
+
+    Parameters
+    ----------
+    dim : int
+        Coordinates of a vector; or give ``codec``.
+    bits : int, default 4
+        Bits a coordinate, 1 to 8.
+    metric : "ip" (default), "cosine" or "l2"
+        Scores are inner products or cosines (larger is nearer), or squared L2 distances (smaller is nearer).
+    codec : TurboQuant, optional
+        The codec to use, for a choice of seed, scale or refinement.
+
+    Notes
+    -----
+    Memory: packed codes + 4 bytes a vector for the scale, 4 more for "l2", 8 for the id. Searches from many threads run side by side;
+    an add waits for searches in progress and is then seen whole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from turboquant_rs import Index
+    >>> x = np.random.default_rng(0).standard_normal((1000, 64))
+    >>> index = Index(64, bits=8, metric="l2")
+    >>> ids = index.add(x)
+    >>> index
+    Index(dim=64, bits=8, metric='l2', n=1000, 80.0 bytes per vector)
+    >>> scores, ids = index.search(x[5], k=3)
+    >>> int(ids[0]), bool(scores[0] < 0.1 < scores[1])
+    (5, True)
+    """
+
+    __slots__ = ("_core", "codec", "metric")
+
+    def __init__(
+        self, dim: int | None = None, bits: int | None = None, metric: Metric = "ip", *, codec: TurboQuant | None = None
+    ) -> None:
+        if codec is None:
+            if dim is None:
+                raise TypeError("dim must be given, or a codec")
+            codec = TurboQuant(dim, 4 if bits is None else bits)
+        elif not isinstance(codec, TurboQuant):
+            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}")
+        elif dim not in (None, codec.dim) or bits not in (None, codec.bits):
+            raise ValueError(f"dim and bits must be the codec's ({codec!r}) or left out, got dim={dim}, bits={bits}")
+        self.codec = codec
+        self.metric: Metric = _one_of(metric, "metric", _METRICS)
+        self._core = _core.FlatIndex(codec._core, self.metric)
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a vector."""
+        return self.codec.dim
+
+    @property
+    def bits(self) -> int:
+        """Bits a coordinate."""
+        return self.codec.bits
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids in the order of adding, (n,) int64, a copy."""
+        return self._core.ids()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: codes, scales, squared norms (l2), ids and the codec. The map of the caller's own ids is not counted."""
+        return self._core.nbytes
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def add(self, x: ArrayLike, ids: ArrayLike | None = None, *, threads: int | None = None) -> NDArray[np.int64]:
+        """Encode the rows of ``x`` and append them.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, dim)
+            As for :meth:`TurboQuant.encode`. The rows themselves are not kept. With "cosine" their norms are dropped.
+        ids : array_like of int, shape (n,), optional
+            Ids from 0 to 2**63 − 1, distinct and new; by default the next free ones, from 0 (the largest id so far plus one).
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            The ids.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`TurboQuant.encode`; for ids that are taken, given twice, negative or not one a row; with "l2" for norms from
+            2**63. The index is then unchanged.
+        """
+        given = None if ids is None else as_ids(ids, "ids")
+        l2 = self.metric == "l2"
+        codes, squares = self.codec._encode(x, threads, unit_norm=self.metric == "cosine", squares=l2)
+        return self._core.add_codes(codes.packed, codes.scales, squares, given)
+
+    def add_codes(self, codes: Codes, ids: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Append codes that :meth:`TurboQuant.encode` made, with metric "ip" only (the others store more than codes).
+
+        Returns and raises as :meth:`add`; codes of another codec and truncated ones are refused.
+        """
+        self.codec._check(codes)
+        if self.metric != "ip":
+            raise ValueError(f'metric must be "ip" to add codes, got "{self.metric}"; add the vectors instead')
+        if codes.bits != self.bits:
+            raise ValueError(f"codes must be whole, {self.bits} bits, got codes truncated to {codes.bits}")
+        given = None if ids is None else as_ids(ids, "ids")
+        return self._core.add_codes(*codes._contiguous(), np.empty(0, np.float32), given)
+
+    def search(
+        self, queries: ArrayLike, k: int = 10, *, threads: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the ``k`` nearest vectors of every query, nearest first; equal scores by the lower id.
+
+        Parameters
+        ----------
+        queries : array_like, shape (nq, dim) or (dim,)
+            As for :meth:`TurboQuant.encode`; norms below 2**96 (below 2**63 with "l2"). One 1-D query gives 1-D results.
+        k : int, default 10
+            At least 1. Beyond the number of vectors, ids are −1 and scores −inf (+inf with "l2").
+        threads : int, optional
+            Threads to use; by default one a core. Results do not depend on it.
+
+        Returns
+        -------
+        scores : ndarray of float32, shape (nq, k) or (k,)
+            Estimates from the codes: inner products, cosines (which may pass 1 by the estimate's error), or squared L2 distances, never
+            below 0. In the array namespace of ``queries``, as are the ids.
+        ids : ndarray of int64, shape (nq, k) or (k,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`TurboQuant.encode`, and for k below 1.
+        """
+        k = as_int(k, "k", 1, np.iinfo(np.int64).max)
+        rows, single = queries_of(queries, self.dim, "index")
+        threads = as_threads(threads)
+        try:
+            scores = np.empty((len(rows), k), np.float32)
+            ids = np.empty((len(rows), k), np.int64)
+        except (MemoryError, ValueError):
+            raise ValueError(f"k must be small enough for {len(rows)} rows of results to fit memory, got {k}") from None
+        self._core.search(rows, k, scores, ids, threads)
+        if single:
+            scores, ids = scores[0], ids[0]
+        return back(scores, queries), back(ids, queries)
+
+    def reconstruct(self, ids: ArrayLike | int) -> NDArray[np.float32]:
+        """Return the decoded vectors of the given ids, (n, dim) float32, or (dim,) for one id; of x/|x| with "cosine".
+
+        Raises
+        ------
+        KeyError
+            For an id that is not in the index.
+        """
+        if isinstance(ids, (int, np.integer)) and not isinstance(ids, bool):
+            return self._core.reconstruct(as_ids([ids], "ids"))[0]  # type: ignore[no-any-return]
+        return self._core.reconstruct(as_ids(ids, "ids"))
+
+    def __repr__(self) -> str:
+        size = self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms + (4 if self.metric == "l2" else 0) + 8
+        return f"Index(dim={self.dim}, bits={self.bits}, metric={self.metric!r}, n={len(self)}, {size:.1f} bytes per vector)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an Index cannot be pickled in this version; keep its codes (TurboQuant.encode, Codes.save) instead")

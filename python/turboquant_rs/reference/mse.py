@@ -1,0 +1,180 @@
+"""TurboQuant_mse (arXiv 2504.19874, Algorithm 1) with a per-vector scale: the specification of every other implementation.
+
+    x → power of two, norm → rotation → codebook → codes → scale
+
+The scale replaces the norm of the paper (``scale="paper"`` keeps it): the same codes with another number. Its choices are those of
+DRIVE and EDEN (biased, unbiased) and RaBitQ (the unbiased rescale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codebook import boundaries, levels
+from .codes import ROTATIONS, SCALES, CodecSpec, Codes, Segment
+from .rotation import Rotation
+from .rows import norm, prepare, times_power
+from .sums import tree_sum
+from .trial_ranges import trial_scales
+from .units import pack, stage_ends, unpack
+
+
+class TurboQuant:
+    """Encode vectors to ``bits`` bits a coordinate, without training; NumPy only.
+
+    Parameters as in :class:`turboquant_rs.TurboQuant`, whose bytes and scores this class defines. Inputs are (n, dim) float32
+    arrays without NaN or inf.
+
+    Examples
+    --------
+    >>> q = TurboQuant(64, bits=4)
+    >>> x = np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 64)
+    >>> codes = q.encode(x)
+    >>> codes.packed.shape, codes.scales.shape
+    ((2, 32), (2, 1))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: int = 4,
+        *,
+        seed: int = 0,
+        rotation: str = "hadamard",
+        scale: str = "unbiased",
+        refine: bool | int = False,
+    ) -> None:
+        if not 1 <= dim <= 65_536 or not 1 <= bits <= 8 or not 0 <= seed < 1 << 64:
+            raise ValueError("dim must be 1 to 65,536, bits 1 to 8, seed a 64-bit integer")
+        if rotation not in ROTATIONS or scale not in SCALES or refine not in (False, 8, 16, 32):
+            raise ValueError("unknown rotation, scale or refine")
+        self.spec = CodecSpec((Segment(0, dim, bits),), seed, rotation, scale, int(refine))
+        self.rotations = [Rotation(s.dim, seed, i) for i, s in enumerate(self.spec.segments)]
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a vector."""
+        return self.spec.dim
+
+    def encode(self, x: NDArray[np.float32], *, unit_norm: bool = False) -> Codes:
+        """Encode rows (n, dim) float32.
+
+        ``unit_norm=True`` leaves the norm out of the scales, so that the codes stand for x/|x| (the cosine metric).
+        Raises ValueError where a norm or scale is beyond float32.
+        """
+        row, exponent = prepare(x)
+        packed, scales = [], []
+        for segment, rotation in zip(self.spec.segments, self.rotations, strict=True):
+            part = row[:, segment.start : segment.start + segment.dim]
+            codes, k, n = self._encode_segment(part, segment, rotation)
+            packed.append(pack(codes, segment.bits, segment.bits))
+            if unit_norm:
+                scales.append(k)
+            else:
+                with np.errstate(over="ignore"):
+                    beyond = ~(np.isfinite(np.ldexp(n, exponent)) & np.isfinite(times_power(k * n, exponent)))
+                if beyond.any():
+                    raise ValueError(f"row {int(np.argmax(beyond))} has a norm beyond float32")
+                scales.append(times_power(k * n, exponent))
+        keep = tuple(s.bits for s in self.spec.segments)
+        return Codes(np.concatenate(packed, axis=1), np.stack(scales, axis=1), self.spec, keep)
+
+    def _encode_segment(
+        self, part: NDArray[np.float32], segment: Segment, rotation: Rotation
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Return codes (n, m), k (n,) and the norm without its power of two (n,) of one segment."""
+        root = np.sqrt(np.float32(segment.dim))
+        n = norm(part)
+        empty = n == 0
+        gain = root / np.where(empty, np.float32(1), n)
+        y = rotation.apply(part) * gain[:, None]
+        level = levels(segment.bits, segment.bits, segment.dim)
+        codes, a, q = best_assignment(y, level, trials(segment, self.spec.refine))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            k = {
+                "unbiased": lambda: root / a,
+                "mse": lambda: a / (root * q),
+                "matched": lambda: np.float32(1) / np.sqrt(q),
+                "paper": lambda: np.full_like(a, np.float32(1) / root),
+            }[self.spec.scale]()
+        return codes, np.where(empty, np.float32(0), k), n
+
+    def decode(self, codes: Codes) -> NDArray[np.float32]:
+        """Return approximations (n, dim) float32 of the encoded rows: scale · Rᵀc."""
+        out = np.empty((len(codes), self.dim), np.float32)
+        for i, (segment, part) in enumerate(zip(self.spec.segments, self.unpack(codes), strict=True)):
+            level = levels(segment.bits, codes.keep[i], segment.dim)
+            x = self.rotations[i].apply_inverse(level[part])
+            out[:, segment.start : segment.start + segment.dim] = x * codes.scales[:, i : i + 1]
+        return out
+
+    def unpack(self, codes: Codes) -> list[NDArray[np.uint8]]:
+        """Return the codes of every segment, (n, m) uint8 each. Units of segments interleave: unit index first, then segment."""
+        if len(self.spec.segments) != 1:
+            raise NotImplementedError("rows of several segments")
+        segment = self.spec.segments[0]
+        return [unpack(codes.packed, segment.dim, segment.bits, codes.keep[0])]
+
+    def truncate(self, codes: Codes, bits: int) -> Codes:
+        """Keep the stages that hold the top ``bits`` bits and derive the scale that fits them from the codes."""
+        segment, keep = self.spec.segments[0], codes.keep[0]
+        if bits not in stage_ends(segment.bits) or bits > keep:
+            raise ValueError(f"bits must be one of {[s for s in stage_ends(segment.bits) if s <= keep]}, got {bits}")
+        full = self.unpack(codes)[0]
+        c = levels(segment.bits, keep, segment.dim)[full]
+        d = levels(segment.bits, bits, segment.dim)[full >> np.uint8(keep - bits)]
+        cc, cd, dd = tree_sum(c * c), tree_sum(c * d), tree_sum(d * d)
+        factor = {
+            "unbiased": lambda: cc / cd,
+            "mse": lambda: cd / dd,
+            "matched": lambda: np.sqrt(cc / dd),
+            "paper": lambda: np.ones_like(cc),
+        }[self.spec.scale]()
+        packed = pack(full >> np.uint8(keep - bits) << np.uint8(segment.bits - bits), segment.bits, bits)
+        scales = times_power(codes.scales[:, 0] * factor, np.zeros(len(codes), np.int32))[:, None]
+        return replace(codes, packed=packed, scales=scales, keep=(bits,))
+
+
+def trials(segment: Segment, refine: int) -> NDArray[np.float32]:
+    """Return the trial scales of a segment; one bit has a single boundary at 0, which no scale moves."""
+    if refine == 0 or segment.bits == 1:
+        return np.ones(1, np.float32)
+    return trial_scales(segment.bits, segment.dim, refine)
+
+
+def assign(y: NDArray[np.float32], bounds: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the number of boundaries below each value: the nearest level, ties to the lower code."""
+    return np.searchsorted(bounds, y, side="left").astype(np.uint8)
+
+
+def best_assignment(
+    y: NDArray[np.float32], level: NDArray[np.float32], scales: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Return codes (n, m), a = ⟨y, c⟩ and q = ⟨c, c⟩ of the trial with the largest cosine; the first of equals wins.
+
+    Rounding t·y for some t > 0 gives the code of largest cosine (Extended RaBitQ, arXiv 2409.09913, for a grid; true of
+    every product codebook), so a few trials of t come near it. Boundaries are divided by t instead of rows multiplied.
+    """
+    bounds = boundaries(level)
+    best: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]] | None = None
+    score = np.empty(len(y), np.float32)
+    for t in scales:
+        codes = assign(y, bounds / t)
+        c = level[codes]
+        a, q = tree_sum(y * c), tree_sum(c * c)
+        f = a / np.sqrt(q)
+        if best is None:
+            best, score = (codes, a, q), f
+            continue
+        better = f > score
+        score = np.where(better, f, score)
+        best = (
+            np.where(better[:, None], codes, best[0]),
+            np.where(better, a, best[1]),
+            np.where(better, q, best[2]),
+        )
+    assert best is not None
+    return best

@@ -1,0 +1,125 @@
+//! The codebook of equation 4 (arXiv 2504.19874): levels, boundaries, integer levels (docs/numerics.md sections 5 and 10).
+//!
+//! Constants only: `turboquant_rs.reference.lloyd_max` solves for them, a test re-derives them, and no solver, libm or random number
+//! stands between a seed and its bytes.
+
+mod gaussian_levels;
+
+/// Positive levels of the exact Beta law for m = 2 … 127: little-endian float32; for each m, for bits 1 … 8, for keep = bits … 1.
+static BETA_LEVELS: &[u8] = include_bytes!("beta_levels.bin");
+
+/// Floats that the file holds for each m: Σ (2^bits − 1) over bits 1 … 8.
+const PER_DIM: usize = 502;
+
+/// The levels of the top `keep` of `bits` bits, ascending, for unit-variance coordinates of a segment of `dim` coordinates.
+pub(crate) fn levels(bits: u32, keep: u32, dim: usize) -> Vec<f32> {
+    debug_assert!((1..=8).contains(&bits) && (1..=bits).contains(&keep) && dim > 0, "a codebook of 1 to 8 bits");
+    let positive: Vec<f32> = if dim == 1 {
+        // A segment of one coordinate is ±1, so the outermost level is exactly that.
+        let n = 1_i32 << keep;
+        (n / 2..n).map(|k| (f64::from(2 * k + 1 - n) / f64::from(n - 1)) as f32).collect()
+    } else if dim >= 128 || (dim >= 64 && bits <= 4) {
+        gaussian_levels::GAUSSIAN[bits as usize - 1][keep as usize - 1].to_vec()
+    } else {
+        let start = (dim - 2) * PER_DIM + ((1 << bits) - 1 - bits as usize) + ((1 << bits) - (1 << keep));
+        let bytes = &BETA_LEVELS[4 * start..4 * (start + (1 << (keep - 1)))];
+        bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+    };
+    positive.iter().rev().map(|c| -c).chain(positive.iter().copied()).collect()
+}
+
+/// The boundaries between ascending levels: ½·(c_k + c_{k+1}) in float32.
+pub(crate) fn boundaries(levels: &[f32]) -> Vec<f32> {
+    levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
+}
+
+/// Largest query and level integer of widths 1–4, one byte.
+pub(crate) const ONE_BYTE: f32 = 127.0;
+/// Largest query and level integer of widths 5–8, two bytes: 127·128 + 63.
+pub(crate) const TWO_BYTES: f32 = 16_319.0;
+
+/// Levels as integers, `scale` each.
+#[derive(Debug, Clone)]
+pub(crate) struct IntegerLevels {
+    /// One integer a code.
+    pub(crate) values: Vec<i32>,
+    /// α of docs/numerics.md section 10.
+    pub(crate) scale: f32,
+}
+
+/// Rounds levels to integers: up to 4 bits to one byte, with least squared error, wider ones to two bytes.
+pub(crate) fn integer_levels(levels: &[f32]) -> IntegerLevels {
+    let exact: Vec<f64> = levels.iter().map(|&c| f64::from(c)).collect();
+    let largest = exact[exact.len() - 1];
+    let round = |alpha: f64| exact.iter().map(move |c| (c / alpha).round_ties_even());
+    if exact.len() > 16 {
+        let alpha = largest / f64::from(TWO_BYTES);
+        return IntegerLevels { values: round(alpha).map(|l| l as i32).collect(), scale: alpha as f32 };
+    }
+    let (mut best, mut least) = (IntegerLevels { values: Vec::new(), scale: 0.0 }, f64::INFINITY);
+    for top in (64..=127).rev() {
+        // Plain loops: the order of the additions is part of the contract.
+        let ints = round(largest / f64::from(top));
+        let (mut product, mut squares, mut error) = (0.0, 0.0, 0.0);
+        for (c, l) in exact.iter().zip(ints.clone()) {
+            product += c * l;
+            squares += l * l;
+        }
+        let alpha = product / squares;
+        for (c, l) in exact.iter().zip(ints.clone()) {
+            let difference = c - l * alpha;
+            error += difference * difference;
+        }
+        if error < least {
+            (best, least) = (IntegerLevels { values: ints.map(|l| l as i32).collect(), scale: alpha as f32 }, error);
+        }
+    }
+    best
+}
+
+/// The two bytes of a two-byte integer: value = 128·hi + lo with lo in [−64, 63].
+pub(crate) fn halves(value: i32) -> (i8, i8) {
+    let high = (value + 64) >> 7;
+    (high as i8, (value - 128 * high) as i8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn papers_values() {
+        let expected = [0.452_780_04_f32, 1.510_417_6];
+        assert_eq!(&levels(2, 2, 768)[2..], expected);
+        assert_eq!(levels(1, 1, 1), [-1.0, 1.0]);
+        assert_eq!(boundaries(&levels(1, 1, 768)), [0.0]);
+    }
+
+    #[test]
+    fn every_table_is_symmetric_and_ascending() {
+        for dim in (1..=129).chain([65_536]) {
+            for bits in 1..=8 {
+                for keep in 1..=bits {
+                    let c = levels(bits, keep, dim);
+                    assert_eq!(c.len(), 1 << keep);
+                    assert!(c.windows(2).all(|p| p[0] < p[1]), "dim {dim}, {keep} of {bits} bits ascend");
+                    assert!(c.iter().zip(c.iter().rev()).all(|(a, b)| *a == -b), "dim {dim} is symmetric");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_fit_their_bytes() {
+        for bits in 1..=8 {
+            let ints = integer_levels(&levels(bits, bits, 768));
+            let reach = if bits <= 4 { 127 } else { 16_319 };
+            assert!(ints.values.iter().all(|v| v.abs() <= reach), "{bits} bits");
+            for &value in &ints.values {
+                let (high, low) = halves(value);
+                assert_eq!(128 * i32::from(high) + i32::from(low), value);
+                assert!(bits <= 4 || (high >= -127 && (-64..64).contains(&low)), "{value} splits into {high}, {low}");
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Encoding: docs/numerics.md sections 2 to 8, a block of rows at a time.
+
+use super::{Scale, SegmentCodec, TurboQuant};
+use crate::codes::Codes;
+use crate::error::{Error, Result};
+use crate::kernels::Level;
+use crate::kernels::assign::{Products, assign};
+use crate::kernels::rows::{self, ZERO_ROW};
+use crate::parallel::Exec;
+use crate::units;
+
+/// Values of a block of rows: small enough for the second-level cache, large enough to amortise dispatch.
+const BLOCK_VALUES: usize = 16_384;
+/// Least rows of a parallel task.
+const TASK_ROWS: usize = 256;
+/// With metric "l2" norms must be below this, so that their squares are finite.
+pub(crate) const L2_NORM_LIMIT: f32 = 9_223_372_036_854_775_808.0;
+
+/// What [`TurboQuant::encode_into`] writes besides codes.
+#[derive(Debug, Default)]
+pub struct EncodeOptions<'a> {
+    /// Leave the norm out of the scales, so that codes stand for x/|x| (the cosine metric).
+    pub unit_norm: bool,
+    /// Where to write |x|² of every row, if wanted (the l2 metric); norms must then be below 2^63.
+    pub squares: Option<&'a mut [f32]>,
+}
+
+/// A run of rows with its outputs.
+struct Task<'a> {
+    first_row: usize,
+    x: &'a [f32],
+    packed: &'a mut [u8],
+    scales: &'a mut [f32],
+    squares: Option<&'a mut [f32]>,
+}
+
+/// Buffers of a task, reused from block to block.
+#[derive(Default)]
+struct Scratch {
+    tops: Vec<u32>,
+    exponents: Vec<i32>,
+    prepared: Vec<f32>,
+    norms: Vec<f32>,
+    total: Vec<f32>,
+    y: Vec<f32>,
+    spare: Vec<f32>,
+    codes: Vec<u8>,
+    trial: Vec<u8>,
+    products: Vec<Products>,
+    trial_products: Vec<Products>,
+}
+
+impl TurboQuant {
+    /// Encodes rows of `dim` values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `x` is not whole rows, [`Error::NonFinite`] for NaN or ±inf, [`Error::Norm`] if a norm is
+    /// beyond float32.
+    pub fn encode(&self, x: &[f32]) -> Result<Codes> {
+        let n = self.rows_of("x", x)?;
+        let mut packed = vec![0; n * self.row_bytes()];
+        let mut scales = vec![0.0; n * self.spec.norms()];
+        self.encode_into(x, &mut packed, &mut scales, EncodeOptions::default(), Exec::default())?;
+        Codes::new(self.spec.clone(), self.spec.full(), packed, scales)
+    }
+
+    /// Encodes into the caller's buffers: `packed` holds n·[`row_bytes`](Self::row_bytes) bytes, `scales` n·norms values.
+    ///
+    /// # Errors
+    /// As for [`encode`](Self::encode), and [`Error::Argument`] if a buffer has another length. After an error the buffers'
+    /// contents are unspecified. Of several faulty rows the first one is named.
+    pub fn encode_into(
+        &self,
+        x: &[f32],
+        packed: &mut [u8],
+        scales: &mut [f32],
+        options: EncodeOptions<'_>,
+        exec: Exec,
+    ) -> Result<()> {
+        let (n, dim, bytes, norms) = (self.rows_of("x", x)?, self.dim(), self.row_bytes(), self.spec.norms());
+        let lengths = [
+            ("packed", packed.len(), n * bytes),
+            ("scales", scales.len(), n * norms),
+            ("squares", options.squares.as_ref().map_or(n, |s| s.len()), n),
+        ];
+        for (argument, got, expected) in lengths {
+            if got != expected {
+                return Err(Error::argument(argument, format!("{expected} long for {n} rows"), got));
+            }
+        }
+        let level = exec.level()?;
+        let rows = exec.rows_per_task(n, TASK_ROWS);
+        let mut squares = options.squares.map(|s| s.chunks_mut(rows));
+        let chunks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
+        let tasks = chunks.enumerate().map(|(i, ((x, packed), scales))| {
+            let squares = squares.as_mut().and_then(Iterator::next);
+            Task { first_row: i * rows, x, packed, scales, squares }
+        });
+        exec.try_for_each(tasks.collect(), |task| self.encode_task(level, task, options.unit_norm))
+    }
+
+    fn encode_task(&self, level: Level, task: Task<'_>, unit_norm: bool) -> Result<()> {
+        let (dim, bytes, norms) = (self.dim(), self.row_bytes(), self.spec.norms());
+        let rows = (BLOCK_VALUES / dim).clamp(1, 64);
+        let mut scratch = Scratch::default();
+        let Task { first_row, x, packed, scales, squares } = task;
+        let mut squares = squares.map(|s| s.chunks_mut(rows));
+        let blocks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
+        for (i, ((x, packed), scales)) in blocks.enumerate() {
+            let squares = squares.as_mut().and_then(Iterator::next);
+            self.encode_block(level, x, packed, scales, squares, unit_norm, &mut scratch)
+                .map_err(|error| error.with_first_row(first_row + i * rows))?;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one block's inputs and outputs")]
+    fn encode_block(
+        &self,
+        level: Level,
+        x: &[f32],
+        packed: &mut [u8],
+        scales: &mut [f32],
+        squares: Option<&mut [f32]>,
+        unit_norm: bool,
+        s: &mut Scratch,
+    ) -> Result<()> {
+        let (dim, norms) = (self.dim(), self.spec.norms());
+        let n = x.len() / dim;
+        prepare(level, "x", x, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
+        s.total.resize(n, 0.0);
+        rows::square_sums(level, &s.prepared, dim, 0, dim, &mut s.total);
+        for (row, (total, &exponent)) in s.total.iter_mut().zip(&s.exponents).enumerate() {
+            *total = times_power_overflowing(total.sqrt(), exponent);
+            if !unit_norm && !total.is_finite() {
+                return Err(Error::Norm { argument: "x", row, limit: "within float32" });
+            }
+            if squares.is_some() && *total >= L2_NORM_LIMIT {
+                return Err(Error::Norm { argument: "x", row, limit: "below 2^63 for squared L2 distances" });
+            }
+        }
+        if let Some(squares) = squares {
+            for (square, total) in squares.iter_mut().zip(&s.total) {
+                *square = flush(total * total);
+            }
+        }
+        let stride = self.row_bytes();
+        let mut start = 0;
+        for (i, segment) in self.segments.iter().enumerate() {
+            segment.assign_block(level, dim, s);
+            units::pack(level, &s.codes, segment.segment.dim, segment.segment.bits, packed, stride, start);
+            start += units::row_bytes(segment.segment.dim, segment.segment.bits, segment.segment.bits);
+            for row in 0..n {
+                let k = if s.norms[row] == 0.0 { 0.0 } else { segment.k(self.spec.scale, s.products[row]) };
+                let scale = if unit_norm { k } else { times_power(k * s.norms[row], s.exponents[row]) };
+                if !scale.is_finite() {
+                    return Err(Error::Norm { argument: "x", row, limit: "within float32" });
+                }
+                scales[row * norms + i] = scale;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SegmentCodec {
+    /// Rotates and assigns one segment of the prepared rows: fills `codes`, `products` and `norms` of the scratch.
+    fn assign_block(&self, level: Level, dim: usize, s: &mut Scratch) {
+        let (m, start) = (self.segment.dim, self.segment.start);
+        let n = s.prepared.len() / dim;
+        s.norms.resize(n, 0.0);
+        rows::square_sums(level, &s.prepared, dim, start, m, &mut s.norms);
+        s.norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
+        s.y.clear();
+        s.prepared.chunks_exact(dim).for_each(|row| s.y.extend_from_slice(&row[start..start + m]));
+        self.rotation.apply(level, &mut s.y, &mut s.spare);
+        s.total.clear();
+        s.total.extend(s.norms.iter().map(|&norm| self.root / if norm == 0.0 { 1.0 } else { norm }));
+        rows::multiply(level, &mut s.y, m, &s.total);
+
+        s.codes.resize(n * m, 0);
+        s.products.resize(n, Products::default());
+        assign(level, &self.tables[0], &s.y, m, &mut s.codes, &mut s.products);
+        if self.tables.len() > 1 {
+            s.trial.resize(n * m, 0);
+            s.trial_products.resize(n, Products::default());
+        }
+        for table in &self.tables[1..] {
+            assign(level, table, &s.y, m, &mut s.trial, &mut s.trial_products);
+            for (row, &products) in s.trial_products.iter().enumerate() {
+                if cosine(products) > cosine(s.products[row]) {
+                    s.products[row] = products;
+                    s.codes[row * m..][..m].copy_from_slice(&s.trial[row * m..][..m]);
+                }
+            }
+        }
+    }
+
+    /// The scale of a row of norm 1.
+    fn k(&self, scale: Scale, Products { yc, cc }: Products) -> f32 {
+        match scale {
+            Scale::Unbiased => self.root / yc,
+            Scale::Mse => yc / (self.root * cc),
+            Scale::Matched => 1.0 / cc.sqrt(),
+            Scale::Paper => 1.0 / self.root,
+        }
+    }
+}
+
+/// √dim times the cosine of row and code, the quantity a trial maximises.
+fn cosine(products: Products) -> f32 {
+    products.yc / products.cc.sqrt()
+}
+
+/// Section 2: checks values, takes the leading power of two out of every row.
+pub(crate) fn prepare(
+    level: Level,
+    argument: &'static str,
+    x: &[f32],
+    dim: usize,
+    tops: &mut Vec<u32>,
+    exponents: &mut Vec<i32>,
+    prepared: &mut Vec<f32>,
+) -> Result<()> {
+    let n = x.len() / dim;
+    tops.resize(n, 0);
+    rows::top_magnitudes(level, x, dim, tops);
+    if let Some(row) = tops.iter().position(|&top| top >= 0x7F80_0000) {
+        let values = &x[row * dim..][..dim];
+        let column = values.iter().position(|v| !v.is_finite()).expect("the row holds a value that is not finite");
+        return Err(Error::NonFinite { argument, row, column, value: values[column].to_string() });
+    }
+    exponents.clear();
+    exponents.extend(tops.iter().map(|&top| if top < 0x0080_0000 { ZERO_ROW } else { (top >> 23) as i32 - 127 }));
+    prepared.resize(x.len(), 0.0);
+    rows::scale_down(level, x, dim, exponents, prepared);
+    for exponent in exponents {
+        if *exponent == ZERO_ROW {
+            *exponent = 0;
+        }
+    }
+    Ok(())
+}
+
+/// value·2^exponent; a result below 2^−126 is 0. May be infinite.
+pub(crate) fn times_power(value: f32, exponent: i32) -> f32 {
+    flush(times_power_overflowing(value, exponent))
+}
+
+fn times_power_overflowing(value: f32, exponent: i32) -> f32 {
+    // In float64 the product is exact (24 bits, exponents within ±300), so the conversion rounds once.
+    (f64::from(value) * f64::from_bits(((i64::from(exponent) + 1023) as u64) << 52)) as f32
+}
+
+/// Smaller magnitudes than the smallest normal float32 become 0, so that flush-to-zero modes change nothing.
+fn flush(value: f32) -> f32 {
+    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
+}

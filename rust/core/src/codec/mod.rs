@@ -1,0 +1,149 @@
+//! TurboQuant_mse (arXiv 2504.19874, Algorithm 1) with a per-vector scale.
+//!
+//! ```text
+//! x → power of two, norm → rotation → codebook → codes → scale        (encode)
+//! codes → levels → inverse rotation → scale                           (decode)
+//! ```
+
+mod decode;
+mod encode;
+mod spec;
+mod trial_ranges;
+mod truncate;
+
+pub use encode::EncodeOptions;
+pub(crate) use encode::{L2_NORM_LIMIT, prepare, times_power};
+pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
+
+use crate::codebook::{boundaries, levels};
+use crate::codes::CodesView;
+use crate::error::{Error, Result};
+use crate::kernels::assign::Table;
+use crate::rotation::Rotation;
+
+/// Choices of a codec beyond its dimension and bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of all randomness; the same seed gives the same bytes everywhere.
+    pub seed: u64,
+    /// The rotation.
+    pub rotation: RotationKind,
+    /// The scale.
+    pub scale: Scale,
+    /// Trial scales before rounding: 0 (none), 8, 16 or 32. Less distortion for more encoding time; decoding is the same.
+    pub refine: u8,
+}
+
+/// Encodes vectors to 1–8 bits a coordinate without training, and computes on the codes.
+///
+/// Immutable and `Send + Sync`; all methods take `&self`. Every result is the same on every processor and any number of threads.
+///
+/// # Examples
+/// ```
+/// use turboquant_rs::{Options, TurboQuant};
+/// let codec = TurboQuant::new(64, 4, Options::default())?;
+/// let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.37).sin()).collect(); // two rows
+/// let codes = codec.encode(&x)?;
+/// assert_eq!((codes.len(), codes.packed().len(), codes.scales().len()), (2, 64, 2));
+/// let back = codec.decode(&codes)?;
+/// assert_eq!(back.len(), x.len());
+/// # Ok::<(), turboquant_rs::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TurboQuant {
+    spec: CodecSpec,
+    fingerprint: u64,
+    pub(crate) segments: Vec<SegmentCodec>,
+}
+
+/// What encoding and decoding a segment needs.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentCodec {
+    pub(crate) segment: Segment,
+    pub(crate) rotation: Rotation,
+    /// One table a trial scale; the first is of scale 1.
+    tables: Vec<Table>,
+    /// √dim.
+    root: f32,
+}
+
+impl TurboQuant {
+    /// A codec for vectors of `dim` (1 to 65,536) coordinates at `bits` (1 to 8) a coordinate.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if an argument is out of range.
+    pub fn new(dim: usize, bits: u32, options: Options) -> Result<Self> {
+        let Options { seed, rotation, scale, refine } = options;
+        Ok(Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?))
+    }
+
+    /// The codec that codes with this description came from (see [`Codes::spec`](crate::Codes::spec)).
+    #[must_use]
+    pub fn from_spec(spec: CodecSpec) -> Self {
+        let segments = spec.segments.iter().enumerate();
+        let segments = segments.map(|(i, &segment)| SegmentCodec::new(segment, &spec, i as u64)).collect();
+        Self { fingerprint: spec.fingerprint(), spec, segments }
+    }
+
+    /// The codec's description.
+    #[must_use]
+    pub fn spec(&self) -> &CodecSpec {
+        &self.spec
+    }
+
+    /// The 64-bit identity that this codec's codes carry.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Coordinates of a vector.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.spec.dim()
+    }
+
+    /// Bytes of one packed row, scales apart.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.spec.row_bytes(&self.spec.full())
+    }
+
+    /// Bytes that the codec itself holds (rotation and tables).
+    #[must_use]
+    pub fn nbytes(&self) -> usize {
+        let tables = |s: &SegmentCodec| s.tables.len() * (3 * 4 << s.segment.bits);
+        self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum()
+    }
+
+    /// Refuses codes of another codec.
+    pub(crate) fn check_codes(&self, codes: &CodesView<'_>) -> Result<()> {
+        let got = codes.fingerprint;
+        if got == self.fingerprint { Ok(()) } else { Err(Error::OtherCodec { expected: self.fingerprint, got }) }
+    }
+
+    /// Rows of a flat slice of vectors.
+    pub(crate) fn rows_of(&self, argument: &'static str, values: &[f32]) -> Result<usize> {
+        let dim = self.dim();
+        if !values.len().is_multiple_of(dim) {
+            let expected = format!("whole rows of {dim} values (the codec's dim)");
+            return Err(Error::argument(argument, expected, format!("{} values", values.len())));
+        }
+        Ok(values.len() / dim)
+    }
+}
+
+impl SegmentCodec {
+    fn new(segment: Segment, spec: &CodecSpec, index: u64) -> Self {
+        let level = levels(segment.bits, segment.bits, segment.dim);
+        let bounds = boundaries(&level);
+        let trials = trial_ranges::trial_scales(segment.bits, segment.dim, spec.refine);
+        let table = |t: f32| Table::new(&level, &bounds.iter().map(|b| b / t).collect::<Vec<_>>());
+        Self {
+            segment,
+            rotation: Rotation::new(segment.dim, spec.seed, index),
+            tables: trials.into_iter().map(table).collect(),
+            root: (segment.dim as f32).sqrt(),
+        }
+    }
+}

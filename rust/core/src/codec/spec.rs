@@ -1,0 +1,174 @@
+//! What a codec is: its segments and choices, and the fingerprint that codes carry.
+
+use crate::error::{Error, Result};
+use crate::rng::derive;
+use crate::units::row_bytes;
+
+/// Version of the bits and bytes this build writes. Version 0 may still change; version 1 will not.
+pub const FORMAT_VERSION: u16 = 0;
+
+/// The largest dimension.
+pub const MAX_DIM: usize = 65_536;
+
+/// How a codec's scale is chosen from the same codes (docs/numerics.md section 7). Credit: DRIVE, EDEN, RaBitQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scale {
+    /// n·√d/⟨y,c⟩: inner products with the decoded row are unbiased. For search and keys. Not the scale of least error.
+    #[default]
+    Unbiased,
+    /// n·⟨y,c⟩/(√d·|c|²): least squared error. For reconstruction and values.
+    Mse,
+    /// n/|c|: the decoded row keeps the norm.
+    Matched,
+    /// n/√d: the paper's own, the norm alone.
+    Paper,
+}
+
+impl Scale {
+    const NAMES: [(&'static str, Scale); 4] =
+        [("unbiased", Scale::Unbiased), ("mse", Scale::Mse), ("matched", Scale::Matched), ("paper", Scale::Paper)];
+
+    /// The scale called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that is not "unbiased", "mse", "matched" or "paper".
+    pub fn named(name: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, scale)| *scale)
+            .ok_or_else(|| Error::argument("scale", r#""unbiased", "mse", "matched" or "paper""#, format!("{name:?}")))
+    }
+
+    /// The scale's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::NAMES.get(usize::from(number)).map(|(_, scale)| *scale)
+    }
+}
+
+/// How a codec rotates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RotationKind {
+    /// Rounds of signs and Walsh–Hadamard, O(d log d).
+    #[default]
+    Hadamard,
+}
+
+impl RotationKind {
+    /// The rotation called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that is not "hadamard".
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "hadamard" => Ok(Self::Hadamard),
+            _ => Err(Error::argument("rotation", r#""hadamard" (the only one in this version)"#, format!("{name:?}"))),
+        }
+    }
+
+    /// The rotation's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        "hadamard"
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        (number == 0).then_some(Self::Hadamard)
+    }
+}
+
+/// A run of coordinates with one bit width, rotated on its own. Plain TurboQuant is one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// First coordinate.
+    pub start: usize,
+    /// Coordinates.
+    pub dim: usize,
+    /// Bits a coordinate, 1 to 8.
+    pub bits: u32,
+}
+
+/// Everything that decides what a code means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CodecSpec {
+    /// The segments, in order, covering all coordinates.
+    pub segments: Vec<Segment>,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// The rotation.
+    pub rotation: RotationKind,
+    /// The scale.
+    pub scale: Scale,
+    /// Trial scales an encoder tries: 0 (none), 8, 16 or 32. Chooses codes, not their meaning.
+    pub refine: u8,
+}
+
+impl CodecSpec {
+    /// A codec of one segment.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `dim` is not 1 to 65,536, `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
+    pub fn plain(
+        dim: usize,
+        bits: u32,
+        seed: u64,
+        rotation: RotationKind,
+        scale: Scale,
+        refine: u8,
+    ) -> Result<Self> {
+        if !(1..=MAX_DIM).contains(&dim) {
+            return Err(Error::argument("dim", "between 1 and 65536", dim));
+        }
+        if !(1..=8).contains(&bits) {
+            return Err(Error::argument("bits", "between 1 and 8", bits));
+        }
+        if !matches!(refine, 0 | 8 | 16 | 32) {
+            return Err(Error::argument("refine", "0 (off), 8, 16 or 32", refine));
+        }
+        Ok(Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine })
+    }
+
+    /// Coordinates of a vector.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.segments.iter().map(|segment| segment.dim).sum()
+    }
+
+    /// Norms (scales) a vector: one a segment.
+    #[must_use]
+    pub fn norms(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Bits of every segment, in full.
+    #[must_use]
+    pub fn full(&self) -> Vec<u32> {
+        self.segments.iter().map(|segment| segment.bits).collect()
+    }
+
+    /// Bytes of a packed row that keeps `keep` bits of each segment.
+    #[must_use]
+    pub fn row_bytes(&self, keep: &[u32]) -> usize {
+        self.segments.iter().zip(keep).map(|(segment, &keep)| row_bytes(segment.dim, segment.bits, keep)).sum()
+    }
+
+    /// The 64-bit identity of the codec: equal for codecs whose codes mean the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut words = vec![
+            u64::from(FORMAT_VERSION),
+            self.dim() as u64,
+            self.rotation as u64,
+            self.seed,
+            self.scale as u64,
+            self.segments.len() as u64,
+        ];
+        words.extend(self.segments.iter().flat_map(|s| [s.dim as u64, u64::from(s.bits)]));
+        derive(0x5455_5242_4F51_5541, &words)
+    }
+}

@@ -1,0 +1,115 @@
+//! What can go wrong: one enum, every message naming the argument, what was expected and what came.
+
+/// The crate's result type.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of this crate. The object it came from is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument is out of range or of the wrong length.
+    #[error("{argument} must be {expected}, got {got}")]
+    Argument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// A value is NaN or infinite.
+    #[error("{argument} must be finite, got {value} at row {row}, column {column}")]
+    NonFinite {
+        /// The argument's name.
+        argument: &'static str,
+        /// Row of the first such value.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The value's text: NaN, inf or -inf.
+        value: String,
+    },
+    /// A row's norm is beyond what its use allows.
+    #[error("{argument} must have norms {limit}, got a larger one at row {row}")]
+    Norm {
+        /// The argument's name.
+        argument: &'static str,
+        /// The first such row.
+        row: usize,
+        /// The limit in words.
+        limit: &'static str,
+    },
+    /// Codes of another codec.
+    #[error("codes must come from this codec (fingerprint {expected:016x}), got codes of another ({got:016x})")]
+    OtherCodec {
+        /// Fingerprint of the codec in use.
+        expected: u64,
+        /// Fingerprint that the codes carry.
+        got: u64,
+    },
+    /// An id that is already in the index, or is given twice.
+    #[error("ids must be new and distinct, got {id} a second time")]
+    DuplicateId {
+        /// The id.
+        id: i64,
+    },
+    /// An id that the index does not hold.
+    #[error("ids must be in the index, got {id}")]
+    UnknownId {
+        /// The id.
+        id: i64,
+    },
+    /// Bytes that are no code file, or a damaged one.
+    #[error("damaged code bytes: {what} at byte {offset}")]
+    Corrupt {
+        /// What is wrong, with the section.
+        what: String,
+        /// Where.
+        offset: usize,
+    },
+    /// A format version that this build cannot read.
+    #[error("code bytes have format version {found}, this build reads version {newest}; update turboquant-rs")]
+    Version {
+        /// The version in the bytes.
+        found: u16,
+        /// The newest version known here.
+        newest: u16,
+    },
+    /// A SIMD level that is unknown or not available.
+    #[error("SIMD level {name:?} is {}; available: {available}", if *known { "not available on this machine and build" } else { "unknown" })]
+    Level {
+        /// The name asked for.
+        name: String,
+        /// Whether the project knows such a level at all.
+        known: bool,
+        /// Names of the available levels.
+        available: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn argument(argument: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+        Self::Argument { argument, expected: expected.into(), got: got.to_string() }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, offset: usize) -> Self {
+        Self::Corrupt { what: what.into(), offset }
+    }
+
+    /// The same error with its row counted from `first` instead of 0, for callers that pass a batch in pieces.
+    #[must_use]
+    pub fn with_first_row(mut self, first: usize) -> Self {
+        if let Self::NonFinite { row, .. } | Self::Norm { row, .. } = &mut self {
+            *row += first;
+        }
+        self
+    }
+
+    /// The row the error is about, to report the first of several; errors without one come before all.
+    pub(crate) fn row(&self) -> Option<usize> {
+        match self {
+            Self::NonFinite { row, .. } | Self::Norm { row, .. } => Some(*row),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! A flat index: an exact scan of codes with three metrics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, prepare, times_power};
+use crate::codes::CodesView;
+use crate::error::{Error, Result};
+use crate::kernels::rows;
+use crate::kernels::units::Place;
+use crate::metric::Metric;
+use crate::parallel::Exec;
+use crate::scan::{PreparedQueries, QUERY_BLOCK, Rows, Scanner};
+use crate::topk::TopK;
+use crate::units::{row_bytes, stage_ends, units_of};
+
+/// Least rows of a parallel task of a search.
+const TASK_ROWS: usize = 1_024;
+/// Rows that [`Index::add`] encodes at a time.
+const ADD_ROWS: usize = 8_192;
+
+/// Neighbours of a batch of queries: `k` places a query, nearest first; missing places hold id −1 and the worst score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbors {
+    /// Scores, k a query: inner products or cosines (larger is nearer), or squared L2 distances (smaller is nearer, never below 0).
+    pub scores: Vec<f32>,
+    /// Ids, k a query.
+    pub ids: Vec<i64>,
+}
+
+/// An index over codes: every search scans all of them.
+///
+/// `Send + Sync`; searches take `&self`. Results do not depend on the processor, the threads, the batch or k: the first ten of k = 100 are k = 10.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use turboquant_rs::{Index, Metric, Options, TurboQuant};
+/// let codec = Arc::new(TurboQuant::new(4, 8, Options::default())?);
+/// let mut index = Index::new(codec, Metric::L2);
+/// index.add(&[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], None)?;
+/// assert_eq!(index.search(&[0.1, 0.9, 0.0, 0.0], 2)?.ids, [1, 0]);
+/// # Ok::<(), turboquant_rs::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Index {
+    codec: Arc<TurboQuant>,
+    metric: Metric,
+    /// One row-major array a stage, so that a scan can read the first stage alone.
+    stages: Vec<Stage>,
+    scales: Vec<f32>,
+    /// |x|² of every row with metric l2, else empty.
+    squares: Vec<f32>,
+    ids: Vec<i64>,
+    /// Place of every id; empty while ids are 0, 1, 2 ….
+    places: HashMap<i64, usize>,
+}
+
+/// The units of one stage, of all segments.
+#[derive(Debug, Clone)]
+struct Stage {
+    /// (segment, bytes in the packed row, bytes in the stage's row, unit) of each unit.
+    units: Vec<StageUnit>,
+    stride: usize,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StageUnit {
+    segment: usize,
+    width: u32,
+    shift: u32,
+    packed_at: usize,
+    at: usize,
+    len: usize,
+}
+
+impl Index {
+    /// An empty index of `codec`'s codes.
+    #[must_use]
+    pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
+        let stages = stages(&codec);
+        let (scales, squares, ids) = (Vec::new(), Vec::new(), Vec::new());
+        Self { codec, metric, stages, scales, squares, ids, places: HashMap::new() }
+    }
+
+    /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
+    ///
+    /// # Errors
+    /// As for [`TurboQuant::encode`], with l2 also [`Error::Norm`] from 2^63; [`Error::Argument`] for a wrong number of ids or a negative
+    /// one, [`Error::DuplicateId`] for an id that is taken or given twice. The index is then unchanged.
+    pub fn add(&mut self, x: &[f32], ids: Option<&[i64]>) -> Result<Vec<i64>> {
+        self.add_with(x, ids, Exec::default())
+    }
+
+    /// [`add`](Self::add) with a choice of kernels and threads.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
+        let (rows, dim) = (self.codec.rows_of("x", x)?, self.codec.dim());
+        let ids = self.new_ids(rows, ids)?;
+        let before = self.len();
+        let (mut packed, mut scales, mut squares) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, block) in x.chunks(ADD_ROWS * dim).enumerate() {
+            let n = block.len() / dim;
+            packed.resize(n * self.codec.row_bytes(), 0);
+            scales.resize(n * self.codec.spec().norms(), 0.0);
+            squares.resize(if self.metric == Metric::L2 { n } else { 0 }, 0.0);
+            let options = EncodeOptions {
+                unit_norm: self.metric == Metric::Cosine,
+                squares: (self.metric == Metric::L2).then_some(&mut squares[..]),
+            };
+            if let Err(error) = self.codec.encode_into(block, &mut packed, &mut scales, options, exec) {
+                self.truncate(before);
+                return Err(error.with_first_row(i * ADD_ROWS));
+            }
+            self.append(&packed, &scales, &squares);
+        }
+        self.take_ids(&ids);
+        Ok(ids)
+    }
+
+    /// Appends rows that [`TurboQuant::encode_into`] made for this metric: with unit norms for cosine, with squares for l2.
+    ///
+    /// # Errors
+    /// [`Error::OtherCodec`] or [`Error::Argument`] if the codes are not whole codes of this index's codec, if `squares` is missing (l2) or
+    /// superfluous, or as for [`add`](Self::add) for ids. The index is then unchanged.
+    pub fn add_codes<'a>(
+        &mut self,
+        codes: impl Into<CodesView<'a>>,
+        squares: &[f32],
+        ids: Option<&[i64]>,
+    ) -> Result<Vec<i64>> {
+        let codes = codes.into();
+        self.codec.check_codes(&codes)?;
+        if codes.keep != self.codec.spec().full() {
+            return Err(Error::argument("codes", "whole, not truncated", format!("{:?} bits", codes.keep)));
+        }
+        let expected = if self.metric == Metric::L2 { codes.len() } else { 0 };
+        if squares.len() != expected {
+            return Err(Error::argument("squares", format!("{expected} long"), squares.len()));
+        }
+        let ids = self.new_ids(codes.len(), ids)?;
+        self.append(codes.packed, codes.scales, squares);
+        self.take_ids(&ids);
+        Ok(ids)
+    }
+
+    /// The `k` nearest rows of every query, nearest first; equal scores by the lower id.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `queries` is not whole rows or k is 0, [`Error::NonFinite`] and [`Error::Norm`] (2^96 or more, for l2 2^63)
+    /// for faulty queries.
+    pub fn search(&self, queries: &[f32], k: usize) -> Result<Neighbors> {
+        self.search_with(queries, k, Exec::default())
+    }
+
+    /// [`search`](Self::search) with a choice of kernels and threads.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search).
+    pub fn search_with(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Neighbors> {
+        if k == 0 {
+            return Err(Error::argument("k", "at least 1", k));
+        }
+        let (nq, n, dim) = (self.codec.rows_of("queries", queries)?, self.len(), self.codec.dim());
+        let places = nq.checked_mul(k).filter(|places| *places <= isize::MAX as usize / 8);
+        let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
+        let mut found = Neighbors { scores: vec![self.metric.worst(); places], ids: vec![-1; places] };
+        for (i, block) in queries.chunks(QUERY_BLOCK * dim).enumerate() {
+            let first = i * QUERY_BLOCK;
+            let candidates = self.search_block(block, k.min(n), exec).map_err(|error| error.with_first_row(first))?;
+            for (query, best) in candidates.into_iter().enumerate() {
+                for (place, candidate) in best.into_iter().enumerate() {
+                    let at = (first + query) * k + place;
+                    found.ids[at] = candidate.id;
+                    found.scores[at] =
+                        if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The best candidates of each of at most [`QUERY_BLOCK`] queries.
+    fn search_block(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Vec<Vec<crate::topk::Candidate>>> {
+        let full = self.codec.spec().full();
+        let squares = if self.metric == Metric::L2 { self.query_squares(queries, exec)? } else { Vec::new() };
+        let queries = PreparedQueries::new(&self.codec, queries, &full, self.metric == Metric::Cosine, exec)?;
+        let n = self.len();
+        let step = exec.rows_per_task(n, TASK_ROWS);
+        let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
+        let rows = self.rows();
+        let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
+            let mut scanner = Scanner::new(&self.codec, &full, exec)?;
+            let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
+            scanner.scan(&rows, range, &queries, 0..queries.len(), |query, first, scores| {
+                for (row, &score) in (first..).zip(scores) {
+                    let key = match self.metric {
+                        Metric::L2 => -((squares[query] + self.squares[row]) - 2.0 * score),
+                        Metric::InnerProduct | Metric::Cosine => score,
+                    };
+                    best[query].offer(key, self.ids[row]);
+                }
+            });
+            Ok(best)
+        });
+        let mut columns: Vec<Vec<TopK>> = (0..queries.len()).map(|_| Vec::new()).collect();
+        for best in heaps {
+            columns.iter_mut().zip(best?).for_each(|(column, top)| column.push(top));
+        }
+        Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
+    }
+
+    /// |q|² of every query.
+    fn query_squares(&self, queries: &[f32], exec: Exec) -> Result<Vec<f32>> {
+        let (dim, level) = (self.codec.dim(), exec.level()?);
+        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
+        let mut squares = vec![0.0; exponents.len()];
+        rows::square_sums(level, &prepared, dim, 0, dim, &mut squares);
+        for (row, (square, &exponent)) in squares.iter_mut().zip(&exponents).enumerate() {
+            let norm = times_power(square.sqrt(), exponent);
+            if norm >= L2_NORM_LIMIT {
+                return Err(Error::Norm { argument: "queries", row, limit: "below 2^63 for squared L2 distances" });
+            }
+            *square = times_power(norm * norm, 0);
+        }
+        Ok(squares)
+    }
+
+    /// Decoded rows of the given ids, dim values each. With cosine they are approximations of x/|x|.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`] for an id that is not in the index.
+    pub fn reconstruct(&self, ids: &[i64]) -> Result<Vec<f32>> {
+        let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
+        let mut packed = vec![0; ids.len() * stride];
+        let mut scales = Vec::with_capacity(ids.len() * norms);
+        for (id, packed) in ids.iter().zip(packed.chunks_exact_mut(stride)) {
+            let row = self.place(*id).ok_or(Error::UnknownId { id: *id })?;
+            for stage in &self.stages {
+                for unit in &stage.units {
+                    let bytes = &stage.bytes[row * stage.stride + unit.at..][..unit.len];
+                    packed[unit.packed_at..][..unit.len].copy_from_slice(bytes);
+                }
+            }
+            scales.extend_from_slice(&self.scales[row * norms..][..norms]);
+        }
+        let mut out = vec![0.0; ids.len() * self.codec.dim()];
+        self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, Exec::default())?;
+        Ok(out)
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The codec.
+    #[must_use]
+    pub fn codec(&self) -> &Arc<TurboQuant> {
+        &self.codec
+    }
+
+    /// The metric.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Ids in the order of adding.
+    #[must_use]
+    pub fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
+    /// Bytes held: codes, scales, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
+    #[must_use]
+    pub fn nbytes(&self) -> usize {
+        let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
+        codes + 4 * (self.scales.len() + self.squares.len()) + 8 * self.ids.len() + self.codec.nbytes()
+    }
+
+    /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
+    fn new_ids(&self, rows: usize, ids: Option<&[i64]>) -> Result<Vec<i64>> {
+        let Some(ids) = ids else {
+            let next = self.ids.iter().max().map_or(Some(0), |id| id.checked_add(1));
+            let end = next.and_then(|next| next.checked_add(rows as i64));
+            return match (next, end) {
+                (Some(next), Some(end)) => Ok((next..end).collect()),
+                _ => Err(Error::argument("ids", "given, since the largest id is in use", "none")),
+            };
+        };
+        if ids.len() != rows {
+            return Err(Error::argument("ids", format!("one a row ({rows})"), ids.len()));
+        }
+        let mut seen = std::collections::HashSet::with_capacity(rows);
+        for &id in ids {
+            if id < 0 {
+                return Err(Error::argument("ids", "at least 0 (−1 marks empty places)", id));
+            }
+            if !seen.insert(id) || self.place(id).is_some() {
+                return Err(Error::DuplicateId { id });
+            }
+        }
+        Ok(ids.to_vec())
+    }
+
+    fn take_ids(&mut self, ids: &[i64]) {
+        let first = self.ids.len();
+        self.ids.extend_from_slice(ids);
+        let in_order = |first: usize, ids: &[i64]| (first..).zip(ids).all(|(place, &id)| id == place as i64);
+        if self.places.is_empty() && in_order(first, ids) {
+            return;
+        }
+        let from = if self.places.is_empty() { 0 } else { first };
+        self.places.extend(self.ids[from..].iter().zip(from..).map(|(&id, place)| (id, place)));
+    }
+
+    fn place(&self, id: i64) -> Option<usize> {
+        if self.places.is_empty() {
+            usize::try_from(id).ok().filter(|place| *place < self.len())
+        } else {
+            self.places.get(&id).copied()
+        }
+    }
+
+    fn append(&mut self, packed: &[u8], scales: &[f32], squares: &[f32]) {
+        for row in packed.chunks_exact(self.codec.row_bytes()) {
+            for stage in &mut self.stages {
+                for unit in &stage.units {
+                    stage.bytes.extend_from_slice(&row[unit.packed_at..][..unit.len]);
+                }
+            }
+        }
+        self.scales.extend_from_slice(scales);
+        self.squares.extend_from_slice(squares);
+    }
+
+    /// Drops rows that were appended but not yet given ids.
+    fn truncate(&mut self, rows: usize) {
+        self.stages.iter_mut().for_each(|stage| stage.bytes.truncate(rows * stage.stride));
+        self.scales.truncate(rows * self.codec.spec().norms());
+        self.squares.truncate(rows);
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        let mut segments = vec![Vec::new(); self.codec.segments.len()];
+        for stage in &self.stages {
+            for unit in &stage.units {
+                let place = Place { width: unit.width, shift: unit.shift, offset: unit.at, stride: stage.stride };
+                segments[unit.segment].push((&stage.bytes[..], place));
+            }
+        }
+        Rows { segments, scales: &self.scales }
+    }
+}
+
+/// The empty stages of a codec: units go to the stage in which their lowest bit falls.
+fn stages(codec: &TurboQuant) -> Vec<Stage> {
+    let segments = &codec.spec().segments;
+    let count = segments.iter().map(|s| stage_ends(s.bits).len()).max().unwrap_or(0);
+    let mut stages: Vec<_> = (0..count).map(|_| Stage { units: Vec::new(), stride: 0, bytes: Vec::new() }).collect();
+    let mut start = 0;
+    for (i, segment) in segments.iter().enumerate() {
+        for (width, shift, offset) in units_of(segment.dim, segment.bits, segment.bits) {
+            let read = segment.bits - shift;
+            let at = stage_ends(segment.bits).iter().position(|&end| read <= end).expect("the last stage ends at bits");
+            let stage = &mut stages[at];
+            let len = crate::kernels::units::unit_bytes(segment.dim, width);
+            let (packed_at, at) = (start + offset, stage.stride);
+            stage.units.push(StageUnit { segment: i, width, shift, packed_at, at, len });
+            stage.stride += len;
+        }
+        start += row_bytes(segment.dim, segment.bits, segment.bits);
+    }
+    stages
+}

@@ -1,0 +1,128 @@
+//! SIMD levels as values: holding a [`Level`] is the proof that the processor has it.
+//!
+//! A level's payload is a zero-sized token with a private field, made only by detection. Safe code can therefore not
+//! reach a kernel that the processor lacks, and kernels need no run-time check of their own.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Environment variable that forces a level by name, read when a level is first needed.
+pub const LEVEL_VARIABLE: &str = "TURBOQUANT_SIMD";
+
+/// Every level name that the project knows, on any machine.
+const KNOWN: [&str; 9] = [
+    "scalar",
+    "avx2",
+    "avxvnni",
+    "avx512",
+    "avx512vnni",
+    "amx",
+    "neon",
+    "neon_dot",
+    "neon_i8mm",
+];
+
+/// Proof that the processor has AVX2 (with FMA, F16C and BMI2: x86-64-v3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+/// Proof that the processor has NEON (every aarch64 processor that Rust targets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neon(());
+
+/// A set of kernels that this processor can run. All levels give the same bytes and scores.
+///
+/// # Examples
+/// ```
+/// use turboquant_rs::Level;
+/// assert_eq!(Level::available()[0], Level::Scalar);
+/// assert_eq!(Level::named("scalar")?, Level::Scalar);
+/// assert!(Level::named("mmx").is_err());
+/// # Ok::<(), turboquant_rs::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Level {
+    /// Plain Rust, any processor.
+    Scalar,
+    /// x86-64 with AVX2.
+    Avx2(Avx2),
+    /// aarch64 with NEON.
+    Neon(Neon),
+}
+
+/// Index into `available()` plus one; 0 while no level is chosen.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+impl Level {
+    /// The levels that this processor can run, weakest first; the first is always [`Level::Scalar`].
+    #[must_use]
+    pub fn available() -> Vec<Level> {
+        #[allow(unused_mut, reason = "only some architectures add levels")]
+        let mut levels = vec![Level::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi2")
+        {
+            levels.push(Level::Avx2(Avx2(())));
+        }
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        levels.push(Level::Neon(Neon(())));
+        levels
+    }
+
+    /// The level's name, as `TURBOQUANT_SIMD` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx2(_) => "avx2",
+            Level::Neon(_) => "neon",
+        }
+    }
+
+    /// The available level called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Level`] if the name is unknown, or this processor or this version has no such kernels.
+    pub fn named(name: &str) -> Result<Level> {
+        let available = Level::available();
+        available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|level| level.name()).collect();
+            Error::Level {
+                name: name.to_owned(),
+                known: KNOWN.contains(&name),
+                available: names.join(", "),
+            }
+        })
+    }
+
+    /// The level that calls use when they name none: the one set by [`Level::set_default`], else the one that
+    /// `TURBOQUANT_SIMD` names, else the strongest.
+    ///
+    /// # Errors
+    /// [`Error::Level`] if the variable names a level that is not available.
+    pub fn default_level() -> Result<Level> {
+        let available = Level::available();
+        // Relaxed is enough: every thread that finds 0 computes the same answer.
+        let chosen = usize::from(CHOSEN.load(Ordering::Relaxed));
+        if chosen > 0 {
+            return Ok(available[chosen - 1]);
+        }
+        let level = match std::env::var(LEVEL_VARIABLE) {
+            Ok(name) if !name.is_empty() => Level::named(&name)?,
+            _ => *available.last().expect("scalar is always available"),
+        };
+        level.set_default();
+        Ok(level)
+    }
+
+    /// Makes this level the process's default. Results do not change, only speed.
+    pub fn set_default(self) {
+        let at = Level::available().iter().position(|&level| level == self).expect("a level in hand is available");
+        CHOSEN.store(u8::try_from(at + 1).expect("few levels"), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,24 @@
+//! Kernels: everything that is written per instruction set, and all `unsafe` of the crate.
+//!
+//! One folder a family. `mod.rs` holds the contract, the checks of lengths, and the dispatch on a [`Level`], once per block of rows;
+//! `scalar.rs` is the plain form; each further file is one instruction set. Every level gives the same bits: float
+//! kernels perform the same IEEE operations on the same operands (a + b may be b + a), integer kernels are exact.
+//! No multiply-add is ever fused: rustc does not contract, and no kernel uses an FMA intrinsic.
+
+#![allow(unsafe_code, reason = "intrinsics load and store through pointers; this folder is the only one that may")]
+
+mod lanes;
+pub(crate) mod level;
+
+pub(crate) mod assign;
+pub(crate) mod dot;
+pub(crate) mod hadamard;
+pub(crate) mod lookup;
+pub(crate) mod rows;
+pub(crate) mod units;
+
+pub(crate) use lanes::dot as dot_f32;
+pub use level::Level;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,161 @@
+//! Row preparation (docs/numerics.md section 2): largest magnitude, exact scaling, norms, one multiply a row.
+//!
+//! The bodies are plain loops over independent lanes; each level compiles the same body with its own instruction set, which is
+//! all these memory-bound passes need. On aarch64 the baseline is NEON already.
+
+use super::lanes;
+use super::level::Level;
+
+/// Exponent that marks a row without a normal number: it is prepared as zeros.
+pub(crate) const ZERO_ROW: i32 = i32::MIN;
+
+/// Coordinates of a prepared row below this become 0.
+const CUTOFF: f32 = 1.0 / (1_u64 << 40) as f32;
+
+/// Below this exponent a subnormal coordinate can reach the cutoff, so it is converted through its mantissa.
+const SUBNORMALS_MATTER: i32 = -86;
+
+/// Compiles `$body` once per level and dispatches on it.
+macro_rules! per_level {
+    ($level:expr, $body:ident($($name:ident: $type:ty),*)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn avx2($($name: $type),*) {
+            $body($($name),*)
+        }
+        match $level {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level's token proves AVX2.
+            Level::Avx2(_) => unsafe { avx2($($name),*) },
+            _ => $body($($name),*),
+        }
+    }};
+}
+
+/// Writes the bits of each row's largest |x| to `tops`; NaN and ±inf give 0x7F80_0000 or more.
+pub(crate) fn top_magnitudes(level: Level, x: &[f32], dim: usize, tops: &mut [u32]) {
+    assert_eq!(x.len(), dim * tops.len(), "whole rows");
+    per_level!(level, top_body(x: &[f32], dim: usize, tops: &mut [u32]));
+}
+
+#[inline(always)]
+fn top_body(x: &[f32], dim: usize, tops: &mut [u32]) {
+    for (row, top) in x.chunks_exact(dim).zip(tops) {
+        *top = row.iter().fold(0, |top, value| top.max(value.to_bits() & 0x7FFF_FFFF));
+    }
+}
+
+/// Writes x·2^−e of every row to `out`, coordinates below 2^−40 as 0; rows marked [`ZERO_ROW`] as zeros.
+pub(crate) fn scale_down(level: Level, x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]) {
+    assert!(x.len() == dim * exponents.len() && out.len() == x.len(), "whole rows");
+    per_level!(level, scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]));
+}
+
+#[inline(always)]
+fn scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]) {
+    for ((row, &exponent), out) in x.chunks_exact(dim).zip(exponents).zip(out.chunks_exact_mut(dim)) {
+        if exponent == ZERO_ROW {
+            out.fill(0.0);
+        } else if exponent < SUBNORMALS_MATTER {
+            scale_tiny_row(row, exponent, out);
+        } else {
+            // Two factors, since 2^−127 is no normal number.
+            let first = -exponent / 2;
+            let (first, second) = (power_of_two(first), power_of_two(-exponent - first));
+            for (out, &value) in out.iter_mut().zip(row) {
+                let scaled = value * first * second;
+                *out = if scaled.abs() >= CUTOFF { scaled } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Scales a row whose subnormal coordinates count, without arithmetic on subnormals (flush-to-zero would lose them).
+#[cold]
+fn scale_tiny_row(row: &[f32], exponent: i32, out: &mut [f32]) {
+    for (out, value) in out.iter_mut().zip(row) {
+        let bits = value.to_bits() & 0x7FFF_FFFF;
+        let magnitude = if bits < 0x0080_0000 {
+            // A subnormal is mantissa·2^−149; the product is two steps as above.
+            let shift = -149 - exponent;
+            bits as f32 * power_of_two(shift / 2) * power_of_two(shift - shift / 2)
+        } else {
+            let first = -exponent / 2;
+            f32::from_bits(bits) * power_of_two(first) * power_of_two(-exponent - first)
+        };
+        let scaled = if value.is_sign_negative() { -magnitude } else { magnitude };
+        *out = if magnitude >= CUTOFF { scaled } else { 0.0 };
+    }
+}
+
+/// 2^e for −126 ≤ e ≤ 127.
+fn power_of_two(e: i32) -> f32 {
+    debug_assert!((-126..=127).contains(&e), "2^{e} is no normal float32");
+    f32::from_bits(((e + 127) as u32) << 23)
+}
+
+/// Writes T(v²) of coordinates `start .. start + m` of every row to `out`.
+pub(crate) fn square_sums(level: Level, rows: &[f32], stride: usize, start: usize, m: usize, out: &mut [f32]) {
+    assert!(rows.len() == stride * out.len() && start + m <= stride, "segments lie inside rows");
+    per_level!(level, squares_body(rows: &[f32], stride: usize, start: usize, m: usize, out: &mut [f32]));
+}
+
+#[inline(always)]
+fn squares_body(rows: &[f32], stride: usize, start: usize, m: usize, out: &mut [f32]) {
+    for (row, out) in rows.chunks_exact(stride).zip(out) {
+        *out = lanes::sum(&row[start..start + m], |value| value * value);
+    }
+}
+
+/// Multiplies every row by its factor.
+pub(crate) fn multiply(level: Level, rows: &mut [f32], dim: usize, factors: &[f32]) {
+    assert_eq!(rows.len(), dim * factors.len(), "whole rows");
+    per_level!(level, multiply_body(rows: &mut [f32], dim: usize, factors: &[f32]));
+}
+
+#[inline(always)]
+fn multiply_body(rows: &mut [f32], dim: usize, factors: &[f32]) {
+    for (row, &factor) in rows.chunks_exact_mut(dim).zip(factors) {
+        for value in row {
+            *value *= factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{floats, other_levels};
+
+    #[test]
+    fn levels_equal_scalar_bit_for_bit() {
+        for level in other_levels() {
+            for dim in (1..=130).chain([200, 1000]) {
+                let x = floats(4 * dim, dim as u64);
+                let (mut tops, mut want_tops) = ([0; 4], [0; 4]);
+                top_magnitudes(Level::Scalar, &x, dim, &mut want_tops);
+                top_magnitudes(level, &x, dim, &mut tops);
+                assert_eq!(tops, want_tops, "tops at dim {dim}");
+                let exponents = [0, -3, 100, ZERO_ROW];
+                let (mut want, mut got) = (vec![0.0; 4 * dim], vec![0.0; 4 * dim]);
+                scale_down(Level::Scalar, &x, dim, &exponents, &mut want);
+                scale_down(level, &x, dim, &exponents, &mut got);
+                assert_eq!(got, want, "scaled rows at dim {dim}");
+                let (mut want_sums, mut sums) = ([0.0; 4], [0.0; 4]);
+                square_sums(Level::Scalar, &x, dim, dim / 3, dim - dim / 3, &mut want_sums);
+                square_sums(level, &x, dim, dim / 3, dim - dim / 3, &mut sums);
+                assert_eq!(sums.map(f32::to_bits), want_sums.map(f32::to_bits), "sums at dim {dim}");
+            }
+        }
+    }
+
+    #[test]
+    fn subnormals_are_scaled_exactly() {
+        let tiny = f32::from_bits(3);
+        let x = [f32::MIN_POSITIVE, -tiny, tiny * 5.0];
+        let mut out = [0.0; 3];
+        scale_down(Level::Scalar, &x, 3, &[-126], &mut out);
+        let unit = 2.0_f32.powi(-23);
+        assert_eq!(out, [1.0, -3.0 * unit, 15.0 * unit]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Packing with AVX2, 32 coordinates at a time.
+
+use std::arch::x86_64::*;
+
+use super::scalar;
+use crate::kernels::level::Avx2;
+
+pub(super) fn pack(_: Avx2, codes: &[u8], width: u32, shift: u32, unit: &mut [u8]) {
+    let whole = codes.len() / 32 * 32;
+    let bytes = whole / 8 * width as usize;
+    for (codes, out) in codes[..whole].chunks_exact(32).zip(unit[..bytes].chunks_exact_mut(4 * width as usize)) {
+        // SAFETY: the token proves AVX2; `codes` holds 32 values.
+        unsafe {
+            match width {
+                1 => out.copy_from_slice(&pack_ones(codes, shift).to_le_bytes()),
+                2 => out.copy_from_slice(&pack_twos(codes, shift).to_le_bytes()),
+                _ => out.copy_from_slice(&pack_fours(codes, shift)),
+            }
+        }
+    }
+    scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
+}
+
+pub(super) fn unpack(_: Avx2, unit: &[u8], width: u32, codes: &mut [u8]) {
+    let whole = codes.len() / 32 * 32;
+    let bytes = whole / 8 * width as usize;
+    for (codes, from) in codes[..whole].chunks_exact_mut(32).zip(unit[..bytes].chunks_exact(4 * width as usize)) {
+        // SAFETY: the token proves AVX2; `codes` holds 32 values and `from` 4·width bytes.
+        unsafe {
+            let fields = match width {
+                1 => unpack_ones(from),
+                2 => unpack_twos(from),
+                _ => unpack_fours(from),
+            };
+            let old = _mm256_loadu_si256(codes.as_ptr().cast());
+            // Codes stay below 256, so no bit crosses a byte.
+            let moved = _mm256_sll_epi16(old, _mm_cvtsi32_si128(width as i32));
+            _mm256_storeu_si256(codes.as_mut_ptr().cast(), _mm256_or_si256(moved, fields));
+        }
+    }
+    scalar::unpack(&unit[bytes..], width, &mut codes[whole..]);
+}
+
+/// # Safety
+/// `codes` holds 32 values.
+#[target_feature(enable = "avx2")]
+unsafe fn pack_ones(codes: &[u8], shift: u32) -> u32 {
+    // SAFETY: 32 bytes are readable.
+    let v = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
+    // Bit `shift` of each byte goes to bit 7, where movemask reads; what crosses bytes lands below bit 7.
+    let top = _mm256_sll_epi16(v, _mm_cvtsi32_si128(7 - shift as i32));
+    _mm256_movemask_epi8(top) as u32
+}
+
+/// # Safety
+/// `codes` holds 32 values.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn fields(codes: &[u8], shift: u32, mask: i8) -> __m256i {
+    // SAFETY: 32 bytes are readable.
+    let v = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
+    _mm256_and_si256(_mm256_srl_epi16(v, _mm_cvtsi32_si128(shift as i32)), _mm256_set1_epi8(mask))
+}
+
+/// # Safety
+/// `codes` holds 32 values.
+#[target_feature(enable = "avx2")]
+unsafe fn pack_twos(codes: &[u8], shift: u32) -> u64 {
+    // SAFETY: the caller gives 32 codes.
+    let fields = unsafe { fields(codes, shift, 3) };
+    // f0 + 4·f1 in 16 bits, then + 16·(f2 + 4·f3) in 32 bits, of which the low byte is wanted.
+    let pairs = _mm256_maddubs_epi16(fields, _mm256_set1_epi16(0x0401));
+    let quads = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x0010_0001));
+    let pick = _mm256_setr_epi8(
+        0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, //
+        0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+    );
+    let bytes = _mm256_shuffle_epi8(quads, pick);
+    let low = _mm256_extract_epi32::<0>(bytes) as u32;
+    let high = _mm256_extract_epi32::<4>(bytes) as u32;
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// # Safety
+/// `codes` holds 32 values.
+#[target_feature(enable = "avx2")]
+unsafe fn pack_fours(codes: &[u8], shift: u32) -> [u8; 16] {
+    // SAFETY: the caller gives 32 codes.
+    let fields = unsafe { fields(codes, shift, 15) };
+    let pairs = _mm256_maddubs_epi16(fields, _mm256_set1_epi16(0x1001));
+    let bytes = _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+    let mut out = [0; 16];
+    // SAFETY: 16 bytes are written to an array of 16.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
+    out
+}
+
+/// # Safety
+/// `from` holds 4 bytes.
+#[target_feature(enable = "avx2")]
+unsafe fn unpack_ones(from: &[u8]) -> __m256i {
+    // SAFETY: 4 bytes are readable, unaligned.
+    let word = unsafe { from.as_ptr().cast::<i32>().read_unaligned() };
+    let spread = _mm256_setr_epi8(
+        0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
+    );
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(word), spread);
+    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+    _mm256_and_si256(set, _mm256_set1_epi8(1))
+}
+
+/// # Safety
+/// `from` holds 8 bytes.
+#[target_feature(enable = "avx2")]
+unsafe fn unpack_twos(from: &[u8]) -> __m256i {
+    // SAFETY: 8 bytes are readable, unaligned.
+    let word = unsafe { from.as_ptr().cast::<i64>().read_unaligned() };
+    let spread = _mm256_setr_epi8(
+        0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7,
+    );
+    let bytes = _mm256_shuffle_epi8(_mm256_set1_epi64x(word), spread);
+    // Coordinate i of each group of four takes bits 2i and 2i + 1.
+    let first = _mm256_and_si256(bytes, _mm256_set1_epi32(0x0000_0003));
+    let second = _mm256_and_si256(_mm256_srli_epi16::<2>(bytes), _mm256_set1_epi32(0x0000_0300));
+    let third = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi32(0x0003_0000));
+    let fourth = _mm256_and_si256(_mm256_srli_epi16::<6>(bytes), _mm256_set1_epi32(0x0300_0000));
+    _mm256_or_si256(_mm256_or_si256(first, second), _mm256_or_si256(third, fourth))
+}
+
+/// # Safety
+/// `from` holds 16 bytes.
+#[target_feature(enable = "avx2")]
+unsafe fn unpack_fours(from: &[u8]) -> __m256i {
+    // SAFETY: 16 bytes are readable, unaligned.
+    let v = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+    let mask = _mm_set1_epi8(15);
+    let (low, high) = (_mm_and_si128(v, mask), _mm_and_si128(_mm_srli_epi16::<4>(v), mask));
+    _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high))
+}

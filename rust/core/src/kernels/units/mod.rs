@@ -1,0 +1,95 @@
+//! Units: 1, 2 or 4 bits of every coordinate of a row, packed low bits first (docs/numerics.md section 8).
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use super::Level;
+
+/// Bytes of one unit of `width` bits of `m` coordinates.
+pub(crate) const fn unit_bytes(m: usize, width: u32) -> usize {
+    (m * width as usize).div_ceil(8)
+}
+
+/// Where a unit stands: `width` bits, the lowest of which is bit `shift` of a code, at byte `offset` of rows of `stride` bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) width: u32,
+    pub(crate) shift: u32,
+    pub(crate) offset: usize,
+    pub(crate) stride: usize,
+}
+
+/// Packs the unit of every row of `codes` (rows of `m`) into `packed`; padding bits become 0.
+///
+/// # Panics
+/// If the lengths do not describe the same number of rows, or the width is not 1, 2 or 4.
+pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    check(codes.len(), m, place, packed.len());
+    for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
+        let unit = &mut row[place.offset..place.offset + unit_bytes(m, place.width)];
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => avx2::pack(token, codes, place.width, place.shift, unit),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(token) => neon::pack(token, codes, place.width, place.shift, unit),
+            _ => scalar::pack(codes, place.width, place.shift, unit),
+        }
+    }
+}
+
+/// Shifts every code left by the unit's width and puts the unit's bits below: units in order rebuild the codes.
+///
+/// # Panics
+/// As for [`pack`].
+pub(crate) fn unpack(level: Level, packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
+    check(codes.len(), m, place, packed.len());
+    for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
+        let unit = &row[place.offset..place.offset + unit_bytes(m, place.width)];
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => avx2::unpack(token, unit, place.width, codes),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(token) => neon::unpack(token, unit, place.width, codes),
+            _ => scalar::unpack(unit, place.width, codes),
+        }
+    }
+}
+
+fn check(codes: usize, m: usize, place: Place, packed: usize) {
+    assert!(matches!(place.width, 1 | 2 | 4), "units are 1, 2 or 4 bits wide");
+    assert!(codes.is_multiple_of(m) && codes / m * place.stride == packed, "the same rows on both sides");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{bytes, other_levels};
+
+    #[test]
+    fn unpack_undoes_pack_and_levels_equal_scalar() {
+        for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for m in (1..=130).chain([200, 1000, 1024]) {
+                for width in [1, 2, 4] {
+                    for shift in 0..=8 - width {
+                        let codes = bytes(3 * m, m as u64);
+                        let stride = unit_bytes(m, width) + 2;
+                        let place = Place { width, shift, offset: 1, stride };
+                        let (mut want, mut got) = (vec![9; 3 * stride], vec![9; 3 * stride]);
+                        pack(Level::Scalar, &codes, m, place, &mut want);
+                        pack(level, &codes, m, place, &mut got);
+                        assert_eq!(got, want, "{}: pack m {m} width {width} shift {shift}", level.name());
+                        let mut back = bytes(3 * m, 5).iter().map(|code| code & 1).collect::<Vec<_>>();
+                        let mask = (1 << width) - 1;
+                        let both = back.iter().zip(&codes);
+                        let expected: Vec<_> = both.map(|(b, c)| b << width | ((c >> shift) & mask)).collect();
+                        unpack(level, &got, m, place, &mut back);
+                        assert_eq!(back, expected, "{}: unpack m {m} width {width}", level.name());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod codebook;
+mod codec;
+mod codes;
+mod error;
+mod index;
+mod kernels;
+mod metric;
+mod parallel;
+mod rng;
+mod rotation;
+mod scan;
+mod topk;
+mod units;
+
+pub use codec::{
+    CodecSpec, EncodeOptions, FORMAT_VERSION, MAX_DIM, Options, RotationKind, Scale, Segment, TurboQuant,
+};
+pub use codes::{Codes, CodesView, Header};
+pub use error::{Error, Result};
+pub use index::{Index, Neighbors};
+pub use kernels::Level;
+pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
+pub use metric::Metric;
+pub use parallel::Exec;

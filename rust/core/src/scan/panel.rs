@@ -1,0 +1,181 @@
+//! Panels: blocks of rows decoded to int8 levels, and their products with queries.
+
+use std::ops::Range;
+
+use super::PANEL_ROWS;
+use super::query::{PreparedQueries, SegmentQueries};
+use crate::codebook::{halves, integer_levels, levels};
+use crate::codec::{Segment, TurboQuant};
+use crate::codes::CodesView;
+use crate::error::Result;
+use crate::kernels::Level;
+use crate::kernels::dot::{PANEL_STEP, add_products};
+use crate::kernels::lookup;
+use crate::kernels::units::{self, Place};
+use crate::parallel::Exec;
+use crate::units::units_of;
+
+/// Where the units of all segments lie: packed rows, or one array a stage.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// For each segment its units: the array and the place in its rows.
+    pub(crate) segments: Vec<Vec<(&'a [u8], Place)>>,
+    /// Scales, one a segment and row.
+    pub(crate) scales: &'a [f32],
+}
+
+impl<'a> Rows<'a> {
+    /// The units of packed rows.
+    pub(crate) fn packed(codec: &TurboQuant, codes: &CodesView<'a>) -> Self {
+        let stride = codes.row_bytes;
+        let mut start = 0;
+        let segments = codec.spec().segments.iter().zip(codes.keep).map(|(segment, &keep)| {
+            let units = units_of(segment.dim, segment.bits, keep).map(|(width, shift, offset)| {
+                (codes.packed, Place { width, shift, offset: start + offset, stride })
+            });
+            let units = units.collect();
+            start += crate::units::row_bytes(segment.dim, segment.bits, keep);
+            units
+        });
+        Self { segments: segments.collect(), scales: codes.scales }
+    }
+}
+
+/// Integer levels of a segment, by code.
+#[derive(Debug)]
+struct Levels {
+    segment: Segment,
+    /// Padded number of coordinates.
+    width: usize,
+    entries: usize,
+    high: [i8; 256],
+    /// Low bytes of two-byte levels, for widths from 5.
+    low: Option<[i8; 256]>,
+}
+
+/// Scores blocks of rows; holds the buffers of one task.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    level: Level,
+    levels: Vec<Levels>,
+    codes: Vec<u8>,
+    high: Vec<i8>,
+    low: Vec<i8>,
+    products: [Vec<i32>; 3],
+    scores: Vec<f32>,
+}
+
+impl Scanner {
+    pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
+        let levels = codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
+        let (codes, high, low) = (Vec::new(), Vec::new(), Vec::new());
+        let products = [const { Vec::new() }; 3];
+        Ok(Self { level: exec.level()?, levels, codes, high, low, products, scores: Vec::new() })
+    }
+
+    /// Scores `queries` against rows `range`, a panel at a time: `each(query, first row, scores of consecutive rows)`.
+    pub(crate) fn scan(
+        &mut self,
+        rows: &Rows<'_>,
+        range: Range<usize>,
+        queries: &PreparedQueries,
+        selected: Range<usize>,
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        for first in range.clone().step_by(PANEL_ROWS) {
+            let n = PANEL_ROWS.min(range.end - first);
+            self.scores.clear();
+            self.scores.resize(selected.len() * n, 0.0);
+            for i in 0..self.levels.len() {
+                self.decode(i, &rows.segments[i], first, n);
+                self.add_segment(i, rows, first, n, &queries.segments[i], selected.clone());
+            }
+            for (query, scores) in selected.clone().zip(self.scores.chunks_exact(n)) {
+                each(query, first, scores);
+            }
+        }
+    }
+
+    /// Decodes segment `i` of rows `first .. first + n` to a panel of int8 levels.
+    fn decode(&mut self, i: usize, units: &[(&[u8], Place)], first: usize, n: usize) {
+        let levels = &self.levels[i];
+        let m = levels.segment.dim;
+        self.codes.clear();
+        self.codes.resize(n * m, 0);
+        for &(bytes, place) in units {
+            let block = &bytes[first * place.stride..(first + n) * place.stride];
+            units::unpack(self.level, block, m, place, &mut self.codes);
+        }
+        let fill = |table: &[i8; 256], panel: &mut Vec<i8>| {
+            panel.resize(n * levels.width, 0);
+            for (codes, row) in self.codes.chunks_exact(m).zip(panel.chunks_exact_mut(levels.width)) {
+                lookup::integers(self.level, codes, table, levels.entries, &mut row[..m]);
+                // The panel may hold another segment's longer rows.
+                row[m..].fill(0);
+            }
+        };
+        fill(&levels.high, &mut self.high);
+        if let Some(low) = &levels.low {
+            fill(low, &mut self.low);
+        }
+    }
+
+    /// Adds segment `i`'s share to the scores.
+    fn add_segment(
+        &mut self,
+        i: usize,
+        rows: &Rows<'_>,
+        first: usize,
+        n: usize,
+        queries: &SegmentQueries,
+        selected: Range<usize>,
+    ) {
+        let Levels { width, ref low, .. } = self.levels[i];
+        let (level, norms) = (self.level, self.levels.len());
+        let part = selected.start * width..selected.end * width;
+        let high = &queries.high[part.clone()];
+        let panel = &self.high[..n * width];
+        let [hh, cross, ll] = &mut self.products;
+        for products in [&mut *hh, &mut *cross, &mut *ll] {
+            products.clear();
+            products.resize(selected.len() * n, 0);
+        }
+        add_products(level, high, panel, width, hh);
+        if low.is_some() {
+            let (low, low_panel) = (&queries.low[part.clone()], &self.low[..n * width]);
+            add_products(level, high, low_panel, width, cross);
+            add_products(level, low, panel, width, cross);
+            add_products(level, low, low_panel, width, ll);
+        }
+        for (q, &factor) in queries.factors[selected.clone()].iter().enumerate() {
+            for row in 0..n {
+                let at = q * n + row;
+                let product = if low.is_some() {
+                    // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
+                    (i64::from(hh[at]) * 16_384 + i64::from(cross[at]) * 128 + i64::from(ll[at])) as f32
+                } else {
+                    hh[at] as f32
+                };
+                let share = (factor * product) * rows.scales[(first + row) * norms + i];
+                self.scores[at] = if i == 0 { share } else { self.scores[at] + share };
+            }
+        }
+    }
+}
+
+impl Levels {
+    fn new(segment: Segment, keep: u32) -> Self {
+        let integers = integer_levels(&levels(segment.bits, keep, segment.dim)).values;
+        let (mut high, mut low) = ([0; 256], [0; 256]);
+        for (code, &value) in integers.iter().enumerate() {
+            (high[code], low[code]) = if keep <= 4 { (value as i8, 0) } else { halves(value) };
+        }
+        Self {
+            segment,
+            width: segment.dim.next_multiple_of(PANEL_STEP),
+            entries: 1 << keep,
+            high,
+            low: (keep > 4).then_some(low),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Prepared queries: rotated, rounded to one- or two-byte integers.
+
+use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels, levels};
+use crate::codec::TurboQuant;
+use crate::codec::{prepare, times_power};
+use crate::error::{Error, Result};
+use crate::kernels::dot::PANEL_STEP;
+use crate::kernels::rows;
+use crate::parallel::Exec;
+
+/// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
+const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
+
+/// The queries of one segment.
+#[derive(Debug)]
+pub(crate) struct SegmentQueries {
+    /// Integers (or their high bytes), rows padded with zeros to a panel's width.
+    pub(crate) high: Vec<i8>,
+    /// Low bytes of two-byte integers; empty for widths up to 4.
+    pub(crate) low: Vec<i8>,
+    /// What one unit of the integer product is worth, F of docs/numerics.md, one a query.
+    pub(crate) factors: Vec<f32>,
+}
+
+/// A batch of prepared queries.
+#[derive(Debug)]
+pub(crate) struct PreparedQueries {
+    pub(crate) segments: Vec<SegmentQueries>,
+    len: usize,
+}
+
+impl PreparedQueries {
+    /// Prepares rows of `dim` values for codes with `keep` bits a segment; `cosine` divides by each query's norm.
+    pub(crate) fn new(codec: &TurboQuant, queries: &[f32], keep: &[u32], cosine: bool, exec: Exec) -> Result<Self> {
+        let len = codec.rows_of("queries", queries)?;
+        let (dim, level) = (codec.dim(), exec.level()?);
+        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
+        let mut norms = vec![0.0; len];
+        rows::square_sums(level, &prepared, dim, 0, dim, &mut norms);
+        for (row, (norm, &exponent)) in norms.iter_mut().zip(&exponents).enumerate() {
+            *norm = norm.sqrt();
+            let whole = f64::from(*norm) * 2.0_f64.powi(exponent);
+            if !cosine && whole >= QUERY_NORM_LIMIT {
+                return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });
+            }
+        }
+        let mut spare = Vec::new();
+        let segments = codec.segments.iter().zip(keep).map(|(segment, &keep)| {
+            let (m, start) = (segment.segment.dim, segment.segment.start);
+            let mut rotated: Vec<f32> =
+                prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect();
+            segment.rotation.apply(level, &mut rotated, &mut spare);
+            let scale = integer_levels(&levels(segment.segment.bits, keep, m)).scale;
+            let mut out = SegmentQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
+            for (row, (&norm, &exponent)) in rotated.chunks_exact(m).zip(norms.iter().zip(&exponents)) {
+                let unit = out.push(row, if keep <= 4 { ONE_BYTE } else { TWO_BYTES }, keep > 4);
+                let factor = unit * scale;
+                out.factors.push(match (cosine, norm == 0.0) {
+                    (false, _) => times_power(factor, exponent),
+                    (true, true) => 0.0,
+                    (true, false) => factor / norm,
+                });
+            }
+            out
+        });
+        Ok(Self { segments: segments.collect(), len })
+    }
+
+    /// Queries in the batch.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl SegmentQueries {
+    /// Appends one rotated query, rounded so that its largest magnitude becomes `reach`; returns the value of one unit.
+    fn push(&mut self, row: &[f32], reach: f32, two_bytes: bool) -> f32 {
+        let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let inverse = reach / if largest == 0.0 { 1.0 } else { largest };
+        let integers = row.iter().map(|value| (value * inverse).round_ties_even().clamp(-reach, reach) as i32);
+        let width = row.len().next_multiple_of(PANEL_STEP);
+        let end = self.high.len() + width;
+        if two_bytes {
+            for (high, low) in integers.map(halves) {
+                self.high.push(high);
+                self.low.push(low);
+            }
+            self.low.resize(end, 0);
+        } else {
+            self.high.extend(integers.map(|value| value as i8));
+        }
+        self.high.resize(end, 0);
+        largest / reach
+    }
+}
