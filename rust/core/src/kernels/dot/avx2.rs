@@ -7,25 +7,39 @@ use std::arch::x86_64::*;
 use crate::kernels::level::Avx2;
 
 pub(super) fn add_products(_: Avx2, queries: &[i8], panel: &[i8], width: usize, out: &mut [i32]) {
-    let rows = panel.len() / width;
-    if rows == 0 {
+    if panel.is_empty() {
         return;
     }
+    // SAFETY: the token proves AVX2; `super::add_products` checked the lengths.
+    unsafe { block(queries, panel, width, out) }
+}
+
+/// # Safety
+/// `queries` and `panel` are rows of `width`, a multiple of 32; `out` holds a product for each pair of them.
+#[target_feature(enable = "avx2")]
+unsafe fn block(queries: &[i8], panel: &[i8], width: usize, out: &mut [i32]) {
+    let rows = panel.len() / width;
     let mut groups = queries.chunks_exact(4 * width);
     let mut outs = out.chunks_exact_mut(4 * rows);
     for (queries, out) in (&mut groups).zip(&mut outs) {
+        let (first, rest) = out.split_at_mut(rows);
+        let (second, rest) = rest.split_at_mut(rows);
+        let (third, fourth) = rest.split_at_mut(rows);
         for (r, row) in panel.chunks_exact(width).enumerate() {
-            // SAFETY: the token proves AVX2; there are 4 queries of `width`, a multiple of 32, like the row.
+            // SAFETY: there are 4 queries of `width`, a multiple of 32, like the row.
             let sums = unsafe { products::<4>(queries, row, width) };
-            for (i, sum) in sums.into_iter().enumerate() {
-                out[i * rows + r] += sum;
-            }
+            let sums = across(sums);
+            first[r] += sums[0];
+            second[r] += sums[1];
+            third[r] += sums[2];
+            fourth[r] += sums[3];
         }
     }
     for (query, out) in groups.remainder().chunks_exact(width).zip(outs.into_remainder().chunks_exact_mut(rows)) {
         for (row, out) in panel.chunks_exact(width).zip(out) {
-            // SAFETY: the token proves AVX2; query and row are `width` long, a multiple of 32.
-            *out += unsafe { products::<1>(query, row, width) }[0];
+            // SAFETY: query and row are `width` long, a multiple of 32.
+            let [sum] = unsafe { products::<1>(query, row, width) };
+            *out += across([sum, _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()])[0];
         }
     }
 }
@@ -33,7 +47,8 @@ pub(super) fn add_products(_: Avx2, queries: &[i8], panel: &[i8], width: usize, 
 /// # Safety
 /// `queries` holds `N` rows of `width` values, `row` one; `width` is a multiple of 32.
 #[target_feature(enable = "avx2")]
-unsafe fn products<const N: usize>(queries: &[i8], row: &[i8], width: usize) -> [i32; N] {
+#[inline]
+unsafe fn products<const N: usize>(queries: &[i8], row: &[i8], width: usize) -> [__m256i; N] {
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_si256(); N];
     for i in (0..width).step_by(32) {
@@ -47,9 +62,17 @@ unsafe fn products<const N: usize>(queries: &[i8], row: &[i8], width: usize) -> 
             *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
         }
     }
-    sums.map(|sum| {
-        let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
-        _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two)))
-    })
+    sums
+}
+
+/// The sums over the lanes of four registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn across([a, b, c, d]: [__m256i; 4]) -> [i32; 4] {
+    let all = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    let four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+    let mut out = [0; 4];
+    // SAFETY: four values are written to an array of four.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), four) };
+    out
 }

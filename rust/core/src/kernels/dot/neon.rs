@@ -5,13 +5,21 @@ use std::arch::aarch64::*;
 use crate::kernels::level::Neon;
 
 pub(super) fn add_products(_: Neon, queries: &[i8], panel: &[i8], width: usize, out: &mut [i32]) {
-    let rows = panel.len() / width;
-    if rows == 0 {
+    if panel.is_empty() {
         return;
     }
+    // SAFETY: the token proves NEON; `super::add_products` checked the lengths.
+    unsafe { block(queries, panel, width, out) }
+}
+
+/// # Safety
+/// `queries` and `panel` are rows of `width`, a multiple of 32; `out` holds a product for each pair of them.
+#[target_feature(enable = "neon")]
+unsafe fn block(queries: &[i8], panel: &[i8], width: usize, out: &mut [i32]) {
+    let rows = panel.len() / width;
     for (query, out) in queries.chunks_exact(width).zip(out.chunks_exact_mut(rows)) {
         for (row, out) in panel.chunks_exact(width).zip(out) {
-            // SAFETY: the token proves NEON; query and row are `width` long, a multiple of 32.
+            // SAFETY: query and row are `width` long, a multiple of 32.
             *out += unsafe { product(query, row) };
         }
     }
@@ -20,6 +28,7 @@ pub(super) fn add_products(_: Neon, queries: &[i8], panel: &[i8], width: usize, 
 /// # Safety
 /// Both slices have the same length, a multiple of 32.
 #[target_feature(enable = "neon")]
+#[inline]
 unsafe fn product(query: &[i8], row: &[i8]) -> i32 {
     let mut sums = [vdupq_n_s32(0); 2];
     for i in (0..row.len()).step_by(32) {

@@ -2,48 +2,70 @@
 
 use std::arch::x86_64::*;
 
-use super::scalar;
+use super::{Place, scalar};
 use crate::kernels::level::Avx2;
 
-pub(super) fn pack(_: Avx2, codes: &[u8], width: u32, shift: u32, unit: &mut [u8]) {
-    let whole = codes.len() / 32 * 32;
-    let bytes = whole / 8 * width as usize;
-    for (codes, out) in codes[..whole].chunks_exact(32).zip(unit[..bytes].chunks_exact_mut(4 * width as usize)) {
-        // SAFETY: the token proves AVX2; `codes` holds 32 values.
-        unsafe {
-            match width {
-                1 => out.copy_from_slice(&pack_ones(codes, shift).to_le_bytes()),
-                2 => out.copy_from_slice(&pack_twos(codes, shift).to_le_bytes()),
-                _ => out.copy_from_slice(&pack_fours(codes, shift)),
-            }
-        }
-    }
-    scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
+pub(super) fn pack(_: Avx2, codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    // SAFETY: the token proves AVX2.
+    unsafe { pack_rows(codes, m, place, packed) }
 }
 
-pub(super) fn unpack(_: Avx2, unit: &[u8], width: u32, codes: &mut [u8]) {
-    let whole = codes.len() / 32 * 32;
+pub(super) fn unpack(_: Avx2, packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
+    // SAFETY: the token proves AVX2.
+    unsafe { unpack_rows(packed, m, place, codes) }
+}
+
+#[target_feature(enable = "avx2")]
+fn pack_rows(codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    let Place { width, shift, .. } = place;
+    let whole = m / 32 * 32;
     let bytes = whole / 8 * width as usize;
-    for (codes, from) in codes[..whole].chunks_exact_mut(32).zip(unit[..bytes].chunks_exact(4 * width as usize)) {
-        // SAFETY: the token proves AVX2; `codes` holds 32 values and `from` 4·width bytes.
-        unsafe {
-            let fields = match width {
-                1 => unpack_ones(from),
-                2 => unpack_twos(from),
-                _ => unpack_fours(from),
-            };
-            let old = _mm256_loadu_si256(codes.as_ptr().cast());
-            // Codes stay below 256, so no bit crosses a byte.
-            let moved = _mm256_sll_epi16(old, _mm_cvtsi32_si128(width as i32));
-            _mm256_storeu_si256(codes.as_mut_ptr().cast(), _mm256_or_si256(moved, fields));
+    for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
+        let unit = &mut row[place.range(m)];
+        for (codes, out) in codes[..whole].chunks_exact(32).zip(unit[..bytes].chunks_exact_mut(4 * width as usize)) {
+            // SAFETY: `codes` holds 32 values.
+            unsafe {
+                match width {
+                    1 => out.copy_from_slice(&pack_ones(codes, shift).to_le_bytes()),
+                    2 => out.copy_from_slice(&pack_twos(codes, shift).to_le_bytes()),
+                    _ => out.copy_from_slice(&pack_fours(codes, shift)),
+                }
+            }
         }
+        scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
     }
-    scalar::unpack(&unit[bytes..], width, &mut codes[whole..]);
+}
+
+#[target_feature(enable = "avx2")]
+fn unpack_rows(packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
+    let width = place.width;
+    let whole = m / 32 * 32;
+    let bytes = whole / 8 * width as usize;
+    let shift = _mm_cvtsi32_si128(width as i32);
+    for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
+        let unit = &row[place.range(m)];
+        for (codes, from) in codes[..whole].chunks_exact_mut(32).zip(unit[..bytes].chunks_exact(4 * width as usize)) {
+            // SAFETY: `codes` holds 32 values and `from` 4·width bytes.
+            unsafe {
+                let fields = match width {
+                    1 => unpack_ones(from),
+                    2 => unpack_twos(from),
+                    _ => unpack_fours(from),
+                };
+                let old = _mm256_loadu_si256(codes.as_ptr().cast());
+                // Codes stay below 256, so no bit crosses a byte.
+                let new = _mm256_or_si256(_mm256_sll_epi16(old, shift), fields);
+                _mm256_storeu_si256(codes.as_mut_ptr().cast(), new);
+            }
+        }
+        scalar::unpack(&unit[bytes..], width, &mut codes[whole..]);
+    }
 }
 
 /// # Safety
 /// `codes` holds 32 values.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn pack_ones(codes: &[u8], shift: u32) -> u32 {
     // SAFETY: 32 bytes are readable.
     let v = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
@@ -65,6 +87,7 @@ unsafe fn fields(codes: &[u8], shift: u32, mask: i8) -> __m256i {
 /// # Safety
 /// `codes` holds 32 values.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn pack_twos(codes: &[u8], shift: u32) -> u64 {
     // SAFETY: the caller gives 32 codes.
     let fields = unsafe { fields(codes, shift, 3) };
@@ -84,6 +107,7 @@ unsafe fn pack_twos(codes: &[u8], shift: u32) -> u64 {
 /// # Safety
 /// `codes` holds 32 values.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn pack_fours(codes: &[u8], shift: u32) -> [u8; 16] {
     // SAFETY: the caller gives 32 codes.
     let fields = unsafe { fields(codes, shift, 15) };
@@ -98,6 +122,7 @@ unsafe fn pack_fours(codes: &[u8], shift: u32) -> [u8; 16] {
 /// # Safety
 /// `from` holds 4 bytes.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn unpack_ones(from: &[u8]) -> __m256i {
     // SAFETY: 4 bytes are readable, unaligned.
     let word = unsafe { from.as_ptr().cast::<i32>().read_unaligned() };
@@ -113,6 +138,7 @@ unsafe fn unpack_ones(from: &[u8]) -> __m256i {
 /// # Safety
 /// `from` holds 8 bytes.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn unpack_twos(from: &[u8]) -> __m256i {
     // SAFETY: 8 bytes are readable, unaligned.
     let word = unsafe { from.as_ptr().cast::<i64>().read_unaligned() };
@@ -131,6 +157,7 @@ unsafe fn unpack_twos(from: &[u8]) -> __m256i {
 /// # Safety
 /// `from` holds 16 bytes.
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn unpack_fours(from: &[u8]) -> __m256i {
     // SAFETY: 16 bytes are readable, unaligned.
     let v = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };

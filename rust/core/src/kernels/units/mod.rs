@@ -22,20 +22,28 @@ pub(crate) struct Place {
     pub(crate) stride: usize,
 }
 
+impl Place {
+    /// The unit's bytes within each row.
+    fn range(&self, m: usize) -> std::ops::Range<usize> {
+        self.offset..self.offset + unit_bytes(m, self.width)
+    }
+}
+
 /// Packs the unit of every row of `codes` (rows of `m`) into `packed`; padding bits become 0.
 ///
 /// # Panics
 /// If the lengths do not describe the same number of rows, or the width is not 1, 2 or 4.
 pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
     check(codes.len(), m, place, packed.len());
-    for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
-        let unit = &mut row[place.offset..place.offset + unit_bytes(m, place.width)];
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) => avx2::pack(token, codes, place.width, place.shift, unit),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon(token) => neon::pack(token, codes, place.width, place.shift, unit),
-            _ => scalar::pack(codes, place.width, place.shift, unit),
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(token) => avx2::pack(token, codes, m, place, packed),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon(token) => neon::pack(token, codes, m, place, packed),
+        _ => {
+            for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
+                scalar::pack(codes, place.width, place.shift, &mut row[place.range(m)]);
+            }
         }
     }
 }
@@ -46,14 +54,15 @@ pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &
 /// As for [`pack`].
 pub(crate) fn unpack(level: Level, packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
     check(codes.len(), m, place, packed.len());
-    for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
-        let unit = &row[place.offset..place.offset + unit_bytes(m, place.width)];
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) => avx2::unpack(token, unit, place.width, codes),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon(token) => neon::unpack(token, unit, place.width, codes),
-            _ => scalar::unpack(unit, place.width, codes),
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(token) => avx2::unpack(token, packed, m, place, codes),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon(token) => neon::unpack(token, packed, m, place, codes),
+        _ => {
+            for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
+                scalar::unpack(&row[place.range(m)], place.width, codes);
+            }
         }
     }
 }

@@ -2,30 +2,50 @@
 
 use std::arch::aarch64::*;
 
-use super::scalar;
+use super::{Place, scalar};
 use crate::kernels::level::Neon;
 
-pub(super) fn pack(_: Neon, codes: &[u8], width: u32, shift: u32, unit: &mut [u8]) {
-    let whole = codes.len() / 16 * 16;
-    let bytes = whole / 8 * width as usize;
-    for (codes, out) in codes[..whole].chunks_exact(16).zip(unit[..bytes].chunks_exact_mut(2 * width as usize)) {
-        // SAFETY: the token proves NEON; `codes` holds 16 values.
-        let packed = unsafe { pack_sixteen(codes, width, shift) };
-        out.copy_from_slice(&packed[..2 * width as usize]);
-    }
-    scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
+pub(super) fn pack(_: Neon, codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    // SAFETY: the token proves NEON.
+    unsafe { pack_rows(codes, m, place, packed) }
 }
 
-pub(super) fn unpack(_: Neon, unit: &[u8], width: u32, codes: &mut [u8]) {
-    let whole = codes.len() / 16 * 16;
+pub(super) fn unpack(_: Neon, packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
+    // SAFETY: the token proves NEON.
+    unsafe { unpack_rows(packed, m, place, codes) }
+}
+
+#[target_feature(enable = "neon")]
+fn pack_rows(codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    let Place { width, shift, .. } = place;
+    let whole = m / 16 * 16;
     let bytes = whole / 8 * width as usize;
-    for (codes, from) in codes[..whole].chunks_exact_mut(16).zip(unit[..bytes].chunks_exact(2 * width as usize)) {
-        let mut source = [0_u8; 16];
-        source[..from.len()].copy_from_slice(from);
-        // SAFETY: the token proves NEON; `codes` holds 16 values.
-        unsafe { unpack_sixteen(&source, width, codes) };
+    for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
+        let unit = &mut row[place.range(m)];
+        for (codes, out) in codes[..whole].chunks_exact(16).zip(unit[..bytes].chunks_exact_mut(2 * width as usize)) {
+            // SAFETY: `codes` holds 16 values.
+            let packed = unsafe { pack_sixteen(codes, width, shift) };
+            out.copy_from_slice(&packed[..2 * width as usize]);
+        }
+        scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
     }
-    scalar::unpack(&unit[bytes..], width, &mut codes[whole..]);
+}
+
+#[target_feature(enable = "neon")]
+fn unpack_rows(packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
+    let width = place.width;
+    let whole = m / 16 * 16;
+    let bytes = whole / 8 * width as usize;
+    for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
+        let unit = &row[place.range(m)];
+        for (codes, from) in codes[..whole].chunks_exact_mut(16).zip(unit[..bytes].chunks_exact(2 * width as usize)) {
+            let mut source = [0_u8; 16];
+            source[..from.len()].copy_from_slice(from);
+            // SAFETY: `codes` holds 16 values.
+            unsafe { unpack_sixteen(&source, width, codes) };
+        }
+        scalar::unpack(&unit[bytes..], width, &mut codes[whole..]);
+    }
 }
 
 /// Shift of the field of coordinate i within its byte.
@@ -36,6 +56,7 @@ fn places(width: u32) -> [i8; 16] {
 /// # Safety
 /// `codes` holds 16 values.
 #[target_feature(enable = "neon")]
+#[inline]
 unsafe fn pack_sixteen(codes: &[u8], width: u32, shift: u32) -> [u8; 16] {
     // SAFETY: 16 bytes are readable from `codes` and from `places`, 16 writable in `out`.
     unsafe {
@@ -61,6 +82,7 @@ unsafe fn pack_sixteen(codes: &[u8], width: u32, shift: u32) -> [u8; 16] {
 /// # Safety
 /// `codes` holds 16 values.
 #[target_feature(enable = "neon")]
+#[inline]
 unsafe fn unpack_sixteen(source: &[u8; 16], width: u32, codes: &mut [u8]) {
     let index: [u8; 16] = std::array::from_fn(|i| (i as u32 * width / 8) as u8);
     // SAFETY: every array and `codes` hold 16 bytes.

@@ -1,0 +1,5 @@
+"""python -m turboquant_rs.cli is `turboquant`."""
+
+from . import main
+
+main()

@@ -1,0 +1,157 @@
+"""`turboquant search`: nearest vectors by the codes of a file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from .. import simd
+from ..codec import queries_of
+from ..codes import Codes
+from ..index import Index
+from ._options import Force, Json, Key, Metric, Quiet, Threads
+from ._output import Failure, rate, show, write_json
+from .inputs import kind_of, read_queries
+from .targets import check_target, replacing
+
+#: Bytes of codes that are copied into an index at a time: bounds memory, whatever the size of the file.
+_BLOCK_BYTES = 128 << 20
+#: Scores of truncated codes that are held at a time.
+_BLOCK_SCORES = 1 << 24
+
+
+def search(
+    source: Annotated[
+        Path, typer.Argument(metavar="CODES", help="File of codes, from turboquant encode or Codes.save.")
+    ],
+    queries: Annotated[Path, typer.Argument(metavar="QUERIES", help="Vectors to look for: .npy or .npz.")],
+    k: Annotated[
+        int,
+        typer.Option("-k", metavar="N", min=1, help="Neighbours of each query; at most as many as there are codes."),
+    ] = 10,
+    metric: Annotated[
+        Metric,
+        typer.Option(
+            "--metric",
+            metavar="ip",
+            help="Only ip: scores are estimated inner products. Files of codes keep no exact norms. "
+            "Of vectors of norm 1 the order is that of cosine and l2 too.",
+        ),
+    ] = Metric.ip,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write scores and ids to this .npz file.")
+    ] = None,
+    shown: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Queries whose neighbours are printed.")] = 3,
+    key: Key = None,
+    threads: Threads = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the nearest vectors of every query by their codes, nearest first.
+
+    Ids are row numbers of the encoded file, from 0. The file is checked against its checksums first, and read in blocks.
+    """
+    if metric is not Metric.ip:
+        raise Failure(
+            f"--metric {metric.value} needs exact norms, which files of codes do not keep; encode vectors of norm 1 and use ip",
+            2,
+        )
+    if out is not None:
+        if out.suffix.lower() != ".npz":
+            raise Failure(f"{out} must end in .npz, the format of the results; name it {out.with_suffix('.npz')}", 2)
+        check_target(out, force)
+    codes = open_codes(source)
+    wanted, _ = queries_of(read_queries(queries, key), codes.dim, "code file")
+    start = time.perf_counter()
+    scores, ids = nearest(codes, wanted, k, threads)
+    seconds = time.perf_counter() - start
+    if out is not None:
+        with replacing(out) as file:
+            np.savez(file, scores=scores, ids=ids)
+    report: dict[str, Any] = {
+        "codes": str(source),
+        "queries": str(queries),
+        "metric": metric.value,
+        "k": scores.shape[1],
+        "vectors": len(codes),
+        "dim": codes.dim,
+        "bits": codes.bits,
+        "seconds": seconds,
+        "queries_per_second": len(wanted) / seconds,
+        "threads": threads,
+        "simd": simd.level(),
+    }
+    if json:
+        results = {"output": str(out)} if out is not None else {"scores": scores.tolist(), "ids": ids.tolist()}
+        write_json(report | results)
+    elif not quiet:
+        if len(wanted) and len(codes) and shown:
+            show(_table(scores[:shown], ids[:shown]))
+        line = f"{len(wanted):,} queries, {len(codes):,} vectors: {seconds:.3g} s, {rate(report['queries_per_second'])} queries/s"
+        show(line, *([f"scores and ids of all queries are in {out}"] if out is not None else []))
+
+
+def open_codes(path: Path, *, verify: bool = True) -> Codes:
+    """Map a file of codes, its checksums compared."""
+    kind = kind_of(path)
+    if kind != "codes":
+        raise Failure(
+            f"{path} is a .{kind} file, not codes; encode it first: turboquant encode {path} {path.with_suffix('.tq')}"
+        )
+    return Codes.load(path, mmap=True, verify=verify)
+
+
+def nearest(
+    codes: Codes, queries: NDArray[np.float32], k: int, threads: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return scores and row numbers of the nearest, (nq, min(k, n)); equal scores by the lower row."""
+    k = min(k, len(codes))
+    scores = np.empty((len(queries), 0), np.float32)
+    ids = np.empty((len(queries), 0), np.int64)
+    for first, part in _parts(codes, len(queries)):
+        found, rows = _nearest_of(part, queries, min(k, len(part)), threads)
+        scores = np.concatenate([scores, found], axis=1)
+        ids = np.concatenate([ids, rows + first], axis=1)
+        # Earlier rows stand to the left and the sort is stable: equal scores go to the lower row.
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores, ids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+    return scores, ids
+
+
+def _parts(codes: Codes, queries: int) -> list[tuple[int, Codes]]:
+    step = max(1, _BLOCK_BYTES // max(1, codes.packed.shape[1]))
+    if codes.bits != codes.codec.bits:
+        step = max(1, min(step, _BLOCK_SCORES // max(1, queries)))
+    return [(first, codes[first : first + step]) for first in range(0, len(codes), step)]
+
+
+def _nearest_of(
+    part: Codes, queries: NDArray[np.float32], k: int, threads: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if part.bits == part.codec.bits:
+        index = Index(codec=part.codec)
+        index.add_codes(part)
+        return index.search(queries, k, threads=threads)
+    # An index takes whole codes only; scores of truncated ones are sorted here.
+    scores = part.codec.score(queries, part, threads=threads)
+    ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, ids, axis=1), ids.astype(np.int64)
+
+
+def _table(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> Table:
+    table = Table("rank", box=None, pad_edge=False, header_style="bold")
+    table.columns[0].justify = "right"
+    for query in range(len(ids)):
+        table.add_column(f"query {query}", justify="right", no_wrap=True)
+        table.add_column("score", justify="right", style="dim", no_wrap=True)
+    for rank in range(ids.shape[1]):
+        cells = [text for i, s in zip(ids[:, rank], scores[:, rank], strict=True) for text in (f"{i}", f"{s:.4g}")]
+        table.add_row(str(rank + 1), *cells)
+    return table

@@ -1,0 +1,51 @@
+"""Output files: what is refused before the work starts, and writing that leaves no half of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ._output import Failure
+
+
+def check_codes_target(target: Path, source: Path, force: bool) -> None:
+    """Refuse a file of codes that is named like another kind of file, is the input, or is taken."""
+    if target.suffix.lower() in (".npy", ".npz"):
+        raise Failure(
+            f"{target} would be a file of codes, not a {target.suffix} file; name it {target.with_suffix('.tq')}", 2
+        )
+    if target.exists() and source.exists() and target.samefile(source):
+        raise Failure(f"{target} is the input; give another name", 2)
+    check_target(target, force)
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Refuse a target that is taken or cannot be written."""
+    if target.is_dir():
+        raise Failure(f"{target} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise Failure(f"the folder {target.parent} does not exist; create it first")
+    if not os.access(target.parent, os.W_OK):
+        raise Failure(f"the folder {target.parent} cannot be written; choose another, or change its permissions")
+    if target.exists() and not force:
+        raise Failure(f"{target} exists; give --force to overwrite it, or another name")
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file beside `target` that takes its place at the end, or goes if there is an error."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""What every Python test shares: how deep property tests go, and the SIMD levels.
+
+``TURBOQUANT_TEST_DEPTH`` (or ``HYPOTHESIS_PROFILE``) = ``fast`` (default: the same few examples on every run), ``ci`` or
+``deep`` (other examples on every run). ``TURBOQUANT_REQUIRE_SIMD=name,…`` turns the skip of a level that this machine
+lacks into a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from turboquant_rs import simd
+
+#: Every level name that the project knows, on any machine.
+KNOWN_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm")
+
+_EXAMPLES = {"fast": 12, "ci": 60, "deep": 2000}
+
+for _name, _count in _EXAMPLES.items():
+    settings.register_profile(
+        _name,
+        max_examples=_count,
+        deadline=None,
+        derandomize=_name == "fast",
+        print_blob=True,
+        # The fixture `level` holds for all examples of a test, which is what is meant.
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+settings.load_profile(os.environ.get("TURBOQUANT_TEST_DEPTH") or os.environ.get("HYPOTHESIS_PROFILE") or "fast")
+
+
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get("TURBOQUANT_REQUIRE_SIMD", "").split(",") if name.strip()}
+
+
+def pytest_configure() -> None:
+    """Refuse a required level that nobody knows: it would never be tested."""
+    unknown = _required() - set(KNOWN_LEVELS)
+    if unknown:
+        raise pytest.UsageError(f"TURBOQUANT_REQUIRE_SIMD names unknown levels: {', '.join(sorted(unknown))}")
+
+
+def levels_to_run() -> list[str]:
+    """Return the levels of this machine, and those that are required whether it has them or not."""
+    return [name for name in KNOWN_LEVELS if name in simd.available() or name in _required()]
+
+
+@pytest.fixture(params=levels_to_run())
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once at every SIMD level of this machine; a required level that is missing fails.
+
+    Levels that are missing and not required are skipped once each, by parity/test_levels.py, instead of once a test.
+    """
+    name = request.param
+    if name not in simd.available():
+        pytest.fail(f"SIMD level {name} is required by TURBOQUANT_REQUIRE_SIMD, but not available: {simd.available()}")
+    before = simd.level()
+    simd.set_level(name)
+    try:
+        yield name
+    finally:
+        simd.set_level(before)

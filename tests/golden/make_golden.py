@@ -1,0 +1,224 @@
+"""Write rust/core/tests/golden.txt: hashes of every stage between a seed and its results, from the NumPy reference alone.
+
+    python tests/golden/make_golden.py
+
+The file is how machines that cannot run NumPy, an emulated ARM processor for one, are held to the reference: the inputs are made by
+SplitMix64 on both sides, so hashes are all that has to travel. `rust/core/src/golden_tests.rs` computes the same lines on every
+SIMD level, `tests/parity/test_golden.py` with the Python package. Lines, each a kind, its keys, and one hash a stage:
+
+    dim DIM                        inputs signs permutation rotated unrotated levels boundaries integers
+    code DIM BITS SCALE REFINE     codes packed scales decoded scores truncated file
+    find DIM BITS METRIC           found
+
+A hash is that of `fold`, of the arrays' little-endian bytes one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from turboquant_rs.reference import Index, TurboQuant, score
+from turboquant_rs.reference.codebook import boundaries, integer_levels, levels
+from turboquant_rs.reference.rng import GOLDEN, derive, permutation, signs, splitmix64, stream
+from turboquant_rs.reference.rotation import Rotation
+from turboquant_rs.reference.units import stage_ends, unpack
+
+PATH = Path(__file__).parents[2] / "rust" / "core" / "tests" / "golden.txt"
+
+DIMS = (*range(1, 131), 200, 300, 384, 500, 768, 769, 1000, 1024, 1032, 1536, 3072)
+#: Where scales and refinements beside the default ones are taken, too.
+SOME_DIMS = (1, 2, 3, 5, 8, 33, 64, 97, 128, 200, 768)
+OTHERS = (("mse", 0), ("matched", 0), ("paper", 0), ("mse", 8), ("matched", 32), ("paper", 16))
+METRICS = ("ip", "cosine", "l2")
+FIND_BITS = (1, 4, 6)
+
+STAGES = {
+    "dim": ("inputs", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"),
+    "code": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file"),
+    "find": ("found",),
+}
+
+#: The last row and the last query are too large for squared distances.
+ROWS, QUERIES, K = 14, 5, 5
+
+
+def fold(*arrays: NDArray[Any] | bytes) -> str:
+    """Return eight hex digits that depend on every bit of the arrays, in order, and on their length."""
+    data = b"".join(a if isinstance(a, bytes) else little_endian(a) for a in arrays)
+    words = np.frombuffer(data + bytes(-len(data) % 8), "<u8").astype(np.uint64)
+    with np.errstate(over="ignore"):
+        z = words + np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        total = int((z ^ (z >> np.uint64(31))).sum(dtype=np.uint64))
+    return f"{splitmix64(total, len(data)) >> 32:08x}"
+
+
+def little_endian(array: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+# --- inputs -----------------------------------------------------------------------------------------------------
+
+
+def seed_of(dim: int) -> int:
+    return splitmix64(7, dim)
+
+
+@lru_cache(2)
+def rows(dim: int) -> NDArray[np.float32]:
+    """Return (14, dim) float32: plain rows and awkward ones. Every number is exact in float32."""
+    words = [stream(derive(1, dim, row), dim) for row in range(ROWS)]
+    plain = [uniform(w) for w in words]
+    one_hot, two = np.zeros((2, dim), np.float32)
+    one_hot[int(words[7][0] % np.uint64(dim))] = -1.5
+    two[0] = 1
+    two[dim // 2] = 1
+    made = [
+        plain[0],
+        plain[0],  # equal scores
+        plain[2] * np.float32(2.0**20),
+        plain[3] * np.float32(2.0**-100),
+        plain[4] * np.float32(2.0**-126),  # partly subnormal
+        from_bits(words[5] << np.uint64(63) >> np.uint64(32)),  # ±0
+        from_bits(words[6] & np.uint64(0x807FFFFF)),  # all subnormal: a zero row
+        one_hot,
+        two,
+        np.full(dim, 0.1, np.float32),
+        np.array([-1, -0.0, 0, 1], np.float32)[words[10] & np.uint64(3)],
+        from_bits(words[11] >> np.uint64(32) & np.uint64(0x807FFFFF) | (words[11] % np.uint64(50) + np.uint64(100)) << np.uint64(23)),
+        ((words[12] >> np.uint64(61)).astype(np.float32) - np.float32(3.5)) / np.float32(4),
+        plain[13] * np.float32(2.0**116),
+    ]
+    return np.stack(made)
+
+
+@lru_cache(2)
+def queries(dim: int) -> NDArray[np.float32]:
+    """Return (5, dim) float32: a plain query, half of row 0, a one-hot query, zeros, a huge one."""
+    plain, huge = (uniform(stream(derive(2, dim, i), dim)) for i in range(2))
+    half = rows(dim)[0] * np.float32(0.5)
+    one_hot = np.zeros(dim, np.float32)
+    one_hot[dim - 1] = 3
+    return np.stack([plain, half, one_hot, np.zeros(dim, np.float32), huge * np.float32(2.0**86)])
+
+
+def uniform(words: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Return multiples of 2^−22 in [−2, 2)."""
+    return (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 22) - np.float32(2)
+
+
+def from_bits(bits: NDArray[np.uint64]) -> NDArray[np.float32]:
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def ids() -> NDArray[np.int64]:
+    """Return the index's ids: shuffled, so that equal scores must be put in order."""
+    return (5 * np.arange(ROWS - 1, dtype=np.int64) + 2) % (ROWS - 1)
+
+
+# --- stages -----------------------------------------------------------------------------------------------------
+
+
+def dim_stages(dim: int) -> list[str]:
+    x, seed = rows(dim), seed_of(dim)
+    rotation = Rotation(dim, seed)
+    # Without the row of 2^116: the codec takes every row's power of two out before it rotates.
+    part = x[: ROWS - 1]
+    tables = [levels(bits, keep, dim) for bits in range(1, 9) for keep in range(1, bits + 1)]
+    integers = [integer_levels(c) for c in tables]
+    return [
+        fold(x, queries(dim)),
+        fold(signs(derive(seed, 0, 0), 1 << (dim.bit_length() - 1))),
+        fold(permutation(derive(seed, 0, 2), dim)),
+        fold(rotation.apply(part)),
+        fold(rotation.apply_inverse(part)),
+        fold(*tables),
+        fold(*[boundaries(c) for c in tables]),
+        fold(*[part for ints, scale in integers for part in (ints.astype(np.int32), np.array(scale))]),
+    ]
+
+
+class Reference:
+    """The operations that a code line is made of, by the reference. The tests bring the same for the package."""
+
+    @staticmethod
+    def codec(dim: int, bits: int, scale: str, refine: int) -> Any:
+        return TurboQuant(dim, bits, seed=seed_of(dim), scale=scale, refine=refine or False)
+
+    @staticmethod
+    def truncate(q: Any, codes: Any, bits: int) -> Any:
+        return q.truncate(codes, bits)
+
+    @staticmethod
+    def score(q: Any, queries: NDArray[np.float32], codes: Any) -> NDArray[np.float32]:
+        return score(q, queries, codes)
+
+    @staticmethod
+    def index(q: Any, metric: str) -> Any:
+        return Index(q, metric)
+
+
+def code_stages(by: Any, dim: int, bits: int, scale: str, refine: int) -> list[str]:
+    q, x, probe = by.codec(dim, bits, scale, refine), rows(dim), queries(dim)
+    codes = q.encode(x)
+    shorter = [by.truncate(q, codes, end) for end in stage_ends(bits)[:-1]]
+    return [
+        fold(unpack(codes.packed, dim, bits, bits)),
+        fold(codes.packed),
+        fold(codes.scales),
+        fold(q.decode(codes)),
+        fold(by.score(q, probe, codes)),
+        fold(*[part for s in shorter for part in (s.packed, s.scales, q.decode(s), by.score(q, probe, s))]),
+        fold(codes.to_bytes()),
+    ]
+
+
+def find_stages(by: Any, dim: int, bits: int, metric: str) -> list[str]:
+    index = by.index(by.codec(dim, bits, "unbiased", 0), metric)
+    index.add(rows(dim)[: ROWS - 1], ids())
+    scores, found = index.search(queries(dim)[: QUERIES - 1], K)
+    return [fold(scores, found)]
+
+
+def lines(dims: Iterable[int] = DIMS, by: Any = Reference, *, only: str | None = None) -> Iterator[str]:
+    """Yield the file's lines of the given dimensions, comments apart; `only` one kind of them."""
+
+    def line(kind: str, stages: Callable[..., list[str]], *keys: int | str) -> Iterator[str]:
+        if only in (None, kind):
+            yield " ".join([kind, *map(str, keys), *stages(*keys)])
+
+    for dim in dims:
+        yield from line("dim", dim_stages, dim)
+        for bits in range(1, 9):
+            for scale, refine in (("unbiased", 0), ("unbiased", 16), *(OTHERS if dim in SOME_DIMS else ())):
+                yield from line("code", lambda *keys: code_stages(by, *keys), dim, bits, scale, refine)
+            for metric in METRICS if bits in FIND_BITS else ():
+                yield from line("find", lambda *keys: find_stages(by, *keys), dim, bits, metric)
+
+
+HEADER = """\
+# Hashes of every stage, made by tests/golden/make_golden.py from the NumPy reference; not to be edited.
+# Format version 0: these lines may change with it. From version 1 on they stay.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the golden hashes from the NumPy reference.")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    check = parser.parse_args().check
+    text = HEADER + "".join(f"{line}\n" for line in lines())
+    if check:
+        sys.exit(0 if text == PATH.read_text(encoding="utf-8") else f"{PATH} differs from the reference")
+    PATH.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
