@@ -21,7 +21,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated lint wheel bench lock clean
+.PHONY: help venv develop demo test test-emulated lint lint-rust lint-python wheel bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,11 +41,15 @@ test: develop ## Build, then run every test: Rust (release; then with debug asse
 test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (installs what that takes)
 	scripts/test-emulated.sh
 
-lint: develop ## Check format, lints, types, the stub and the documentation build
+lint: lint-rust lint-python ## Check format, lints, types, the stub and the documentation build (make -k lint: all at once)
+
+lint-rust: $(PY)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --package turboquant-rs-core --all-targets --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+lint-python: develop
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy

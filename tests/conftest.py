@@ -1,8 +1,8 @@
 """What every Python test shares: how deep property tests go, and the SIMD levels.
 
-``TURBOQUANT_TEST_DEPTH`` (or ``HYPOTHESIS_PROFILE``) = ``fast`` (default: the same few examples on every run), ``ci`` or
-``deep`` (other examples on every run). ``TURBOQUANT_REQUIRE_SIMD=name,…`` turns the skip of a level that this machine
-lacks into a failure.
+``TURBOQUANT_TEST_DEPTH`` (or ``HYPOTHESIS_PROFILE``) = ``fast`` (default: the same few examples on every run), ``ci``
+or ``deep`` (other examples on every run). ``TURBOQUANT_REQUIRE_SIMD=name,…`` turns the skip of a level that this
+machine lacks into a failure.
 """
 
 from __future__ import annotations

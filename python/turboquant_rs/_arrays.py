@@ -31,7 +31,9 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
     if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name} must be in host memory, got a CUDA array ({type(value).__name__}); copy it to the host")
+        raise TypeError(
+            f"{name} must be in host memory, got a CUDA array ({type(value).__name__}); copy it to the host"
+        )
     if isinstance(value, np.ndarray):
         array = value
     elif not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
@@ -51,7 +53,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 def blocks(array: NDArray[Any], name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield (first row, C-contiguous float32 block) over the rows of a 2-D array.
 
-    Blocks of a C-contiguous float32 array are views; any other dtype, byte order or stride is converted one block at a time.
+    Blocks of a C-contiguous float32 array are views; any other dtype, byte order or stride is converted one block at
+    a time.
     """
     step = max(1, BLOCK_BYTES // (4 * max(1, array.shape[1])))
     for first in range(0, len(array), step):
@@ -59,7 +62,7 @@ def blocks(array: NDArray[Any], name: str) -> Iterator[tuple[int, NDArray[np.flo
 
 
 def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np.float32]:
-    """Return a C-contiguous, aligned float32 array; a copy only if it is not one already. Finite values beyond float32 are refused."""
+    """Return a C-contiguous, aligned float32 array, copied only if it is not one; values beyond float32 are refused."""
     if array.dtype == np.float32 and array.dtype.isnative:
         return np.require(array, np.float32, ["C", "A"])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -107,7 +110,7 @@ def as_threads(value: Any) -> int | None:
 
 
 def back(result: NDArray[Any], like: Any) -> Any:
-    """Return ``result`` in the array namespace of ``like``: NumPy unless that is an array of another library on the host."""
+    """Return ``result`` in the array namespace of ``like``: NumPy, or another library's on the host."""
     if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
         return result
     if hasattr(like, "__array_namespace__"):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class CodesWriter:
     """Write ``rows`` codes of one codec to ``path`` in blocks; nothing appears there before all are written.
 
-    Memory: the scales (4 bytes a row) beside the block in hand. The file is a temporary one beside ``path`` until :meth:`close`
-    renames it; leaving the ``with`` block by an exception removes it.
+    Memory: the scales (4 bytes a row) beside the block in hand. The file is a temporary one beside ``path`` until
+    :meth:`close` renames it; leaving the ``with`` block by an exception removes it.
     """
 
     def __init__(self, path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: int | None = None) -> None:
@@ -41,9 +41,11 @@ class CodesWriter:
     def write(self, codes: Codes) -> None:
         """Append codes of this codec."""
         if codes.codec != self._codec or [codes.bits] != self._keep or self._written + len(codes) > self._rows:
-            raise ValueError(f"codes must be of the file's codec and at most {self._rows - self._written} rows, got {codes!r}")
+            raise ValueError(
+                f"codes must be of the file's codec and at most {self._rows - self._written} rows, got {codes!r}"
+            )
         packed, scales = codes._contiguous()
-        self._crc = zlib.crc32(packed, self._crc)
+        self._crc = zlib.crc32(packed.data, self._crc)
         self._file.write(packed.data)
         self._scales[self._written : self._written + len(codes)] = scales
         self._written += len(codes)
@@ -56,7 +58,7 @@ class CodesWriter:
         scales = self._scales.astype("<f4", copy=False)
         self._file.write(scales.data)
         self._file.seek(0)
-        self._file.write(self._codec._core.header(self._keep, self._rows, self._crc, zlib.crc32(scales)))
+        self._file.write(self._codec._core.header(self._keep, self._rows, self._crc, zlib.crc32(scales.data)))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

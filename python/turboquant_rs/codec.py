@@ -21,8 +21,8 @@ _SCALES = ("unbiased", "mse", "matched", "paper")
 class TurboQuant:
     """Encode vectors to 1–8 bits a coordinate without training, decode them, score queries against the codes.
 
-    TurboQuant_mse (arXiv 2504.19874, Algorithm 1): a random rotation makes every coordinate nearly Gaussian, each is rounded to the
-    levels that are optimal for that law (equation 4), and one number a vector scales the result.
+    TurboQuant_mse (arXiv 2504.19874, Algorithm 1): a random rotation makes every coordinate nearly Gaussian, each is
+    rounded to the levels that are optimal for that law (equation 4), and one number a vector scales the result.
 
     Parameters
     ----------
@@ -33,14 +33,16 @@ class TurboQuant:
     seed : int, default 0
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
     rotation : "hadamard"
-        Three rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix is not in this version.)
+        Three rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix is not
+        in this version.)
     scale : "unbiased" (default), "mse", "matched" or "paper"
-        What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its levels: "unbiased"
-        n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse" n·⟨y,c⟩/(√dim·|c|²), least error
-        (reconstruction, values); "matched" n/|c|, keeps norms; "paper" n/√dim, the norm alone. (DRIVE and EDEN, and RaBitQ's rescale.)
+        What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its
+        levels: "unbiased" n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse"
+        n·⟨y,c⟩/(√dim·|c|²), least error (reconstruction, values); "matched" n/|c|, keeps norms; "paper" n/√dim, the
+        norm alone. (DRIVE and EDEN, and RaBitQ's rescale.)
     refine : False (default), 8, 16 or 32
-        Scales to try before rounding; the code of largest cosine wins. Lowers distortion most at few dimensions and many bits (17 % at
-        128 dimensions, 4 bits), costs encoding time, changes nothing for decoding.
+        Scales to try before rounding; the code of largest cosine wins. Lowers distortion most at few dimensions and
+        many bits (17 % at 128 dimensions, 4 bits), costs encoding time, changes nothing for decoding.
 
     Attributes
     ----------
@@ -49,7 +51,8 @@ class TurboQuant:
 
     Notes
     -----
-    Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released while Rust works.
+    Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released
+    while Rust works.
 
     Examples
     --------
@@ -89,7 +92,7 @@ class TurboQuant:
 
     @property
     def fingerprint(self) -> int:
-        """64-bit identity that codes carry; codes of another codec are refused. ``refine`` does not enter: it chooses codes, not their meaning."""
+        """64-bit identity that codes carry; ``refine`` does not enter: it chooses codes, not their meaning."""
         return self._core.fingerprint
 
     @property
@@ -103,8 +106,9 @@ class TurboQuant:
         Parameters
         ----------
         x : array_like, shape (n, dim)
-            Any real dtype (bfloat16 by ml_dtypes too), byte order and stride; lists, DLPack and ``__array__`` objects. C-contiguous
-            float32 is read in place; anything else is converted to float32 a block of 8 MiB at a time.
+            Any real dtype (bfloat16 by ml_dtypes too), byte order and stride; lists, DLPack and ``__array__``
+            objects. C-contiguous float32 is read in place; anything else is converted to float32 a block of 8 MiB at
+            a time.
         threads : int, optional
             Threads to use; by default one a core. The codes do not depend on it.
 
@@ -116,7 +120,8 @@ class TurboQuant:
         Raises
         ------
         ValueError
-            For another number of dimensions or columns, NaN or ±inf (row and column are named), values or norms beyond float32.
+            For another number of dimensions or columns, NaN or ±inf (row and column are named), values or norms
+            beyond float32.
         TypeError
             For complex, object, text and masked arrays, and CUDA arrays.
         """
@@ -141,8 +146,8 @@ class TurboQuant:
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return approximations of the encoded vectors, (n, dim) float32.
 
-        With the default scale, "unbiased", inner products with the result are unbiased and its norms are a little too large; the scale
-        of least error is "mse".
+        With the default scale, "unbiased", inner products with the result are unbiased and its norms are a little too
+        large; the scale of least error is "mse".
 
         Raises
         ------
@@ -161,9 +166,9 @@ class TurboQuant:
     def score(self, queries: ArrayLike, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return estimated inner products of every query with every encoded vector; larger is nearer.
 
-        Computed in integers, so the scores are the same on every machine, for any batch and number of threads. Beside the error of the
-        codes themselves, rounding the query costs a standard deviation below 8e-4·|q||x| (1–4 bits) or 1e-4·|q||x| (5–8 bits) at 128 dimensions
-        and more.
+        Computed in integers, so the scores are the same on every machine, for any batch and number of threads. Beside
+        the error of the codes themselves, rounding the query costs a standard deviation below 8e-4·|q||x| (1–4 bits)
+        or 1e-4·|q||x| (5–8 bits) at 128 dimensions and more.
 
         Parameters
         ----------
@@ -202,7 +207,7 @@ class TurboQuant:
             )
 
     def _row_bytes(self, bits: int) -> int:
-        """Bytes of a packed row that keeps ``bits`` bits: the units of docs/format.md, each rounded up to whole bytes."""
+        """Bytes of a packed row that keeps ``bits`` bits: its units, each rounded up to whole bytes."""
         widths = {1: [1], 2: [1, 1], 3: [1, 2], 4: [1, 1, 2]}.get(self.bits, [1, 1, 2, 1, 2] if self.bits == 7 else [])
         widths = widths or [1, 1, 2, self.bits - 4]
         total = kept = 0

@@ -23,7 +23,8 @@ _HEADER_READ = 4096
 class Codes:
     """n encoded vectors.
 
-    Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`. Immutable in length; safe to read from any thread.
+    Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`. Immutable in length; safe to read from any
+    thread.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class Codes:
         return len(self.packed)
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> Codes:
-        """Return the selected rows. Slices are views; integer and boolean arrays copy, as in NumPy; an integer gives one row."""
+        """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays."""
         if isinstance(rows, tuple):
             raise TypeError("codes take one index, over rows")
         if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
@@ -103,7 +104,8 @@ class Codes:
     def truncate(self, bits: int) -> Codes:
         """Return codes of the top ``bits`` bits, without the vectors: a copy with scales derived from the codes.
 
-        Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes made at 2 bits 0.1175.
+        Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes
+        made at 2 bits 0.1175.
 
         Raises
         ------
@@ -149,7 +151,8 @@ class Codes:
         Raises
         ------
         CorruptError
-            If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer format version.
+            If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer
+            format version.
         """
         from .codec import TurboQuant
 
@@ -157,7 +160,7 @@ class Codes:
         return Codes(packed, scales, TurboQuant._from_parameters(parameters), keep[0])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`to_bytes` to ``path``, through a temporary file beside it, so that a crash leaves the old file whole."""
+        """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
         from ._files import CodesWriter
 
         with CodesWriter(path, self.codec, len(self), self.bits) as writer:
@@ -167,8 +170,8 @@ class Codes:
     def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = True) -> Codes:
         """Read codes from a file that :meth:`save` or ``turboquant encode`` wrote.
 
-        With ``mmap=True`` the packed codes stay in the file and are mapped read-only. ``verify`` checks the sections' checksums,
-        which reads the file once; the header is always checked.
+        With ``mmap=True`` the packed codes stay in the file and are mapped read-only. ``verify`` checks the sections'
+        checksums, which reads the file once; the header is always checked.
 
         Raises
         ------
@@ -201,7 +204,7 @@ class Codes:
                 ("packed codes", packed, packed_crc, packed_at),
                 ("scales", scales.astype("<f4", copy=False), scales_crc, scales_at),
             ):
-                if zlib.crc32(section) != crc:
+                if zlib.crc32(section.data) != crc:
                     text = f"damaged code bytes: {what} fail their checksum, section starts at byte {at} of {path}"
                     raise _core.CorruptError(text)
         return Codes(packed, scales, codec, keep[0])

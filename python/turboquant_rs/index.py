@@ -33,8 +33,8 @@ class Index:
 
     Notes
     -----
-    Memory: packed codes + 4 bytes a vector for the scale, 4 more for "l2", 8 for the id. Searches from many threads run side by side;
-    an add waits for searches in progress and is then seen whole.
+    Memory: packed codes + 4 bytes a vector for the scale, 4 more for "l2", 8 for the id. Searches from many threads
+    run side by side; an add waits for searches in progress and is then seen whole.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: codes, scales, squared norms (l2), ids and the codec. The map of the caller's own ids is not counted."""
+        """Bytes held: codes, scales, squared norms (l2), ids and the codec; the map of the caller's ids is left out."""
         return self._core.nbytes
 
     def __len__(self) -> int:
@@ -98,7 +98,8 @@ class Index:
         x : array_like, shape (n, dim)
             As for :meth:`TurboQuant.encode`. The rows themselves are not kept. With "cosine" their norms are dropped.
         ids : array_like of int, shape (n,), optional
-            Ids from 0 to 2**63 − 1, distinct and new; by default the next free ones, from 0 (the largest id so far plus one).
+            Ids from 0 to 2**63 − 1, distinct and new; by default the next free ones, from 0 (the largest id so far
+            plus one).
 
         Returns
         -------
@@ -108,8 +109,8 @@ class Index:
         Raises
         ------
         ValueError, TypeError
-            As for :meth:`TurboQuant.encode`; for ids that are taken, given twice, negative or not one a row; with "l2" for norms from
-            2**63. The index is then unchanged.
+            As for :meth:`TurboQuant.encode`; for ids that are taken, given twice, negative or not one a row; with
+            "l2" for norms from 2**63. The index is then unchanged.
         """
         given = None if ids is None else as_ids(ids, "ids")
         l2 = self.metric == "l2"
@@ -137,7 +138,8 @@ class Index:
         Parameters
         ----------
         queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`TurboQuant.encode`; norms below 2**96 (below 2**63 with "l2"). One 1-D query gives 1-D results.
+            As for :meth:`TurboQuant.encode`; norms below 2**96 (below 2**63 with "l2"). One 1-D query gives 1-D
+            results.
         k : int, default 10
             At least 1. Beyond the number of vectors, ids are −1 and scores −inf (+inf with "l2").
         threads : int, optional
@@ -146,8 +148,8 @@ class Index:
         Returns
         -------
         scores : ndarray of float32, shape (nq, k) or (k,)
-            Estimates from the codes: inner products, cosines (which may pass 1 by the estimate's error), or squared L2 distances, never
-            below 0. In the array namespace of ``queries``, as are the ids.
+            Estimates from the codes: inner products, cosines (which may pass 1 by the estimate's error), or squared
+            L2 distances, never below 0. In the array namespace of ``queries``, as are the ids.
         ids : ndarray of int64, shape (nq, k) or (k,)
 
         Raises
@@ -182,7 +184,10 @@ class Index:
 
     def __repr__(self) -> str:
         size = self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms + (4 if self.metric == "l2" else 0) + 8
-        return f"Index(dim={self.dim}, bits={self.bits}, metric={self.metric!r}, n={len(self)}, {size:.1f} bytes per vector)"
+        what = f"dim={self.dim}, bits={self.bits}, metric={self.metric!r}, n={len(self)}"
+        return f"Index({what}, {size:.1f} bytes per vector)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("an Index cannot be pickled in this version; keep its codes (TurboQuant.encode, Codes.save) instead")
+        raise TypeError(
+            "an Index cannot be pickled in this version; keep its codes (TurboQuant.encode, Codes.save) instead"
+        )

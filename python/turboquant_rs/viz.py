@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-#: Okabe and Ito's colours, which people who confuse red and green tell apart; blue and vermilion also differ in lightness.
+#: Okabe and Ito's colours, which people who confuse red and green tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _INK, _SOFT, _GRID = "#222222", "#666666", "#dddddd"
@@ -50,10 +50,13 @@ def save_recall_figure(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for i, (name, points) in enumerate(curves.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
+        colour, marker = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
         x, y = [p.bytes_per_vector for p in points], [p.recall for p in points]
-        axes.plot(x, y, label=name, linewidth=2, markersize=7, markeredgecolor="white", zorder=4 - 0.1 * i, **style)
-        _label(axes, points, (10, -11), "left", style["color"])
+        (line,) = axes.plot(
+            x, y, label=name, color=colour, marker=marker, linewidth=2, markersize=7, zorder=4 - 0.1 * i
+        )
+        line.set_markeredgecolor("white")
+        _label(axes, points, (10, -11), "left", colour)
     if exact:
         x, y = [p.bytes_per_vector for p in exact], [p.recall for p in exact]
         axes.scatter(x, y, s=55, marker="D", facecolor="white", edgecolor=_SOFT, linewidth=1.5, zorder=3, label="exact")

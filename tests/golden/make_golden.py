@@ -1,10 +1,11 @@
-"""Write rust/core/tests/golden.txt: hashes of every stage between a seed and its results, from the NumPy reference alone.
+"""Write rust/core/tests/golden.txt: hashes of every stage from a seed to its results, from the NumPy reference alone.
 
     python tests/golden/make_golden.py
 
-The file is how machines that cannot run NumPy, an emulated ARM processor for one, are held to the reference: the inputs are made by
-SplitMix64 on both sides, so hashes are all that has to travel. `rust/core/src/golden_tests.rs` computes the same lines on every
-SIMD level, `tests/parity/test_golden.py` with the Python package. Lines, each a kind, its keys, and one hash a stage:
+The file is how machines that cannot run NumPy, an emulated ARM processor for one, are held to the reference: both sides
+make the inputs by SplitMix64, so hashes are all that has to travel. `rust/core/src/golden_tests.rs` computes the same
+lines on every SIMD level, `tests/parity/test_golden.py` with the Python package. A line is a kind, its keys, and a hash
+for each stage:
 
     dim DIM                        inputs signs permutation rotated unrotated levels boundaries integers
     code DIM BITS SCALE REFINE     codes packed scales decoded scores truncated file
@@ -93,7 +94,7 @@ def rows(dim: int) -> NDArray[np.float32]:
         two,
         np.full(dim, 0.1, np.float32),
         np.array([-1, -0.0, 0, 1], np.float32)[words[10] & np.uint64(3)],
-        from_bits(words[11] >> np.uint64(32) & np.uint64(0x807FFFFF) | (words[11] % np.uint64(50) + np.uint64(100)) << np.uint64(23)),
+        wide(words[11]),
         ((words[12] >> np.uint64(61)).astype(np.float32) - np.float32(3.5)) / np.float32(4),
         plain[13] * np.float32(2.0**116),
     ]
@@ -113,6 +114,12 @@ def queries(dim: int) -> NDArray[np.float32]:
 def uniform(words: NDArray[np.uint64]) -> NDArray[np.float32]:
     """Return multiples of 2^−22 in [−2, 2)."""
     return (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 22) - np.float32(2)
+
+
+def wide(words: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Return magnitudes from 2^−27 to 2^23: some fall below 2^−40 of the row's largest."""
+    exponents = words % np.uint64(50) + np.uint64(100)
+    return from_bits(words >> np.uint64(32) & np.uint64(0x807FFFFF) | exponents << np.uint64(23))
 
 
 def from_bits(bits: NDArray[np.uint64]) -> NDArray[np.float32]:

@@ -18,9 +18,9 @@ from strategies import (
     matrices,
     mixed_rows,
     pair,
-    raw,
     refines,
     row_of_kind,
+    same,
     scales,
     seeds,
 )
@@ -28,6 +28,8 @@ from turboquant_rs import TurboQuant
 from turboquant_rs.reference import TurboQuant as Reference
 from turboquant_rs.reference import score
 from turboquant_rs.reference.units import stage_ends
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 ROWS = ("normal", "sparse", "tiny", "zero", "constant")
 QUERIES = ("normal", "one-hot", "zero", "wide")
@@ -42,12 +44,12 @@ def _rotations(dim: int) -> list[Any]:
 
 
 @cache
-def _expected(dim: int, width: int) -> dict[int, bytes]:
+def _expected(dim: int, width: int) -> dict[int, Floats]:
     plain = Reference(dim, width, seed=dim)
     plain.rotations = _rotations(dim)
     codes = plain.encode(mixed_rows(dim, seed=dim, kinds=ROWS))
     queries = mixed_rows(dim, seed=dim + 1, kinds=QUERIES)
-    return {end: raw(score(plain, queries, plain.truncate(codes, end))) for end in stage_ends(width)}
+    return {end: score(plain, queries, plain.truncate(codes, end)) for end in stage_ends(width)}
 
 
 def test_every_dimension_width_and_truncation(level: str) -> None:
@@ -60,12 +62,12 @@ def test_every_dimension_width_and_truncation(level: str) -> None:
             wrong += [
                 f"dim {dim}, top {end} of {width} bits"
                 for end, want in _expected(dim, width).items()
-                if raw(q.score(queries, codes.truncate(end))) != want
+                if not same(q.score(queries, codes.truncate(end)), want)
             ]
     assert not wrong, f"{len(wrong)} differ, the first: {wrong[:10]}"
 
 
-def scaled_queries(dim: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def scaled_queries(dim: int, count: int, seed: int) -> Floats:
     """Queries of all magnitudes that are allowed, from subnormal to nearly 2^96."""
     rng = np.random.default_rng(seed)
     exponents = rng.choice([-149, -126, -60, 0, 0, 0, 60, 87], count)
@@ -73,9 +75,7 @@ def scaled_queries(dim: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[
     return (np.clip(unit, -4, 4).astype(float) * 2.0 ** exponents[:, None]).astype(np.float32)
 
 
-@given(
-    data=st.data(), dim=dims(), width=bits(), seed=seeds(), scale=scales(), refine=refines(), nq=st.integers(0, 9)
-)
+@given(data=st.data(), dim=dims(), width=bits(), seed=seeds(), scale=scales(), refine=refines(), nq=st.integers(0, 9))
 def test_any_codec_rows_and_queries(
     level: str, data: st.DataObject, dim: int, width: int, seed: int, scale: str, refine: int | bool, nq: int
 ) -> None:
@@ -83,7 +83,7 @@ def test_any_codec_rows_and_queries(
     x = data.draw(matrices(dim))
     queries = scaled_queries(dim, nq, seed % 1000) if nq else np.empty((0, dim), np.float32)
     fast, plain = q.fast.encode(x), q.plain.encode(x)
-    assert raw(q.fast.score(queries, fast)) == raw(score(q.plain, queries, plain))
+    assert same(q.fast.score(queries, fast), score(q.plain, queries, plain))
 
 
 @pytest.mark.parametrize("width", [1, 4, 5, 8])
@@ -96,19 +96,19 @@ def test_any_number_of_rows_and_queries(level: str, dim: int, width: int) -> Non
     codes, plain = q.fast.encode(x), q.plain.encode(x)
     want = score(q.plain, queries, plain)
     for n in (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 257, 273):
-        assert raw(q.fast.score(queries[:9], codes[:n])) == raw(want[:9, :n]), n
+        assert same(q.fast.score(queries[:9], codes[:n]), want[:9, :n]), n
     for nq in (1, 2, 3, 15, 16, 17, 63, 64, 65, 255, 256, 257, 300):
         for threads in (1, 2, 3):
-            assert raw(q.fast.score(queries[:nq], codes, threads=threads)) == raw(want[:nq]), (nq, threads)
+            assert same(q.fast.score(queries[:nq], codes, threads=threads), want[:nq]), (nq, threads)
     for at in (0, 100, 299):
-        assert raw(q.fast.score(queries[at], codes)) == raw(want[at])
+        assert same(q.fast.score(queries[at], codes), want[at])
 
 
 def test_the_largest_dimension(level: str) -> None:
     x = mixed_rows(65_536, seed=2, kinds=("normal", "sparse", "constant"))
     for width in (4, 8):
         q = pair(65_536, width)
-        assert raw(q.fast.score(x, q.fast.encode(x))) == raw(score(q.plain, x, q.plain.encode(x)))
+        assert same(q.fast.score(x, q.fast.encode(x)), score(q.plain, x, q.plain.encode(x)))
 
 
 def test_the_largest_products_are_exact(level: str) -> None:
@@ -131,7 +131,7 @@ def test_the_largest_products_are_exact(level: str) -> None:
                 fast = q.fast.encode(corner)
                 fast.packed[:] = extreme.packed
                 both = np.concatenate([corner, -corner])
-                assert raw(q.fast.score(both, fast)) == raw(score(q.plain, both, extreme)), (dim, width, seed)
+                assert same(q.fast.score(both, fast), score(q.plain, both, extreme)), (dim, width, seed)
 
 
 def _with_codes(plain: Reference, like: Any, codes: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
@@ -153,7 +153,7 @@ def test_tiny_scores_and_factors_flush_alike(level: str) -> None:
     want = score(q.plain, queries, q.plain.encode(x))
     assert (want == 0).any()
     assert (want != 0).any()
-    assert raw(q.fast.score(queries, q.fast.encode(x))) == raw(want)
+    assert same(q.fast.score(queries, q.fast.encode(x)), want)
 
 
 def test_scores_beyond_float32_are_infinite_alike(level: str) -> None:
@@ -163,4 +163,4 @@ def test_scores_beyond_float32_are_infinite_alike(level: str) -> None:
     want = score(q.plain, queries, q.plain.encode(x))
     assert np.isposinf(want[0]).all()
     assert np.isneginf(want[1]).all()
-    assert raw(q.fast.score(queries, q.fast.encode(x))) == raw(want)
+    assert same(q.fast.score(queries, q.fast.encode(x)), want)

@@ -44,7 +44,7 @@ def show_note(message: str) -> None:
 
 def write_json(value: Any) -> None:
     """Print a value as one line of strict JSON on stdout."""
-    sys.stdout.write(json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def show(*parts: Any) -> None:
@@ -92,7 +92,8 @@ def rate(count: float) -> str:
 @contextlib.contextmanager
 def progress(title: str, total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr and yield what moves it on; on a terminal only, unless `wanted` says otherwise."""
-    console = Console(stderr=True)
+    # Asked for where no terminal is seen, as in some editors, the bar is drawn as on one.
+    console = Console(stderr=True, force_terminal=wanted)
     if not (console.is_terminal if wanted is None else wanted):
         yield lambda done: None
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -50,7 +51,7 @@ class Commands(TyperGroup):
 
     def _guarded(self, *args: Any, **kwargs: Any) -> int:
         try:
-            status = super().main(*args, standalone_mode=False, **kwargs)
+            status = super().main(*args, **kwargs | {"standalone_mode": False})
             sys.stdout.flush()
             return status if isinstance(status, int) else 0
         except (SystemExit, GeneratorExit):
@@ -111,7 +112,10 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Compress vectors to 1–8 bits a coordinate without training, and search the codes (TurboQuant, arXiv 2504.19874)."""
+    """Compress vectors to 1–8 bits a coordinate without training, and search the codes.
+
+    The method is TurboQuant (arXiv 2504.19874).
+    """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
@@ -131,6 +135,10 @@ for _command in (encode, search, info, demo):
 
 def run() -> None:
     """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        # Terminals that lack a character show "?" for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for name in ("SIGTERM", "SIGHUP"):
         # What is ignored, as SIGHUP is under nohup, stays ignored.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:

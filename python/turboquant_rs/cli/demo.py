@@ -150,16 +150,17 @@ def _parts(report: dict[str, Any]) -> list[Any]:
         rate(exact["queries_per_second"]),
     )
     table.add_row(*row, style="dim")
+    what = f"{report['vectors']:,} text embeddings of {report['dim']} dimensions, {report['queries']} queries"
     parts: list[Any] = [
-        f"{report['vectors']:,} text embeddings, {report['dim']} dimensions, {report['queries']} queries by inner product",
+        f"{what}, inner product",
         "",
         table,
         "",
         Text(
-            "bytes: of one vector, scale included. smaller: than float32. distortion: mean |x − x̂|²/|x|² with "
-            "the paper's scale, beside theory's. 10@10: share of the true ten nearest among the ten found; 1@10: the true nearest "
-            f"among them. Speed: everything in one call, {report['threads']} thread(s), SIMD level {report['simd']}, median "
-            f"of {report['runs']} runs. 32 bits: brute force, NumPy float32, as many threads.",
+            "bytes: of one vector, scale included. smaller: than float32. distortion: mean |x − x̂|²/|x|² with the "
+            "paper's scale, beside theory's. 10@10: share of the true ten nearest among the ten found; 1@10: the true "
+            f"nearest among them. Speed: everything in one call, {report['threads']} thread(s), SIMD level "
+            f"{report['simd']}, median of {report['runs']} runs. 32 bits: brute force, NumPy float32, as many threads.",
             style="dim",
         ),
         "",

@@ -52,7 +52,8 @@ def encode(
 ) -> None:
     """Encode vectors of a .npy or .npz file to 1–8 bits a coordinate.
 
-    The input is streamed, so it may be larger than memory. OUT appears when it is complete; an error or Ctrl-C leaves nothing.
+    The input is streamed, so it may be larger than memory. OUT appears when it is complete; an error or Ctrl-C leaves
+    nothing.
     """
     vectors = open_array(source, key)
     require(vectors)
@@ -124,15 +125,13 @@ def _summary(report: dict[str, Any]) -> Any:
     codes = f"{report['bits']} bits, scale {report['scale']}"
     codes += f", refine {report['refine']}" if report["refine"] else ""
     threads = "one thread a core" if report["threads"] is None else f"{report['threads']} thread(s)"
+    speed = f"{rate(report['vectors_per_second'])} vectors/s ({threads}, {report['simd']})"
     return facts(
         [
             ("wrote", f"{report['output']}, {size(report['bytes'])}"),
             ("vectors", f"{report['vectors']:,} of {dim:,} dimensions"),
             ("codes", f"{codes}, fingerprint {report['fingerprint']}"),
             ("bytes per vector", f"{per_vector:,}: {compression}"),
-            (
-                "time",
-                f"{report['seconds']:.3g} s, {rate(report['vectors_per_second'])} vectors/s ({threads}, {report['simd']})",
-            ),
+            ("time", f"{report['seconds']:.3g} s, {speed}"),
         ]
     )

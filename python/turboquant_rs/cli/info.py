@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from .. import _core, __version__, simd
+from .. import __version__, _core, simd
 from ..codec import TurboQuant
 from ._options import Json, Key
 from ._output import Failure, facts, show, size, write_json
@@ -33,7 +33,10 @@ def info(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Describe a file: its codes, or what encoding its vectors would cost. Without a file, describe the installation."""
+    """Describe a file: its codes, or what encoding its vectors would cost.
+
+    Without a file, describe the installation.
+    """
     if path is None:
         report = installation()
         parts = [_installation_facts(report)]
@@ -80,17 +83,14 @@ def _version_of(package: str) -> str | None:
 
 
 def _installation_facts(report: dict[str, Any]) -> Any:
-    forced = report["simd_forced"]
+    forced = f" (TURBOQUANT_SIMD={report['simd_forced']})" if report["simd_forced"] else ""
     missing = "missing: pip install 'turboquant-rs[all]'"
     return facts(
         [
             ("turboquant", report["version"]),
             ("python", f"{report['python']}, NumPy {report['numpy']}, {report['machine']}"),
-            (
-                "simd",
-                f"{report['simd']}{f' (TURBOQUANT_SIMD={forced})' if forced else ''}, of {' '.join(report['simd_available'])}",
-            ),
-            ("cores", f"{report['cores']}, the default number of threads"),
+            ("simd", f"{report['simd']}{forced}, of {' '.join(report['simd_available'])}"),
+            ("cores", f"{report['cores']} usable; work takes one thread a core unless told otherwise"),
             *((name, version or missing) for name, version in report["packages"].items()),
         ]
     )

@@ -55,7 +55,8 @@ class Vectors(ABC):
         if self.dtype.hasobject or self.dtype.kind not in "fiub":
             return f"{self.name} must hold real numbers, got dtype {self.dtype}; convert it with astype(numpy.float32)"
         if len(self.shape) not in ranks:
-            return f"{self.name} must be 2-D, (vectors, dimensions), got {len(self.shape)}-D with shape {self.shape}; reshape it"
+            shape = f"{len(self.shape)}-D with shape {self.shape}"
+            return f"{self.name} must be 2-D, (vectors, dimensions), got {shape}; reshape it"
         return None
 
     @abstractmethod
@@ -116,7 +117,7 @@ class NpzVectors(Vectors):
 
     def _read(self, file: IO[bytes], shape: tuple[int, ...]) -> NDArray[Any]:
         block = np.empty(shape, self.dtype)
-        view = memoryview(block.reshape(-1).view(np.uint8))
+        view = block.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(view):
             # Small reads, because zipfile builds bytes of them first.

@@ -51,7 +51,8 @@ def measure(glosses: Glosses, truth: Truth, bits: int, seed: int, threads: int) 
     index = Index(codec=codec)
     index.add_codes(codes)
     _, ids = index.search(queries, K, threads=threads)
-    # Theory speaks of the paper's scale. The codes are the same; the default scale gives up some distortion for unbiased scores.
+    # Theory speaks of the paper's scale. The codes are the same; the default scale gives up some distortion for
+    # unbiased scores.
     paper = TurboQuant(dim, bits, seed=seed, scale="paper")
     return Measured(
         bits=bits,

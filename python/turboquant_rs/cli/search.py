@@ -56,11 +56,12 @@ def search(
 ) -> None:
     """Find the nearest vectors of every query by their codes, nearest first.
 
-    Ids are row numbers of the encoded file, from 0. The file is checked against its checksums first, and read in blocks.
+    Ids are row numbers of the encoded file, from 0. Its checksums are compared first. It is read in blocks.
     """
     if metric is not Metric.ip:
         raise Failure(
-            f"--metric {metric.value} needs exact norms, which files of codes do not keep; encode vectors of norm 1 and use ip",
+            f"--metric {metric.value} needs exact norms, which files of codes do not keep; "
+            "encode vectors of norm 1 and use ip, which then ranks alike",
             2,
         )
     if out is not None:
@@ -94,8 +95,11 @@ def search(
     elif not quiet:
         if len(wanted) and len(codes) and shown:
             show(_table(scores[:shown], ids[:shown]))
-        line = f"{len(wanted):,} queries, {len(codes):,} vectors: {seconds:.3g} s, {rate(report['queries_per_second'])} queries/s"
-        show(line, *([f"scores and ids of all queries are in {out}"] if out is not None else []))
+        speed = f"{seconds:.3g} s, {rate(report['queries_per_second'])} queries/s"
+        show(
+            f"{len(wanted):,} queries, {len(codes):,} vectors: {speed}",
+            *([f"scores and ids of all queries are in {out}"] if out is not None else []),
+        )
 
 
 def open_codes(path: Path, *, verify: bool = True) -> Codes:

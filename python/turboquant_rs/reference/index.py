@@ -16,7 +16,8 @@ L2_NORM_LIMIT = 2.0**63
 
 
 class Index:
-    """An exact scan of codes. Scores: inner product or cosine (larger is nearer), or squared L2 distance (smaller is nearer).
+    """An exact scan of codes. Scores: inner product or cosine (larger is nearer), or squared L2 distance (smaller is
+    nearer).
 
     Examples
     --------

@@ -1,9 +1,10 @@
-"""TurboQuant_mse (arXiv 2504.19874, Algorithm 1) with a per-vector scale: the specification of every other implementation.
+"""TurboQuant_mse (arXiv 2504.19874, Algorithm 1) with a per-vector scale: the specification of every other
+implementation.
 
     x → power of two, norm → rotation → codebook → codes → scale
 
-The scale replaces the norm of the paper (``scale="paper"`` keeps it): the same codes with another number. Its choices are those of
-DRIVE and EDEN (biased, unbiased) and RaBitQ (the unbiased rescale).
+The scale replaces the norm of the paper (``scale="paper"`` keeps it): the same codes with another number. Its choices
+are those of DRIVE and EDEN (biased, unbiased) and RaBitQ (the unbiased rescale).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from .units import pack, stage_ends, unpack
 class TurboQuant:
     """Encode vectors to ``bits`` bits a coordinate, without training; NumPy only.
 
-    Parameters as in :class:`turboquant_rs.TurboQuant`, whose bytes and scores this class defines. Inputs are (n, dim) float32
-    arrays without NaN or inf.
+    Parameters as in :class:`turboquant_rs.TurboQuant`, whose bytes and scores this class defines. Inputs are (n, dim)
+    float32 arrays without NaN or inf.
 
     Examples
     --------
@@ -94,12 +95,7 @@ class TurboQuant:
         level = levels(segment.bits, segment.bits, segment.dim)
         codes, a, q = best_assignment(y, level, trials(segment, self.spec.refine))
         with np.errstate(divide="ignore", invalid="ignore"):
-            k = {
-                "unbiased": lambda: root / a,
-                "mse": lambda: a / (root * q),
-                "matched": lambda: np.float32(1) / np.sqrt(q),
-                "paper": lambda: np.full_like(a, np.float32(1) / root),
-            }[self.spec.scale]()
+            k = unit_scale(self.spec.scale, root, a, q)
         return codes, np.where(empty, np.float32(0), k), n
 
     def decode(self, codes: Codes) -> NDArray[np.float32]:
@@ -112,7 +108,7 @@ class TurboQuant:
         return out
 
     def unpack(self, codes: Codes) -> list[NDArray[np.uint8]]:
-        """Return the codes of every segment, (n, m) uint8 each. Units of segments interleave: unit index first, then segment."""
+        """Return the codes of every segment, (n, m) uint8 each; rows of several segments are not defined yet."""
         if len(self.spec.segments) != 1:
             raise NotImplementedError("rows of several segments")
         segment = self.spec.segments[0]
@@ -126,16 +122,41 @@ class TurboQuant:
         full = self.unpack(codes)[0]
         c = levels(segment.bits, keep, segment.dim)[full]
         d = levels(segment.bits, bits, segment.dim)[full >> np.uint8(keep - bits)]
-        cc, cd, dd = tree_sum(c * c), tree_sum(c * d), tree_sum(d * d)
-        factor = {
-            "unbiased": lambda: cc / cd,
-            "mse": lambda: cd / dd,
-            "matched": lambda: np.sqrt(cc / dd),
-            "paper": lambda: np.ones_like(cc),
-        }[self.spec.scale]()
+        factor = truncation_factor(self.spec.scale, tree_sum(c * c), tree_sum(c * d), tree_sum(d * d))
         packed = pack(full >> np.uint8(keep - bits) << np.uint8(segment.bits - bits), segment.bits, bits)
         scales = times_power(codes.scales[:, 0] * factor, np.zeros(len(codes), np.int32))[:, None]
         return replace(codes, packed=packed, scales=scales, keep=(bits,))
+
+
+def unit_scale(scale: str, root: np.float32, a: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return k, the scale of a row of norm 1, from root = √m, a = ⟨y, c⟩ and q = ⟨c, c⟩."""
+    if scale == "unbiased":
+        k = root / a
+    elif scale == "mse":
+        k = a / (root * q)
+    elif scale == "matched":
+        k = np.float32(1) / np.sqrt(q)
+    else:
+        k = np.full_like(a, np.float32(1) / root)
+    return k.astype(np.float32, copy=False)
+
+
+def truncation_factor(
+    scale: str, cc: NDArray[np.float32], cd: NDArray[np.float32], dd: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return what a scale is multiplied with when levels c are cut to d, from ⟨c, c⟩, ⟨c, d⟩ and ⟨d, d⟩.
+
+    The full code stands in for the row: its cells nest in the wider ones, whose levels are their conditional means.
+    """
+    if scale == "unbiased":
+        factor = cc / cd
+    elif scale == "mse":
+        factor = cd / dd
+    elif scale == "matched":
+        factor = np.sqrt(cc / dd)
+    else:
+        factor = np.ones_like(cc)
+    return factor.astype(np.float32, copy=False)
 
 
 def trials(segment: Segment, refine: int) -> NDArray[np.float32]:
@@ -160,12 +181,12 @@ def best_assignment(
     """
     bounds = boundaries(level)
     best: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]] | None = None
-    score = np.empty(len(y), np.float32)
+    score: NDArray[np.float32] = np.empty(len(y), np.float32)
     for t in scales:
         codes = assign(y, bounds / t)
         c = level[codes]
         a, q = tree_sum(y * c), tree_sum(c * c)
-        f = a / np.sqrt(q)
+        f: NDArray[np.float32] = (a / np.sqrt(q)).astype(np.float32, copy=False)
         if best is None:
             best, score = (codes, a, q), f
             continue

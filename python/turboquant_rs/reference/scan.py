@@ -1,4 +1,4 @@
-"""Scores of queries against codes, in integers, so that every machine gives the same ones (docs/numerics.md section 10)."""
+"""Scores of queries against codes, in integers: the same on every machine (docs/numerics.md section 10)."""
 
 from __future__ import annotations
 
@@ -52,12 +52,15 @@ def prepare_queries(q: TurboQuant, queries: NDArray[np.float32], keep: tuple[int
 
 
 def score(q: TurboQuant, queries: NDArray[np.float32], codes: Codes, *, cosine: bool = False) -> NDArray[np.float32]:
-    """Return inner products (nq, n) float32 of queries with the encoded rows, estimated from the codes; larger is nearer.
+    """Return inner products (nq, n) float32 of queries with the encoded rows, estimated from the codes; larger is
+    nearer.
 
     The integer product is exact, so its order is free; float32 rounds once per segment, in segment order.
     """
     total: NDArray[np.float32] | None = None
-    segments = zip(q.spec.segments, q.unpack(codes), prepare_queries(q, queries, codes.keep, cosine=cosine), strict=True)
+    segments = zip(
+        q.spec.segments, q.unpack(codes), prepare_queries(q, queries, codes.keep, cosine=cosine), strict=True
+    )
     for i, (segment, part, query) in enumerate(segments):
         ints, _ = integer_levels(levels(segment.bits, codes.keep[i], segment.dim))
         # Below 2^53 in magnitude (16,319² · 65,536 < 2^44.1), so a float64 product is exact in any order.

@@ -1,4 +1,4 @@
-"""The summation tree: every float32 sum that reaches bytes or scores has this one order (docs/numerics.md section 3)."""
+"""The summation tree: the one order of every float32 sum that reaches bytes or scores (docs/numerics.md section 3)."""
 
 from __future__ import annotations
 

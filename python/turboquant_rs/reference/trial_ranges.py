@@ -1,13 +1,13 @@
 """Trial scales of `refine`: constants, because they decide bytes (docs/numerics.md section 9).
 
 For any product codebook the code of largest cosine to y is the nearest-level rounding of t·y for some t > 0, so R trial
-scales come close to the exact optimum at no cost to the decoder. t_0 = 1 is the plain code; t_1 … t_{R−1} are linear from
-lo to hi.
+scales come close to the exact optimum at no cost to the decoder. t_0 = 1 is the plain code; t_1 … t_{R−1} are linear
+from lo to hi.
 
-(lo, hi) depends on the bits and on the class of the dimension, h = ⌊2·log2 dim⌋ (half an octave). They are quantiles of the
-exact best scale of random unit vectors, found by a sweep over all breakpoints; `turboquant_rs.evaluation.trial_ranges`
-derives them and says how. With R = 16, 96 to 99 % of the exact gain in distortion is kept at 2 to 4 bits and 64 to 1,536
-dimensions (95 % is the bar, held by a test).
+(lo, hi) depends on the bits and on the class of the dimension, h = ⌊2·log2 dim⌋ (half an octave). They are quantiles
+of the exact best scale of random unit vectors, found by a sweep over all breakpoints;
+`turboquant_rs.evaluation.trial_ranges` derives them and says how. With R = 16, 96 to 99 % of the exact gain in
+distortion is kept at 2 to 4 bits and 64 to 1,536 dimensions (95 % is the bar, held by a test).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Embedded codes: the units and stages of a code, and how units become bytes (docs/numerics.md section 8).
 
-Every prefix of stages is itself a good code of fewer bits, because the top s bits of a b-bit Lloyd–Max index decode to the conditional
-mean of their cell at almost no loss. One encode therefore serves every rate.
+Every prefix of stages is itself a good code of fewer bits, because the top s bits of a b-bit Lloyd–Max index decode
+to the conditional mean of their cell at almost no loss. One encode therefore serves every rate.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def unpack(packed: NDArray[np.uint8], dim: int, bits: int, keep: int) -> NDArray
     for width in units_of(bits, keep):
         size = (dim * width + 7) // 8
         planes = np.unpackbits(packed[:, at : at + size], axis=1, bitorder="little")[:, : dim * width]
-        field = (planes.reshape(len(packed), dim, width) << np.arange(width, dtype=np.uint8)).sum(axis=2, dtype=np.uint8)
+        field = (planes.reshape(len(packed), dim, width) << np.arange(width, dtype=np.uint8)).sum(
+            axis=2, dtype=np.uint8
+        )
         codes = (codes << np.uint8(width)) | field
         at += size
     return codes

@@ -351,7 +351,9 @@ impl Header {
         match len.cmp(&expected) {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Less => Err(Error::corrupt(format!("{expected} bytes expected, cut short"), len)),
-            std::cmp::Ordering::Greater => Err(Error::corrupt(format!("{expected} bytes expected, more follow"), expected)),
+            std::cmp::Ordering::Greater => {
+                Err(Error::corrupt(format!("{expected} bytes expected, more follow"), expected))
+            }
         }
     }
 }

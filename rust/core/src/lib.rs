@@ -4,6 +4,8 @@ mod codebook;
 mod codec;
 mod codes;
 mod error;
+#[cfg(test)]
+mod golden_tests;
 mod index;
 mod kernels;
 mod metric;
@@ -14,9 +16,7 @@ mod scan;
 mod topk;
 mod units;
 
-pub use codec::{
-    CodecSpec, EncodeOptions, FORMAT_VERSION, MAX_DIM, Options, RotationKind, Scale, Segment, TurboQuant,
-};
+pub use codec::{CodecSpec, EncodeOptions, FORMAT_VERSION, MAX_DIM, Options, RotationKind, Scale, Segment, TurboQuant};
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
 pub use index::{Index, Neighbors};

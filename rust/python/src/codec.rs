@@ -17,6 +17,9 @@ type HeaderParts = (Parameters, Vec<u32>, usize, usize, usize, u32, u32, usize);
 /// Parameters, kept bits, packed rows, scales.
 type CodesParts<'py> = (Parameters, Vec<u32>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
 
+/// Packed rows and scales.
+type Arrays<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
+
 /// Codec(dim, bits, seed, rotation, scale, refine): TurboQuant over the caller's arrays.
 #[pyclass(frozen, module = "turboquant_rs._core")]
 pub(crate) struct Codec {
@@ -28,7 +31,8 @@ impl Codec {
     #[new]
     fn new(dim: usize, bits: u32, seed: u64, rotation: &str, scale: &str, refine: u8) -> PyResult<Self> {
         let build = || {
-            let options = Options { seed, rotation: RotationKind::named(rotation)?, scale: Scale::named(scale)?, refine };
+            let options =
+                Options { seed, rotation: RotationKind::named(rotation)?, scale: Scale::named(scale)?, refine };
             TurboQuant::new(dim, bits, options)
         };
         Ok(Self { inner: Arc::new(build().map_err(|error| to_py(error, 0))?) })
@@ -129,7 +133,7 @@ impl Codec {
         scales: PyReadonlyArray2<'py, f32>,
         keep: Vec<u32>,
         bits: u32,
-    ) -> PyResult<(Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>)> {
+    ) -> PyResult<Arrays<'py>> {
         let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
         let work = || self.inner.truncate(CodesView::new(&self.inner, &keep, packed, scales)?, bits);
         let codes = py.detach(work).map_err(|error| to_py(error, 0))?;
@@ -191,7 +195,7 @@ fn parameters(segments: usize, spec: &turboquant_rs::CodecSpec) -> PyResult<Para
     Ok((spec.dim(), spec.segments[0].bits, spec.seed, spec.rotation.name(), spec.scale.name(), spec.refine))
 }
 
-fn arrays<'py>(py: Python<'py>, codes: &Codes) -> PyResult<(Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>)> {
+fn arrays<'py>(py: Python<'py>, codes: &Codes) -> PyResult<Arrays<'py>> {
     let packed = PyArray1::from_slice(py, codes.packed()).reshape([codes.len(), codes.row_bytes()])?;
     let scales = PyArray1::from_slice(py, codes.scales()).reshape([codes.len(), codes.spec().norms()])?;
     Ok((packed, scales))

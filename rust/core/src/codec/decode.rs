@@ -54,7 +54,8 @@ impl TurboQuant {
         let level = exec.level()?;
         let rows = (BLOCK_VALUES / dim).clamp(1, 64);
         let chunks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
-        let tables = self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.segment.dim));
+        let tables =
+            self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.segment.dim));
         let tables: Vec<_> = tables.collect();
         exec.map(chunks.collect(), |((out, packed), scales)| {
             self.decode_block(level, packed, scales, keep, &tables, out);

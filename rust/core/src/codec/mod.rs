@@ -112,7 +112,7 @@ impl TurboQuant {
     /// Bytes that the codec itself holds (rotation and tables).
     #[must_use]
     pub fn nbytes(&self) -> usize {
-        let tables = |s: &SegmentCodec| s.tables.len() * (3 * 4 << s.segment.bits);
+        let tables = |s: &SegmentCodec| s.tables.len() * 12 * (1 << s.segment.bits);
         self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum()
     }
 

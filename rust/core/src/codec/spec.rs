@@ -113,14 +113,7 @@ impl CodecSpec {
     ///
     /// # Errors
     /// [`Error::Argument`] if `dim` is not 1 to 65,536, `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
-    pub fn plain(
-        dim: usize,
-        bits: u32,
-        seed: u64,
-        rotation: RotationKind,
-        scale: Scale,
-        refine: u8,
-    ) -> Result<Self> {
+    pub fn plain(dim: usize, bits: u32, seed: u64, rotation: RotationKind, scale: Scale, refine: u8) -> Result<Self> {
         if !(1..=MAX_DIM).contains(&dim) {
             return Err(Error::argument("dim", "between 1 and 65536", dim));
         }

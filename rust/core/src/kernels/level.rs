@@ -11,17 +11,7 @@ use crate::error::{Error, Result};
 pub const LEVEL_VARIABLE: &str = "TURBOQUANT_SIMD";
 
 /// Every level name that the project knows, on any machine.
-const KNOWN: [&str; 9] = [
-    "scalar",
-    "avx2",
-    "avxvnni",
-    "avx512",
-    "avx512vnni",
-    "amx",
-    "neon",
-    "neon_dot",
-    "neon_i8mm",
-];
+const KNOWN: [&str; 9] = ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm"];
 
 /// Proof that the processor has AVX2 (with FMA, F16C and BMI2: x86-64-v3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +82,7 @@ impl Level {
         let available = Level::available();
         available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
             let names: Vec<_> = available.iter().map(|level| level.name()).collect();
-            Error::Level {
-                name: name.to_owned(),
-                known: KNOWN.contains(&name),
-                available: names.join(", "),
-            }
+            Error::Level { name: name.to_owned(), known: KNOWN.contains(&name), available: names.join(", ") }
         })
     }
 

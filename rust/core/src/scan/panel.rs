@@ -30,9 +30,8 @@ impl<'a> Rows<'a> {
         let stride = codes.row_bytes;
         let mut start = 0;
         let segments = codec.spec().segments.iter().zip(codes.keep).map(|(segment, &keep)| {
-            let units = units_of(segment.dim, segment.bits, keep).map(|(width, shift, offset)| {
-                (codes.packed, Place { width, shift, offset: start + offset, stride })
-            });
+            let units = units_of(segment.dim, segment.bits, keep)
+                .map(|(width, shift, offset)| (codes.packed, Place { width, shift, offset: start + offset, stride }));
             let units = units.collect();
             start += crate::units::row_bytes(segment.dim, segment.bits, keep);
             units
@@ -68,7 +67,8 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
-        let levels = codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
+        let levels =
+            codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
         let (codes, high, low, row_scales) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let products = [const { Vec::new() }; 3];
         Ok(Self { level: exec.level()?, levels, codes, high, low, products, row_scales, scores: Vec::new() })

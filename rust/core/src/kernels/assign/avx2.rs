@@ -104,8 +104,8 @@ unsafe fn sixty_four<const BITS: usize>(
 unsafe fn search<const BITS: usize>(table: &Table, steps: &[__m256; 4], value: __m256) -> __m256i {
     let mut found = _mm256_setzero_si256();
     for step in 0..BITS {
-        let bound = if step < 4 {
-            _mm256_permutevar8x32_ps(steps[step], found)
+        let bound = if let Some(&entries) = steps.get(step) {
+            _mm256_permutevar8x32_ps(entries, found)
         } else {
             let index = _mm256_add_epi32(found, _mm256_set1_epi32((1 << step) - 1));
             // SAFETY: found < 2^step, so index < 2^BITS − 1, the length of the tree.

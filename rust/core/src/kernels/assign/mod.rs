@@ -99,7 +99,12 @@ mod tests {
                     assign(level, &table, &y, m, &mut got, &mut sums);
                     assert_eq!(got, want, "{} codes differ at {bits} bits, m = {m}", level.name());
                     let bits_of = |s: [Products; 3]| s.map(|p| (p.yc.to_bits(), p.cc.to_bits()));
-                    assert_eq!(bits_of(sums), bits_of(want_sums), "{} sums differ at {bits} bits, m = {m}", level.name());
+                    assert_eq!(
+                        bits_of(sums),
+                        bits_of(want_sums),
+                        "{} sums differ at {bits} bits, m = {m}",
+                        level.name()
+                    );
                 }
             }
         }

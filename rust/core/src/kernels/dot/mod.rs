@@ -55,7 +55,10 @@ mod tests {
                         let (mut queries, mut panel) = (values(nq * width, 1), values(rows * width, 2));
                         if saturated {
                             queries.fill(-127);
-                            panel.iter_mut().enumerate().for_each(|(i, v)| *v = if i / width % 2 == 0 { 127 } else { -127 });
+                            panel
+                                .iter_mut()
+                                .enumerate()
+                                .for_each(|(i, v)| *v = if i / width % 2 == 0 { 127 } else { -127 });
                         }
                         let (mut want, mut got) = (vec![3; nq * rows], vec![3; nq * rows]);
                         add_products(Level::Scalar, &queries, &panel, width, &mut want);

@@ -80,7 +80,8 @@ unsafe fn first_stages<V: Vector>(direction: Direction, at: *mut f32, factors: *
             let mut v: [V; 8] = std::array::from_fn(|i| {
                 let place = start + i * V::LANES;
                 let value = V::load(at.add(place));
-                let value = if direction == Direction::Forward { value.mul(V::load(factors.add(place))) } else { value };
+                let value =
+                    if direction == Direction::Forward { value.mul(V::load(factors.add(place))) } else { value };
                 value.inner_stages()
             });
             for half in [1, 2, 4] {
