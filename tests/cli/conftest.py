@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -20,8 +21,11 @@ def run() -> Callable[..., Any]:
     from turboquant_rs.cli.app import app
     from typer.testing import CliRunner
 
+    # Click 8.1 mixes stderr into stdout unless told otherwise; later versions lack the word.
+    separate = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+
     def run(*args: object, status: int = 0) -> Any:
-        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        result = CliRunner(**separate).invoke(app, [str(arg) for arg in args])
         assert result.exit_code == status, result.output
         assert "Traceback" not in result.output
         if status:

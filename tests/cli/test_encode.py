@@ -175,7 +175,7 @@ FAULTS: dict[str, tuple[Callable[[Path, Array], Any], int, str]] = {
     "complex": (lambda p, x: p.write_bytes(_bytes_of(x.astype(complex))), 1, "real numbers"),
     "text array": (lambda p, x: p.write_bytes(_bytes_of(x.astype(str))), 1, "real numbers"),
     "object": (lambda p, x: p.write_bytes(_bytes_of(x.astype(object))), 1, "real numbers"),
-    "no columns": (lambda p, x: p.write_bytes(_bytes_of(x[:, :0])), 1, "between 1 and 65536"),
+    "no columns": (lambda p, x: p.write_bytes(_bytes_of(x[:, :0])), 1, "1 to 65,536 dimensions"),
     "cut header": (lambda p, x: (p.write_bytes(_bytes_of(x)), _cut(p, 40)), 1, "no whole .npy file"),
     "cut values": (lambda p, x: (p.write_bytes(_bytes_of(x)), _cut(p, 5000)), 1, "cut short"),
     "cut zip": (lambda p, x: (p.write_bytes(_bytes_of(x, np.savez)), _cut(p, 5000)), 1, "cannot be read"),
@@ -207,7 +207,7 @@ def test_faults_of_inputs_end_in_one_line(fault: str, x: Array, tmp_path: Path, 
     before = sorted(tmp_path.iterdir())
     message = run("encode", tmp_path / "input", tmp_path / "out.tq", status=status).stderr
     assert words in message
-    assert str(tmp_path / "input") in message or fault == "no columns"
+    assert str(tmp_path / "input") in message
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,10 @@ def _peak(*args: str) -> int:
     """Most anonymous bytes seen while a command runs."""
     with subprocess.Popen([sys.executable, "-m", "turboquant_rs.cli", *args]) as process:
         peak = 0
-        # Reading /proc takes some 50 µs, and memory in use changes with blocks that take tens of milliseconds.
+        # A block takes tens of milliseconds.
         while process.poll() is None:
             peak = max(peak, _anonymous(process.pid))
+            time.sleep(0.002)
     assert process.returncode == 0
     return peak
 

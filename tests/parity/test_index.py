@@ -80,7 +80,7 @@ def test_any_index(
             taken = set(both.plain.ids.tolist())
             fresh = st.integers(0, 2**63 - 1).filter(lambda i: i not in taken)  # noqa: B023 - drawn at once
             ids = np.array(data.draw(st.lists(fresh, min_size=len(x), max_size=len(x), unique=True)), np.int64)
-        elif len(both.plain.ids) and both.plain.ids.max() + len(x) > 2**62:
+        elif len(both.plain.ids) and int(both.plain.ids.max()) > 2**62:
             continue
         both.add(x, ids)
     both.check(np.clip(data.draw(matrices(dim, (1, 5))), -limit, limit), k)
@@ -103,7 +103,7 @@ def test_several_tasks_and_blocks(level: str, metric: str, width: int) -> None:
     for k in (1, 10, 1_000):
         for threads in (None, 1, 2, 3):
             both.check(queries, k, threads=threads)
-    both.check(queries[99:104], 8_000)
+    both.check(queries[38:42], 8_000)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -163,8 +163,6 @@ def _codes_parts(report: dict[str, Any]) -> list[Any]:
 
 def _array(array: Vectors) -> dict[str, Any]:
     fault = array.fault()
-    if fault is None and not 1 <= array.shape[1] <= 65_536:
-        fault = f"{array.name} must have 1 to 65,536 dimensions, got {array.shape[1]}"
     return {
         "name": array.name,
         "key": array.key if isinstance(array, NpzVectors) else None,

@@ -57,6 +57,8 @@ class Vectors(ABC):
         if len(self.shape) not in ranks:
             shape = f"{len(self.shape)}-D with shape {self.shape}"
             return f"{self.name} must be 2-D, (vectors, dimensions), got {shape}; reshape it"
+        if len(self.shape) == 2 and not 1 <= self.shape[1] <= 65_536:
+            return f"{self.name} must have 1 to 65,536 dimensions, got {self.shape[1]:,}; split or reshape it"
         return None
 
     @abstractmethod

@@ -10,12 +10,10 @@ use crate::kernels::rows;
 use crate::kernels::units::Place;
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PreparedQueries, QUERY_BLOCK, Rows, Scanner};
+use crate::scan::{PreparedQueries, QUERY_BLOCK, Rows, Scanner, TASK_ROWS};
 use crate::topk::TopK;
 use crate::units::{row_bytes, stage_ends, units_of};
 
-/// Least rows of a parallel task of a search.
-const TASK_ROWS: usize = 1_024;
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;
 
@@ -195,7 +193,7 @@ impl Index {
         let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
             let mut scanner = Scanner::new(&self.codec, &full, exec)?;
             let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
-            scanner.scan(&rows, range, &queries, 0..queries.len(), |query, first, scores| {
+            scanner.scan(&rows, range, &queries, |query, first, scores| {
                 let top = &mut best[query];
                 let mut floor = top.floor();
                 for (row, &score) in (first..).zip(scores) {

@@ -18,6 +18,8 @@ use crate::parallel::Exec;
 pub(crate) const PANEL_ROWS: usize = 64;
 /// Queries scored together; bounds the buffers of a batch.
 pub(crate) const QUERY_BLOCK: usize = 256;
+/// Least rows of a parallel task.
+pub(crate) const TASK_ROWS: usize = 1_024;
 
 impl TurboQuant {
     /// Estimated inner products of every query with every encoded row: nq·n values, row-major; larger is nearer.
@@ -51,23 +53,26 @@ impl TurboQuant {
         if out.len() != nq * n {
             return Err(Error::argument("out", format!("{} long ({nq} queries, {n} rows)", nq * n), out.len()));
         }
-        if n == 0 {
-            // Faulty queries are refused all the same.
-            return PreparedQueries::new(self, queries, codes.keep, false, exec).map(drop);
-        }
         let rows = Rows::packed(self, &codes);
-        // Tasks are blocks of queries: each owns whole rows of the output.
-        let block = exec.rows_per_task(nq, 1).clamp(1, QUERY_BLOCK);
-        let tasks: Vec<_> = queries.chunks(block * self.dim()).zip(out.chunks_mut(block * n)).enumerate().collect();
-        exec.try_for_each(tasks, |(i, (queries, out))| {
-            let serial = Exec { serial: true, ..exec };
-            let queries = PreparedQueries::new(self, queries, codes.keep, false, serial)
-                .map_err(|error| error.with_first_row(i * block))?;
-            let mut scanner = Scanner::new(self, codes.keep, exec)?;
-            scanner.scan(&rows, 0..n, &queries, 0..queries.len(), |query, first, scores| {
-                out[query * n + first..][..scores.len()].copy_from_slice(scores);
-            });
-            Ok(())
-        })
+        let step = exec.rows_per_task(n, TASK_ROWS);
+        for (i, queries) in queries.chunks(QUERY_BLOCK * self.dim()).enumerate() {
+            let first_query = i * QUERY_BLOCK;
+            let queries = PreparedQueries::new(self, queries, codes.keep, false, exec)
+                .map_err(|error| error.with_first_row(first_query))?;
+            // A task is a range of rows and owns that range of every query's scores.
+            let mut tasks: Vec<_> = (0..n).step_by(step).map(|first| (first, Vec::new())).collect();
+            for scores in out[first_query * n..].chunks_mut(n.max(1)).take(queries.len()) {
+                tasks.iter_mut().zip(scores.chunks_mut(step)).for_each(|((_, outs), part)| outs.push(part));
+            }
+            exec.try_for_each(tasks, |(start, mut outs): (usize, Vec<&mut [f32]>)| {
+                let mut scanner = Scanner::new(self, codes.keep, exec)?;
+                let range = start..start + outs.first().map_or(0, |out| out.len());
+                scanner.scan(&rows, range, &queries, |query, first, scores| {
+                    outs[query][first - start..][..scores.len()].copy_from_slice(scores);
+                });
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }

@@ -80,18 +80,17 @@ impl Scanner {
         rows: &Rows<'_>,
         range: Range<usize>,
         queries: &PreparedQueries,
-        selected: Range<usize>,
         mut each: impl FnMut(usize, usize, &[f32]),
     ) {
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
             self.scores.clear();
-            self.scores.resize(selected.len() * n, 0.0);
+            self.scores.resize(queries.len() * n, 0.0);
             for i in 0..self.levels.len() {
                 self.decode(i, &rows.segments[i], first, n);
-                self.add_segment(i, rows, first, n, &queries.segments[i], selected.clone());
+                self.add_segment(i, rows, first, n, &queries.segments[i]);
             }
-            for (query, scores) in selected.clone().zip(self.scores.chunks_exact(n)) {
+            for (query, scores) in self.scores.chunks_exact(n).enumerate() {
                 each(query, first, scores);
             }
         }
@@ -122,29 +121,20 @@ impl Scanner {
     }
 
     /// Adds segment `i`'s share to the scores.
-    fn add_segment(
-        &mut self,
-        i: usize,
-        rows: &Rows<'_>,
-        first: usize,
-        n: usize,
-        queries: &SegmentQueries,
-        selected: Range<usize>,
-    ) {
+    fn add_segment(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &SegmentQueries) {
         let Levels { width, ref low, .. } = self.levels[i];
         let two_bytes = low.is_some();
         let (level, norms) = (self.level, self.levels.len());
-        let part = selected.start * width..selected.end * width;
-        let high = &queries.high[part.clone()];
+        let high = &queries.high[..];
         let panel = &self.high[..n * width];
         let [hh, cross, ll] = &mut self.products;
         for products in [&mut *hh, &mut *cross, &mut *ll] {
             products.clear();
-            products.resize(selected.len() * n, 0);
+            products.resize(queries.factors.len() * n, 0);
         }
         add_products(level, high, panel, width, hh);
         if two_bytes {
-            let (low, low_panel) = (&queries.low[part.clone()], &self.low[..n * width]);
+            let (low, low_panel) = (&queries.low[..], &self.low[..n * width]);
             add_products(level, high, low_panel, width, cross);
             add_products(level, low, panel, width, cross);
             add_products(level, low, low_panel, width, ll);
@@ -154,7 +144,7 @@ impl Scanner {
         self.row_scales.extend(scales.iter().skip(i).step_by(norms));
         let products = hh.chunks_exact(n).zip(cross.chunks_exact(n).zip(ll.chunks_exact(n)));
         let outputs = self.scores.chunks_exact_mut(n).zip(products);
-        for (&factor, (scores, (hh, (cross, ll)))) in queries.factors[selected].iter().zip(outputs) {
+        for (&factor, (scores, (hh, (cross, ll)))) in queries.factors.iter().zip(outputs) {
             for (row, (score, scale)) in scores.iter_mut().zip(&self.row_scales).enumerate() {
                 let product = if two_bytes {
                     // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
