@@ -34,12 +34,18 @@ def load(name: str) -> tuple[str, Rows, Rows]:
             full = datasets.glosses_full()
             return "100k glosses, MiniLM", np.asarray(full.base, np.float32), np.asarray(full.queries, np.float32)
         sample = datasets.load_glosses_sample()
-        return "5k glosses, MiniLM (sample)", np.asarray(sample.base, np.float32), np.asarray(sample.queries, np.float32)
+        return (
+            "5k glosses, MiniLM (sample)",
+            np.asarray(sample.base, np.float32),
+            np.asarray(sample.queries, np.float32),
+        )
     vectors = generators.GENERATORS[name](N, 1000 if name == "sparse" else DIM, QUERIES)
     return name, vectors.base, vectors.queries
 
 
-def ours(base: Rows, queries: Rows, bits: int, scale: Any, refine: Any, seeds: int) -> list[tuple[NDArray[np.int64], float]]:
+def ours(
+    base: Rows, queries: Rows, bits: int, scale: Any, refine: Any, seeds: int
+) -> list[tuple[NDArray[np.int64], float]]:
     """Return (ids, bytes a vector) of each seed."""
     found = []
     for seed in range(seeds):
@@ -113,7 +119,12 @@ def main() -> None:
                 }
                 cells.append(cell)
                 print(f"{text:28} {bits} bits  {what:28} {runs[0][1]:6.0f} bytes  10@10 {cell['10@10']:.4f}")
-    result = {"machine": harness.machine(), "seeds": options.seeds, "cells": cells, "peers_not_installed": sorted(missing)}
+    result = {
+        "machine": harness.machine(),
+        "seeds": options.seeds,
+        "cells": cells,
+        "peers_not_installed": sorted(missing),
+    }
     print("written:", harness.write("recall", result).name, "| not installed:", ", ".join(sorted(missing)) or "none")
 
 

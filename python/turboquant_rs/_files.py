@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class CodesWriter:
     """Write ``rows`` codes of one codec to ``path`` in blocks; nothing appears there before all are written.
 
-    Memory: the scales (4 bytes a row) beside the block in hand. The file is a temporary one beside ``path`` until
-    :meth:`close` renames it; leaving the ``with`` block by an exception removes it.
+    A context manager. Memory: the scales (4 bytes a row) beside the block in hand. The file is a temporary one beside
+    ``path`` until leaving the ``with`` block renames it; leaving by an exception removes it.
     """
 
     def __init__(self, path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: int | None = None) -> None:
@@ -32,11 +32,6 @@ class CodesWriter:
         self._written = 0
         self._crc = 0
         self._scales: NDArray[np.float32] = np.empty((rows, codec._core.norms), np.float32)
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
-        self._part = Path(name)
-        self._file = os.fdopen(handle, "wb")
-        # Checksums are known at the end; the header is written over this place then.
-        self._file.write(codec._core.header(self._keep, rows, 0, 0))
 
     def write(self, codes: Codes) -> None:
         """Append codes of this codec."""
@@ -50,7 +45,33 @@ class CodesWriter:
         self._scales[self._written : self._written + len(codes)] = scales
         self._written += len(codes)
 
-    def close(self) -> None:
+    def __enter__(self) -> CodesWriter:
+        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
+        self._part, self._file = Path(name), os.fdopen(handle, "wb")
+        try:
+            # Checksums are known at the end; the header is written over this place then.
+            self._file.write(self._codec._core.header(self._keep, self._rows, 0, 0))
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
         """Write scales and header, and put the file in its place."""
         if self._written != self._rows:
             raise ValueError(f"{self._rows} rows were announced, {self._written} written")
@@ -67,16 +88,3 @@ class CodesWriter:
         os.umask(mask)
         self._part.chmod(0o666 & ~mask)
         self._part.replace(self.path)
-
-    def __enter__(self) -> CodesWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.close()
-        finally:
-            self._file.close()
-            self._part.unlink(missing_ok=True)

@@ -44,8 +44,9 @@ def test_wrong_commands(args: list[str], run: Run) -> None:
     run(*args, status=2)
 
 
-def test_debug_shows_the_traceback(tmp_path: Path, command: Run) -> None:
-    done = command("--debug", "info", tmp_path / "none")
+@pytest.mark.parametrize("args", [["--debug", "info", "none"], ["info", "none", "--debug"]])
+def test_debug_shows_the_traceback(args: list[str], command: Run) -> None:
+    done = command(*args)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")

@@ -161,6 +161,7 @@ def test_damaged_codes_are_refused(files: tuple[Path, Path], run: Run) -> None:
         (["x.tq", "q.npy", "-k", "0"], 2, "-k"),
         (["x.tq", "q.npy", "--out", "found.txt"], 2, "found.npz"),
         (["x.tq", "q.npy", "--out", "none/found.npz"], 1, "create it first"),
+        (["x.tq", "q.npz", "--out", "q.npz", "--force"], 2, "is an input"),
         (["x.tq"], 2, "QUERIES"),
     ],
 )
@@ -175,6 +176,7 @@ def test_faults_end_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    np.savez("q.npz", queries)
     np.save("wide.npy", np.concatenate([queries, queries], axis=1))
     queries[1, 2] = np.nan
     np.save("nan.npy", queries)

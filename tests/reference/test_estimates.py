@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from turboquant_rs import TurboQuant
+from turboquant_rs import Codes, TurboQuant
 from turboquant_rs.evaluation.datasets import load_glosses_sample
-from turboquant_rs.reference import TurboQuant as Reference
 from turboquant_rs.reference.codebook import levels
 from turboquant_rs.reference.lloyd_max import solve
+from turboquant_rs.reference.rotation import Rotation
+from turboquant_rs.reference.units import unpack
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -51,15 +52,15 @@ def pairs_of(kind: str, dim: int, rho: float) -> tuple[Rows, Rows]:
 
 
 def bias(dim: int, bits: int, rho: float, kind: str, keep: int | None = None, **options: Any) -> tuple[float, float]:
-    """Return the mean error of estimates of ``rho`` over rotations and pairs, and its standard error."""
+    """Return the mean of ⟨q, x̂⟩ − ⟨q, x⟩ over rotations and pairs, and its standard error."""
     x, queries = pairs_of(kind, dim, rho)
-    truth = np.einsum("ij,ij->i", x.astype(np.float64), queries.astype(np.float64))
     means = []
     for seed in range(ROTATIONS):
         q = TurboQuant(dim, bits, seed=seed, **options)
         codes = q.encode(x, threads=1)
         codes = codes if keep is None else codes.truncate(keep)
-        means.append((q.score(queries, codes, threads=1).diagonal() - truth).mean())
+        errors = np.einsum("ij,ij->i", queries.astype(np.float64), q.decode(codes, threads=1) - x.astype(np.float64))
+        means.append(errors.mean())
     return float(np.mean(means)), float(np.std(means, ddof=1) / math.sqrt(ROTATIONS))
 
 
@@ -67,7 +68,7 @@ def bias(dim: int, bits: int, rho: float, kind: str, keep: int | None = None, **
 @pytest.mark.parametrize("dim", [64, 97, 200, 768])
 def test_the_unbiased_scale_is_unbiased(dim: int, kind: str) -> None:
     wrong = []
-    for bits in (1, 2, 4, 5):
+    for bits in (1, 2, 4, 8):
         for rho, refine in ((0.0, False), (0.8, False), (0.8, 16)) if bits > 1 else ((0.0, False), (0.8, False)):
             mean, error = bias(dim, bits, rho, kind, refine=refine)
             if abs(mean) > Z * error:
@@ -88,8 +89,7 @@ def test_the_biased_scales_are_caught(bits: int, scale: str) -> None:
     """The control: the same measurement finds the bias −ρ·D of the other scales, many standard errors from 0."""
     mean, error = bias(200, bits, 0.8, "random", scale=scale)
     assert abs(mean) > 2 * Z * error
-    # Within a tenth, and the measurement's error: D of these rows is the theory's up to a few per cent.
-    assert abs(mean + 0.8 * solve(bits, 200).distortion) < 0.08 * solve(bits, 200).distortion + Z * error
+    assert abs(mean + 0.8 * solve(bits, 200).distortion) < Z * error
 
 
 # --- rounding of scores ------------------------------------------------------------------------------------------
@@ -103,18 +103,24 @@ BARS = {1: 8e-4, 2: 8e-4, 3: 8e-4, 4: 8e-4, 5: 1e-4, 6: 1e-4, 7: 1e-4, 8: 1e-4}
 WORST = 6
 
 
-def rounding(q: TurboQuant, plain: Reference, x: Rows, queries: Rows, keep: int | None = None) -> Floats:
-    """Return (score − exact)/(|q||x|) for all pairs, exact = scale·⟨Rq, levels⟩ in float64."""
-    codes, reference = q.encode(x), plain.encode(x)
-    if keep is not None:
-        codes, reference = codes.truncate(keep), plain.truncate(reference, keep)
-    segment = plain.spec.segments[0]
-    level = levels(segment.bits, reference.keep[0], segment.dim).astype(np.float64)
-    # The rotation's own float32 rounding, some 1e-6, is a hundredth of the bar for two-byte products.
-    rotated = plain.rotations[0].apply(queries).astype(np.float64)
-    exact = rotated @ level[plain.unpack(reference)[0]].T * reference.scales[:, 0].astype(np.float64)
+def exact_scores(q: TurboQuant, codes: Codes, queries: Rows) -> Floats:
+    """Return scale·⟨Rq, levels⟩ for all pairs, in float64.
+
+    The rotation's own float32 rounding, some 1e-6 of |q|, is a hundredth of the bar for two-byte products.
+    """
+    level = levels(q.bits, codes.bits, q.dim).astype(np.float64)
+    rotated = Rotation(q.dim, q.seed).apply(queries).astype(np.float64)
+    result: Floats = (
+        rotated @ level[unpack(codes.packed, q.dim, q.bits, codes.bits)].T * codes.scales[:, 0].astype(float)
+    )
+    return result
+
+
+def rounding(q: TurboQuant, x: Rows, queries: Rows, keep: int | None = None) -> Floats:
+    """Return (score − exact)/(|q||x|) for all pairs."""
+    codes = q.encode(x) if keep is None else q.encode(x).truncate(keep)
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)[:, None] * np.linalg.norm(x.astype(np.float64), axis=1)
-    result: Floats = (q.score(queries, codes).astype(np.float64) - exact) / norms
+    result: Floats = (q.score(queries, codes).astype(np.float64) - exact_scores(q, codes, queries)) / norms
     return result
 
 
@@ -124,7 +130,7 @@ def test_scores_round_within_the_bars(dim: int) -> None:
     x, queries = rng.standard_normal((500, dim), np.float32), rng.standard_normal((500, dim), np.float32)
     wrong = []
     for bits, bar in BARS.items():
-        error = rounding(TurboQuant(dim, bits), Reference(dim, bits), x, queries)
+        error = rounding(TurboQuant(dim, bits), x, queries)
         # Standard error of a standard deviation over 250,000 pairs of 500 queries: about 0.5 %, far inside the bar.
         if not (error.std() <= bar and np.abs(error).max() <= WORST * bar):
             wrong.append(f"bits {bits}: std {error.std():.2e}, largest {np.abs(error).max():.2e}, bar {bar:.0e}")
@@ -134,7 +140,7 @@ def test_scores_round_within_the_bars(dim: int) -> None:
 def test_scores_of_real_embeddings_round_within_the_bars() -> None:
     sample = load_glosses_sample()
     for bits, bar in BARS.items():
-        error = rounding(TurboQuant(384, bits), Reference(384, bits), sample.base[:1000], sample.queries)
+        error = rounding(TurboQuant(384, bits), sample.base[:1000], sample.queries)
         assert error.std() <= bar, bits
         assert np.abs(error).max() <= WORST * bar, bits
 
@@ -146,7 +152,7 @@ def test_scores_of_awkward_queries_round_within_the_bars(kind: str) -> None:
         queries, _ = pairs_of(kind, dim, 0.0)
         for bits in (1, 4, 8):
             for seed in range(8):
-                error = rounding(TurboQuant(dim, bits, seed=seed), Reference(dim, bits, seed=seed), x, queries)
+                error = rounding(TurboQuant(dim, bits, seed=seed), x, queries)
                 # 24 · 24 pairs that share queries: a standard error of at most 10 % of the deviation.
                 assert error.std() <= 1.3 * BARS[bits], (dim, bits, seed)
 
@@ -155,5 +161,22 @@ def test_scores_of_awkward_queries_round_within_the_bars(kind: str) -> None:
 def test_scores_of_truncated_codes_round_within_the_bars(bits: int, keep: int) -> None:
     rng = np.random.default_rng(bits)
     x, queries = rng.standard_normal((400, 128), np.float32), rng.standard_normal((400, 128), np.float32)
-    error = rounding(TurboQuant(128, bits), Reference(128, bits), x, queries, keep)
+    error = rounding(TurboQuant(128, bits), x, queries, keep)
     assert error.std() <= BARS[keep]
+
+
+@pytest.mark.parametrize("dim", [128, 768])
+def test_scores_of_near_pairs_round_within_the_bars(dim: int) -> None:
+    """For pairs that point the same way a wrong factor shows, which pairs at random average away.
+
+    Integer levels stand for levels up to α·l − c; were these errors to lean one way with |c|, every score of a near
+    pair would be off by one factor, and scores that are unbiased in theory would be biased.
+    """
+    x, queries = pairs_of("random", dim, 0.95)
+    wrong = []
+    for bits, bar in BARS.items():
+        errors = [rounding(TurboQuant(dim, bits, seed=s), x, queries).diagonal() for s in range(40)]
+        rms = float(np.sqrt(np.mean(np.square(errors))))
+        if rms > bar:
+            wrong.append(f"bits {bits}: rms {rms:.2e}, mean {np.mean(errors):+.2e}, bar {bar:.0e}")
+    assert not wrong, wrong

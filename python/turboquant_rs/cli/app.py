@@ -42,16 +42,19 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             raise Failure("interrupted; nothing was written", 130) from None
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(self, args: Any = None, *rest: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """Parse arguments and run; with ``standalone_mode`` end the process."""
-        status = self._guarded(*args, **kwargs)
+        arguments = list(sys.argv[1:] if args is None else args)
+        # Taken out here, so that it may stand after the command too.
+        debug = "--debug" in arguments
+        status = self._guarded([word for word in arguments if word != "--debug"], debug, *rest, **kwargs)
         if standalone_mode:
             sys.exit(status)
         return status
 
-    def _guarded(self, *args: Any, **kwargs: Any) -> int:
+    def _guarded(self, args: list[str], debug: bool, *rest: Any, **kwargs: Any) -> int:
         try:
-            status = super().main(*args, **kwargs | {"standalone_mode": False})
+            status = super().main(args, *rest, **kwargs | {"standalone_mode": False})
             sys.stdout.flush()
             return status if isinstance(status, int) else 0
         except (SystemExit, GeneratorExit):
@@ -62,7 +65,7 @@ class Commands(TyperGroup):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except BaseException as error:
-            if "--debug" in (args[0] if args else kwargs.get("args") or sys.argv):
+            if debug:
                 traceback.print_exc()
             show_error(_message(error))
             return _status(error)
@@ -84,9 +87,7 @@ def _message(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}{advice}" if error.filename else error.strerror + advice
     if isinstance(error, _EXPECTED):
         return str(error)
-    return (
-        f"a fault of turboquant ({type(error).__name__}: {error}); turboquant --debug … shows where, please report it"
-    )
+    return f"a fault of turboquant ({type(error).__name__}: {error}); --debug shows where, please report it"
 
 
 def _status(error: BaseException) -> int:

@@ -57,7 +57,7 @@ def encode(
     """
     vectors = open_array(source, key)
     require(vectors)
-    check_codes_target(target, source, force)
+    check_codes_target(target, force, (source,))
     rows, dim = vectors.shape
     tries = int(refine.value)
     codec = TurboQuant(dim, bits, seed=seed, scale=scale.value, refine=tries or False)  # type: ignore[arg-type]

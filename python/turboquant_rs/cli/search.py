@@ -56,7 +56,8 @@ def search(
 ) -> None:
     """Find the nearest vectors of every query by their codes, nearest first.
 
-    Ids are row numbers of the encoded file, from 0. Its checksums are compared first. It is read in blocks.
+    Ids are row numbers of the encoded file, from 0. The file of codes may be larger than memory; its checksums are
+    compared first.
     """
     if metric is not Metric.ip:
         raise Failure(
@@ -67,12 +68,12 @@ def search(
     if out is not None:
         if out.suffix.lower() != ".npz":
             raise Failure(f"{out} must end in .npz, the format of the results; name it {out.with_suffix('.npz')}", 2)
-        check_target(out, force)
+        check_target(out, force, (source, queries))
     codes = open_codes(source)
     wanted, _ = queries_of(read_queries(queries, key), codes.dim, "code file")
     start = time.perf_counter()
-    scores, ids = nearest(codes, wanted, k, threads)
-    seconds = time.perf_counter() - start
+    scores, ids, seconds = nearest(codes, wanted, k, threads)
+    seconds_reading = time.perf_counter() - start - seconds
     if out is not None:
         with replacing(out) as file:
             np.savez(file, scores=scores, ids=ids)
@@ -84,8 +85,9 @@ def search(
         "vectors": len(codes),
         "dim": codes.dim,
         "bits": codes.bits,
+        "seconds_reading": seconds_reading,
         "seconds": seconds,
-        "queries_per_second": len(wanted) / seconds,
+        "queries_per_second": len(wanted) / seconds if seconds else 0.0,
         "threads": threads,
         "simd": simd.level(),
     }
@@ -95,11 +97,10 @@ def search(
     elif not quiet:
         if len(wanted) and len(codes) and shown:
             show(_table(scores[:shown], ids[:shown]))
-        speed = f"{seconds:.3g} s, {rate(report['queries_per_second'])} queries/s"
-        show(
-            f"{len(wanted):,} queries, {len(codes):,} vectors: {speed}",
-            *([f"scores and ids of all queries are in {out}"] if out is not None else []),
-        )
+        speed = f"{rate(report['queries_per_second'])} queries/s ({seconds:.3g} s, reading {seconds_reading:.3g} s)"
+        show(f"{len(wanted):,} queries, {len(codes):,} vectors: {speed}")
+        if out is not None:
+            show(f"scores and ids of all queries are in {out}")
 
 
 def open_codes(path: Path, *, verify: bool = True) -> Codes:
@@ -114,19 +115,24 @@ def open_codes(path: Path, *, verify: bool = True) -> Codes:
 
 def nearest(
     codes: Codes, queries: NDArray[np.float32], k: int, threads: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return scores and row numbers of the nearest, (nq, min(k, n)); equal scores by the lower row."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:
+    """Return scores and row numbers of the nearest, (nq, min(k, n)), and the seconds of searching without reading.
+
+    Equal scores are ordered by the lower row.
+    """
+    seconds = 0.0
     k = min(k, len(codes))
     scores = np.empty((len(queries), 0), np.float32)
     ids = np.empty((len(queries), 0), np.int64)
     for first, part in _parts(codes, len(queries)):
-        found, rows = _nearest_of(part, queries, min(k, len(part)), threads)
+        found, rows, took = _nearest_of(part, queries, min(k, len(part)), threads)
+        seconds += took
         scores = np.concatenate([scores, found], axis=1)
         ids = np.concatenate([ids, rows + first], axis=1)
         # Earlier rows stand to the left and the sort is stable: equal scores go to the lower row.
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         scores, ids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
-    return scores, ids
+    return scores, ids, seconds
 
 
 def _parts(codes: Codes, queries: int) -> list[tuple[int, Codes]]:
@@ -138,15 +144,19 @@ def _parts(codes: Codes, queries: int) -> list[tuple[int, Codes]]:
 
 def _nearest_of(
     part: Codes, queries: NDArray[np.float32], k: int, threads: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64], float]:
     if part.bits == part.codec.bits:
         index = Index(codec=part.codec)
         index.add_codes(part)
-        return index.search(queries, k, threads=threads)
-    # An index takes whole codes only; scores of truncated ones are sorted here.
-    scores = part.codec.score(queries, part, threads=threads)
-    ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, ids, axis=1), ids.astype(np.int64)
+        start = time.perf_counter()
+        scores, ids = index.search(queries, k, threads=threads)
+    else:
+        # An index takes whole codes only; scores of truncated ones are sorted here.
+        start = time.perf_counter()
+        scores = part.codec.score(queries, part, threads=threads)
+        ids = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
+        scores = np.take_along_axis(scores, ids, axis=1)
+    return scores, ids, time.perf_counter() - start
 
 
 def _table(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> Table:

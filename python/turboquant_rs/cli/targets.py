@@ -12,26 +12,27 @@ from typing import IO
 from ._output import Failure
 
 
-def check_codes_target(target: Path, source: Path, force: bool) -> None:
-    """Refuse a file of codes that is named like another kind of file, is the input, or is taken."""
+def check_codes_target(target: Path, force: bool, inputs: tuple[Path, ...]) -> None:
+    """Refuse a file of codes as `check_target` does, or if it is named like another kind of file."""
     if target.suffix.lower() in (".npy", ".npz"):
-        raise Failure(
-            f"{target} would be a file of codes, not a {target.suffix} file; name it {target.with_suffix('.tq')}", 2
-        )
-    if target.exists() and source.exists() and target.samefile(source):
-        raise Failure(f"{target} is the input; give another name", 2)
-    check_target(target, force)
+        name = target.with_suffix(".tq")
+        raise Failure(f"{target} would be a file of codes, not a {target.suffix} file; name it {name}", 2)
+    check_target(target, force, inputs)
 
 
-def check_target(target: Path, force: bool) -> None:
-    """Refuse a target that is taken or cannot be written."""
+def check_target(target: Path, force: bool, inputs: tuple[Path, ...]) -> None:
+    """Refuse a target that is an input, is taken, or cannot be written."""
     if target.is_dir():
         raise Failure(f"{target} is a folder; name a file in it")
     if not target.parent.is_dir():
         raise Failure(f"the folder {target.parent} does not exist; create it first")
     if not os.access(target.parent, os.W_OK):
         raise Failure(f"the folder {target.parent} cannot be written; choose another, or change its permissions")
-    if target.exists() and not force:
+    if not target.exists():
+        return
+    if any(path.exists() and target.samefile(path) for path in inputs):
+        raise Failure(f"{target} is an input; give another name", 2)
+    if not force:
         raise Failure(f"{target} exists; give --force to overwrite it, or another name")
 
 

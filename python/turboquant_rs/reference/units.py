@@ -64,7 +64,8 @@ def pack(codes: NDArray[np.uint8], bits: int, keep: int) -> NDArray[np.uint8]:
         shift -= width
         field = (codes >> np.uint8(shift)) & np.uint8((1 << width) - 1)
         planes = (field[:, :, None] >> np.arange(width, dtype=np.uint8)) & np.uint8(1)
-        parts.append(np.packbits(planes.reshape(len(codes), -1), axis=1, bitorder="little"))
+        flat = planes.reshape(len(codes), codes.shape[1] * width)
+        parts.append(np.packbits(flat, axis=1, bitorder="little"))
     return np.concatenate(parts, axis=1)
 
 
