@@ -1,10 +1,12 @@
-"""Recall at equal bytes: 10@10 and 1@10 on real embeddings and on the sets that break quantizers, beside FAISS and turbovec.
+"""Recall at equal bytes: 10@10 and 1@10 on real embeddings and on the sets that break quantizers, beside FAISS and
+turbovec.
 
     python benches/recall.py [--sets glosses mean_dominated …] [--bits 1 2 3 4] [--seeds 3]
 
-"glosses" is the full 100,000 × 384 set where it is in the cache (``turboquant_rs.evaluation.datasets``), else the sample in
-the package; the result says which. Exact neighbours by float64 inner products, ties by distance. Our rows are the
-mean over seeds; peers have one fixed or one drawn rotation. Peers that are not installed are left out and named so.
+"glosses" is the full 100,000 × 384 set where it is in the cache (``turboquant_rs.evaluation.datasets``), else the
+sample in the package; the result says which. Exact neighbours by float64 inner products, ties by distance. Our rows
+are the mean over seeds; peers have one fixed or one drawn rotation. Peers that are not installed are left out and
+named so.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from typing import Any
 import harness
 import numpy as np
 from numpy.typing import NDArray
-
 from turboquant_rs import Index, TurboQuant
 from turboquant_rs.evaluation import datasets, generators, metrics, neighbors
 

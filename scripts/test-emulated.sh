@@ -46,6 +46,12 @@ totals() {
        END { printf "%d passed, %d failed, %d ignored", passed, failed, ignored; exit passed == 0 }' "$1"
 }
 
+readonly TESTS=(test --package turboquant-rs-core --locked --profile checked --lib --tests)
+for arch in aarch64 x86_64; do
+  echo "== building for $arch"
+  on "$arch" max cargo "${TESTS[@]}" --no-run
+done
+
 report=()
 while read -r arch model levels; do
   [ -n "$arch" ] || continue
@@ -53,8 +59,7 @@ while read -r arch model levels; do
   log=$FOLDER/logs/$arch-$model.log
   started=$SECONDS
   # qemu warns of the features that it does not emulate; the tests say which levels they found.
-  TURBOQUANT_REQUIRE_SIMD=$levels on "$arch" "$model" \
-    cargo test --package turboquant-rs-core --locked --profile checked --lib --tests \
+  TURBOQUANT_REQUIRE_SIMD=$levels on "$arch" "$model" cargo "${TESTS[@]}" \
     < /dev/null 2> >(grep -v "TCG doesn't support requested feature" >&2) | tee "$log"
   counts=$(totals "$log")
   report+=("ran on $arch $model (qemu): $counts; levels: $levels; $((SECONDS - started)) s")

@@ -1,4 +1,4 @@
-"""Damaged bytes: every flipped bit, cut and insertion is reported with section and offset, before anything uses them."""
+"""Damaged bytes: every flipped bit, cut and insertion is reported with section and offset before anything uses it."""
 
 from __future__ import annotations
 
