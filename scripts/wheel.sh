@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 
 rm -rf dist
 mkdir dist
-"$venv/bin/maturin" build --release --locked --zig --compatibility manylinux2014 --out dist
+# maturin finds zig through the python on PATH.
+PATH=$venv/bin:$PATH "$venv/bin/maturin" build --release --locked --zig --compatibility manylinux2014 --out dist
 "$venv/bin/maturin" sdist --out dist
 wheel=$(echo dist/turboquant_rs-*-abi3-manylinux*.whl)
 sdist=$(echo dist/turboquant_rs-*.tar.gz)

@@ -214,7 +214,7 @@ def test_codes_that_an_index_cannot_hold(subject: Subject) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_scales_that_are_not_finite(value: float) -> None:
-    """No encoder makes them; whoever fills the arrays himself must not get a search that panics."""
+    """No encoder makes them; whoever fills the arrays himself must not get rows that no search finds."""
     subject = Subject()
     scales = subject.codes.scales.copy()
     scales[3] = value

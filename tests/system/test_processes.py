@@ -65,7 +65,7 @@ FORK = """
     before = work()
     child = os.fork()
     if child == 0:
-        signal.alarm(30)
+        signal.alarm(20)
         same = work() == before
         index.add(x[:10])
         os._exit(0 if same and len(index) == 6010 else 1)
@@ -83,7 +83,7 @@ def test_a_forked_child_works(what: str) -> None:
 
 @posix
 def test_a_child_forked_while_threads_work() -> None:
-    """Locks that other threads hold at the fork stay locked in the child; encoding and a new index need none of them."""
+    """Locks that other threads hold at the fork stay locked in the child; encoding and a new index need none."""
     assert_prints(
         "[0, 0, 0, 0, 0]",
         """
@@ -108,7 +108,7 @@ def test_a_child_forked_while_threads_work() -> None:
         for _ in range(5):
             child = os.fork()
             if child == 0:
-                signal.alarm(30)
+                signal.alarm(20)
                 index = Index(codec=q)
                 index.add(x)
                 os._exit(0 if q.encode(x).to_bytes() == expected and index.search(x[7], 1)[1][0] == 7 else 1)
