@@ -3,6 +3,17 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Codec",
+    "CorruptError",
+    "FlatIndex",
+    "available",
+    "codes_from_bytes",
+    "header_from_bytes",
+    "level",
+    "set_level",
+]
+
 _Parameters: TypeAlias = tuple[int, int, int, str, str, int]
 
 class CorruptError(ValueError): ...
