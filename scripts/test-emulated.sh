@@ -66,6 +66,9 @@ while read -r arch model levels; do
 done <<< "$MODELS"
 
 echo "== aarch64 lints"
-on aarch64 max cargo-clippy clippy --package turboquant-rs-core --all-targets --locked -- -D warnings
+# This compiler is the newest there is, so lints that are about taste may appear from one day to the next: only those that
+# are about errors fail here; `make lint` holds everything else on the pinned side.
+on aarch64 max cargo-clippy clippy --package turboquant-rs-core --all-targets --locked -- \
+  -D clippy::correctness -D clippy::suspicious -D clippy::undocumented_unsafe_blocks -D unused
 
 printf '%s\n' "${report[@]}"

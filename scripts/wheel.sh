@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 rm -rf dist
 mkdir dist
 # maturin finds zig through the python on PATH.
-PATH=$venv/bin:$PATH "$venv/bin/maturin" build --release --locked --zig --compatibility manylinux2014 --out dist
+PATH=$venv/bin:$PATH "$venv/bin/maturin" build --release --locked --zig --compatibility manylinux2014 --strip --out dist
 "$venv/bin/maturin" sdist --out dist
 wheel=$(echo dist/turboquant_rs-*-abi3-manylinux*.whl)
 sdist=$(echo dist/turboquant_rs-*.tar.gz)
@@ -62,7 +62,7 @@ test_installed wheel "$wheel" ""
 test_installed sdist "$sdist" "[all]"
 
 echo "== the crate"
-cargo package --package turboquant-rs-core --locked --allow-dirty
+cargo package --package turboquant-rs-core --locked --allow-dirty --no-verify
 crate=$(echo target/package/turboquant-rs-core-*.crate)
 cp "$crate" dist
 tar -xzf "$crate" -C "$work"

@@ -292,13 +292,23 @@ def test_equality_of_codes(codes: Codes) -> None:
     assert codes == codes[:]
     assert codes != codes[:-1]
     assert codes != codes.truncate(2)
-    assert codes != codes.packed
     assert codes != "codes"
+    for other in (TurboQuant(DIM, 4, seed=4, scale="mse"), TurboQuant(DIM, 4, seed=3)):
+        assert codes != Codes(codes.packed, codes.scales, other, 4)
+    assert codes != Codes(codes.packed, codes.scales, codes.codec, 2)
     changed = copy.deepcopy(codes)
     changed.scales[3] *= 2
     assert codes != changed
     with pytest.raises(TypeError, match="unhashable"):
         hash(codes)
+
+
+def test_codes_are_no_array(codes: Codes) -> None:
+    """NumPy, asked first or second, leaves a comparison to Codes, and codes are not encoded by mistake."""
+    assert codes != codes.packed
+    assert codes.packed != codes
+    with pytest.raises(TypeError, match=r"^x must "):
+        codes.codec.encode(codes)  # type: ignore[arg-type]
 
 
 def test_equality_of_codecs() -> None:

@@ -123,6 +123,18 @@ def test_sections_and_offsets_are_named() -> None:
     assert "TQCODE" in assert_refused(b"\x93NUMPY" + data[6:])
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+def test_sections_of_files_are_named(tmp_path: Path, mmap: bool) -> None:
+    for at, text in (
+        (70, "packed codes fail their checksum, section starts at byte 64"),
+        (130, "scales fail their checksum, section starts at byte 128"),
+        (33, "header fails its checksum at byte 56"),
+    ):
+        damaged = bytearray(sample())
+        damaged[at] ^= 1
+        assert text in assert_file_refused(tmp_path / "damaged.tq", bytes(damaged), mmap=mmap)
+
+
 def reseal(data: bytes, at: int, value: bytes) -> bytes:
     """Return the bytes with a header field replaced and the header's checksum made to fit."""
     damaged = bytearray(data)
@@ -173,6 +185,7 @@ def test_a_newer_version() -> None:
         (46, b"\x01"),  # reserved
         (47, b"\x80"),
     ],
+    ids=lambda value: str(value) if isinstance(value, int) else value.hex(),
 )
 def test_headers_of_a_faulty_writer(tmp_path: Path, at: int, value: bytes) -> None:
     """A header that contradicts itself under a checksum that fits: still refused, never read beyond the bytes."""

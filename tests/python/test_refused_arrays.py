@@ -166,6 +166,14 @@ def test_values_beyond_float32(name: str, subject: Subject) -> None:
             call(subject, [0.0, 0.0, 1e39] + [0.0] * (DIM - 3))
 
 
+def test_values_beyond_float32_beyond_the_first_block() -> None:
+    rows = _arrays.BLOCK_BYTES // (4 * 512) + 100
+    x = np.zeros((rows, 512))
+    x[rows - 9, 500] = -1e39
+    with pytest.raises(ValueError, match=rf"^x must fit float32, got .*1e\+39.* at row {rows - 9}, column 500$"):
+        TurboQuant(512, 1).encode(x)
+
+
 @pytest.mark.parametrize("metric", ["ip", "cosine", "l2"])
 def test_norms_beyond_what_a_metric_allows(metric: str) -> None:
     subject = Subject(metric)

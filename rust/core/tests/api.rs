@@ -404,7 +404,7 @@ fn encoded_rows_are_added_as_their_vectors_are() {
     let (x, query) = (Numbers(8).floats(12 * 6), Numbers(9).floats(12));
     let codes = codec.encode(&x).unwrap();
     for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
-        let mut squares = vec![0.0; 6];
+        let mut squares = [0.0; 6];
         let (mut packed, mut scales) = (vec![0; codes.packed().len()], vec![0.0; 6]);
         let wanted = (metric == Metric::L2).then_some(&mut squares[..]);
         let options = EncodeOptions { unit_norm: metric == Metric::Cosine, squares: wanted };
