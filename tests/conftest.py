@@ -12,10 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from strategies import KNOWN_LEVELS, required_levels
 from turboquant_rs import simd
-
-#: Every level name that the project knows, on any machine.
-KNOWN_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm")
 
 _EXAMPLES = {"fast": 12, "ci": 60, "deep": 2000}
 
@@ -32,20 +30,16 @@ for _name, _count in _EXAMPLES.items():
 settings.load_profile(os.environ.get("TURBOQUANT_TEST_DEPTH") or os.environ.get("HYPOTHESIS_PROFILE") or "fast")
 
 
-def _required() -> set[str]:
-    return {name.strip() for name in os.environ.get("TURBOQUANT_REQUIRE_SIMD", "").split(",") if name.strip()}
-
-
 def pytest_configure() -> None:
     """Refuse a required level that nobody knows: it would never be tested."""
-    unknown = _required() - set(KNOWN_LEVELS)
+    unknown = required_levels() - set(KNOWN_LEVELS)
     if unknown:
         raise pytest.UsageError(f"TURBOQUANT_REQUIRE_SIMD names unknown levels: {', '.join(sorted(unknown))}")
 
 
 def levels_to_run() -> list[str]:
     """Return the levels of this machine, and those that are required whether it has them or not."""
-    return [name for name in KNOWN_LEVELS if name in simd.available() or name in _required()]
+    return [name for name in KNOWN_LEVELS if name in simd.available() or name in required_levels()]
 
 
 @pytest.fixture(params=levels_to_run())

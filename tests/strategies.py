@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from turboquant_rs import TurboQuant
 from turboquant_rs.reference import Codes as ReferenceCodes
 from turboquant_rs.reference import TurboQuant as Reference
+
+#: Every SIMD level name that the project knows, on any machine.
+KNOWN_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm")
 
 #: Every dimension that the parity tests visit, besides 65,535 and 65,536.
 EVERY_DIM = (*range(1, 131), 200, 300, 384, 500, 768, 769, 1000, 1024, 1032, 1536, 3072)
@@ -40,6 +44,11 @@ KINDS = (
 HUGE = 2.0**115
 #: The smallest subnormal float32.
 SUBNORMAL = 2.0**-149
+
+
+def required_levels() -> set[str]:
+    """Return the levels that ``TURBOQUANT_REQUIRE_SIMD`` names."""
+    return {name.strip() for name in os.environ.get("TURBOQUANT_REQUIRE_SIMD", "").split(",") if name.strip()}
 
 
 class Pair(NamedTuple):

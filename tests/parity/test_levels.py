@@ -8,9 +8,8 @@ import sys
 from typing import Any
 
 import pytest
+from strategies import KNOWN_LEVELS, required_levels
 from turboquant_rs import TurboQuant, simd
-
-KNOWN = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm")
 
 SCRIPT = """
 from turboquant_rs import TurboQuant, simd
@@ -23,7 +22,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", KNOWN_LEVELS)
 def test_level(name: str) -> None:
     """A level that exists can be chosen by name and by the environment, with the same codes; others are refused."""
     if name in simd.available():
@@ -39,11 +38,13 @@ def test_level(name: str) -> None:
     done = run(name)
     assert done.returncode != 0
     assert text in done.stderr
+    if name in required_levels():
+        pytest.fail(f"SIMD level {name} is required by TURBOQUANT_REQUIRE_SIMD, but not available")
     pytest.skip(f"SIMD LEVEL {name} IS NOT AVAILABLE HERE: no test ran at it")
 
 
 def test_every_available_level_is_known() -> None:
-    assert set(simd.available()) <= set(KNOWN)
+    assert set(simd.available()) <= set(KNOWN_LEVELS)
     assert simd.available()[0] == "scalar"
     assert simd.level() in simd.available()
 
