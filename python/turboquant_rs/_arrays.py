@@ -30,6 +30,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """Return ``value`` as a NumPy array of a real dtype; refuses masked, complex, object and text arrays."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
+    if type(value).__module__ == "turboquant_rs.codes":
+        raise TypeError(f"{name} must be vectors, got Codes; decode them first")
     if hasattr(value, "__cuda_array_interface__"):
         raise TypeError(
             f"{name} must be in host memory, got a CUDA array ({type(value).__name__}); copy it to the host"
@@ -72,12 +74,14 @@ def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np
         if grown.any():
             row, column = np.argwhere(np.atleast_2d(grown))[0]
             value = np.atleast_2d(array)[row, column]
-            raise ValueError(f"{name} must fit float32, got {value!r} at row {first_row + row}, column {column}")
+            raise ValueError(f"{name} must fit float32, got {value} at row {first_row + row}, column {column}")
     return result
 
 
 def as_ids(value: Any, name: str) -> NDArray[np.int64]:
     """Return ``value`` as (n,) int64; integers of any dtype that fit."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
     array = np.asarray(value)
     if array.size == 0:
         array = array.astype(np.int64)
@@ -99,7 +103,9 @@ def as_int(value: Any, name: str, low: int, high: int) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
     if not low <= number <= high:
-        limits = f"between {low} and {high}" if high < sys.maxsize else f"at least {low}"
+        # A limit at a power of two is easier to read as such.
+        top = {2**63 - 1: "2**63 - 1", 2**64 - 1: "2**64 - 1"}.get(high, str(high))
+        limits = f"at least {low}" if number < low and high >= sys.maxsize else f"between {low} and {top}"
         raise ValueError(f"{name} must be {limits}, got {number}")
     return number
 

@@ -49,6 +49,8 @@ class Codes:
     """
 
     __slots__ = ("bits", "codec", "packed", "scales")
+    #: Arrays leave comparison and arithmetic with codes to this class, which has none but equality.
+    __array_ufunc__ = None
 
     packed: NDArray[np.uint8]
     scales: NDArray[np.float32]
@@ -156,6 +158,8 @@ class Codes:
         """
         from .codec import TurboQuant
 
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, a bytearray or a memoryview, got {type(data).__name__}")
         parameters, keep, packed, scales = _core.codes_from_bytes(bytes(data))
         return Codes(packed, scales, TurboQuant._from_parameters(parameters), keep[0])
 
@@ -183,11 +187,9 @@ class Codes:
         path = Path(path)
         size = path.stat().st_size
         with path.open("rb") as file:
-            parameters, keep, rows, packed_at, scales_at, packed_crc, scales_crc, total = _core.header_from_bytes(
-                file.read(_HEADER_READ)
+            parameters, keep, rows, packed_at, scales_at, packed_crc, scales_crc, _ = _core.header_from_bytes(
+                file.read(_HEADER_READ), size
             )
-        if size != total:
-            raise _core.CorruptError(f"damaged code bytes: {total} bytes expected, {size} found in {path}")
         codec = TurboQuant._from_parameters(parameters)
         shape = (rows, codec._row_bytes(keep[0]))
         packed: NDArray[np.uint8]
@@ -200,6 +202,7 @@ class Codes:
             if not mmap:
                 packed = np.array(packed)
         if verify:
+            _check_padding(path, packed_at + packed.nbytes, scales_at)
             for what, section, crc, at in (
                 ("packed codes", packed, packed_crc, packed_at),
                 ("scales", scales.astype("<f4", copy=False), scales_crc, scales_at),
@@ -226,3 +229,13 @@ class Codes:
     def __repr__(self) -> str:
         size = self.nbytes / len(self) if len(self) else self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms
         return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits}, {size:.1f} bytes per vector)"
+
+
+def _check_padding(path: Path, start: int, end: int) -> None:
+    """Refuse bytes between two sections that are not 0."""
+    with path.open("rb") as file:
+        file.seek(start)
+        padding = file.read(end - start)
+    if any(padding):
+        at = start + next(i for i, byte in enumerate(padding) if byte)
+        raise _core.CorruptError(f"damaged code bytes: padding is not zero at byte {at} of {path}")

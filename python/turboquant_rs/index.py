@@ -16,6 +16,9 @@ Metric: TypeAlias = Literal["ip", "cosine", "l2"]
 
 _METRICS = ("ip", "cosine", "l2")
 
+#: No machine holds a result of this many places (8 bytes each); larger ones would overflow sizes.
+_MOST_PLACES = 1 << 50
+
 
 class Index:
     """Search codes: an exact scan, with the same ids and scores on every machine, for any batch, threads and k.
@@ -157,10 +160,12 @@ class Index:
         ValueError, TypeError
             As for :meth:`TurboQuant.encode`, and for k below 1.
         """
-        k = as_int(k, "k", 1, np.iinfo(np.int64).max)
+        k = as_int(k, "k", 1, (1 << 63) - 1)
         rows, single = queries_of(queries, self.dim, "index")
         threads = as_threads(threads)
         try:
+            if k > _MOST_PLACES // max(1, len(rows)):
+                raise MemoryError
             scores = np.empty((len(rows), k), np.float32)
             ids = np.empty((len(rows), k), np.int64)
         except (MemoryError, ValueError):

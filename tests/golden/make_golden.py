@@ -139,8 +139,9 @@ def dim_stages(dim: int) -> list[str]:
     rotation = Rotation(dim, seed)
     # Without the row of 2^116: the codec takes every row's power of two out before it rotates.
     part = x[: ROWS - 1]
-    tables = [levels(bits, keep, dim) for bits in range(1, 9) for keep in range(1, bits + 1)]
-    integers = [integer_levels(c) for c in tables]
+    widths = [(bits, keep) for bits in range(1, 9) for keep in range(1, bits + 1)]
+    tables = [levels(bits, keep, dim) for bits, keep in widths]
+    integers = [integer_levels(bits, keep, dim) for bits, keep in widths]
     return [
         fold(x, queries(dim)),
         fold(signs(derive(seed, 0, 0), 1 << (dim.bit_length() - 1))),

@@ -99,7 +99,9 @@ def _installation_facts(report: dict[str, Any]) -> Any:
 def _codes(path: Path, verify: bool) -> dict[str, Any]:
     codes = open_codes(path, verify=verify)
     with path.open("rb") as file:
-        _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = _core.header_from_bytes(file.read(4096))
+        _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = _core.header_from_bytes(
+            file.read(4096), path.stat().st_size
+        )
     codec, row_bytes = codes.codec, codes.packed.shape[1]
     per_vector = row_bytes + 4 * codec._core.norms
     return {

@@ -98,51 +98,69 @@ def boundaries(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def integer_levels(
-    levels: NDArray[np.float32],
-) -> tuple[NDArray[np.int8] | NDArray[np.int16], np.float32]:
-    """Return integers l_k and a scale α with levels ≈ α·l: the form in which codes are scored (docs/numerics.md 10).
-
-    Parameters
-    ----------
-    levels : (2^s,) float32, ascending, symmetric.
+def integer_levels(bits: int, keep: int, dim: int) -> tuple[NDArray[np.int8] | NDArray[np.int16], np.float32]:
+    """Return integers l_k and a scale α with levels(bits, keep, dim) ≈ α·l, the form in which codes are scored.
 
     Returns
     -------
-    ints : (2^s,) – for s ≤ 4 int8, at most 127 in magnitude: of the roundings that send the largest level to 127 … 64,
-        each with its least-squares scale, the one of least squared error. For s ≥ 5 int16, at most 16319 = 127·128 +
-        63: two signed bytes hi·128 + lo with hi = (l + 64) >> 7 in −127 … 127 and lo in −64 … 63.
+    ints : (2^keep,) – for keep ≤ 4 int8, at most 127 in magnitude: of the roundings that send the largest level to
+        127 … 64, each with its least-squares scale, the one of least squared error over the law of the coordinates.
+        For keep ≥ 5 int16, at most 16319 = 127·128 + 63: two signed bytes hi·128 + lo with hi = (l + 64) >> 7 in
+        −127 … 127 and lo in −64 … 63.
     scale : float32, α.
 
     Notes
     -----
-    The search is in float64, one operation after another, the squares added from the lowest level to the highest onto
-    0.0: another order could let another scale win.
+    Weights are the masses of the cells; without them the outer levels count too much and scores are stretched. The
+    search is in float64, one operation after another, sums from the lowest level to the highest onto 0.0: another
+    order could let another scale win (docs/numerics.md section 10).
 
     Examples
     --------
-    >>> integer_levels(levels(2, 2, 768))
-    (array([-120,  -36,   36,  120], dtype=int8), np.float32(0.012586813))
+    >>> integer_levels(2, 2, 768)[0]
+    array([-120,  -36,   36,  120], dtype=int8)
     """
-    exact = [float(c) for c in levels]
+    exact = [float(c) for c in levels(bits, keep, dim)]
     top_level = exact[-1]
-    if len(exact) > 16:
+    if keep > 4:
         alpha = top_level / 16_319
         return np.array([round(c / alpha) for c in exact], dtype=np.int16), np.float32(alpha)
+    weights = masses(bits, keep, dim)
     best, least = (0.0, [0]), float("inf")
     for top in range(127, 63, -1):
         ints = [round(c / (top_level / top)) for c in exact]  # Python rounds halves to even
         product, squares, error = 0.0, 0.0, 0.0
-        for c, value in zip(exact, ints, strict=True):
-            product += c * value
-            squares += value * value
+        for c, value, p in zip(exact, ints, weights, strict=True):
+            product += p * (c * value)
+            squares += p * (value * value)
         alpha = product / squares
-        for c, value in zip(exact, ints, strict=True):
+        for c, value, p in zip(exact, ints, weights, strict=True):
             difference = c - value * alpha
-            error += difference * difference
+            error += p * (difference * difference)
         if error < least:
             best, least = (alpha, ints), error
     return np.array(best[1], dtype=np.int8), np.float32(best[0])
+
+
+def masses(bits: int, keep: int, dim: int) -> list[float]:
+    """Return the probability of every cell of the top ``keep`` bits.
+
+    A level is the mean of the two that split its cell, which gives their shares: no integral is needed.
+
+    >>> [round(p, 3) for p in masses(2, 2, 768)]
+    [0.163, 0.337, 0.337, 0.163]
+    """
+    result = [0.5, 0.5]
+    for kept in range(1, keep):
+        parents = [float(c) for c in levels(bits, kept, dim)]
+        children = [float(c) for c in levels(bits, kept + 1, dim)]
+        split: list[float] = []
+        for j, (mass, parent) in enumerate(zip(result, parents, strict=True)):
+            low, high = children[2 * j], children[2 * j + 1]
+            lower = mass * ((high - parent) / (high - low))
+            split += [lower, mass - lower]
+        result = split
+    return result
 
 
 def beta_offset(dim: int, bits: int, keep: int) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .codebook import integer_levels, levels
+from .codebook import integer_levels
 from .codes import Codes
 from .mse import TurboQuant
 from .rows import norm, prepare, times_power
@@ -41,7 +41,7 @@ def prepare_queries(q: TurboQuant, queries: NDArray[np.float32], keep: tuple[int
         reach = np.float32(ONE_BYTE if bits <= 4 else TWO_BYTES)
         safe = np.where(empty, np.float32(1), top)
         values = np.clip(np.rint(r * (reach / safe)[:, None]), -reach, reach)
-        level_scale = integer_levels(levels(segment.bits, bits, segment.dim))[1]
+        level_scale = integer_levels(segment.bits, bits, segment.dim)[1]
         factor = (top / reach) * level_scale
         if cosine:
             factor = np.where(empty, np.float32(0), factor / np.where(total == 0, np.float32(1), total))
@@ -62,7 +62,7 @@ def score(q: TurboQuant, queries: NDArray[np.float32], codes: Codes, *, cosine: 
         q.spec.segments, q.unpack(codes), prepare_queries(q, queries, codes.keep, cosine=cosine), strict=True
     )
     for i, (segment, part, query) in enumerate(segments):
-        ints, _ = integer_levels(levels(segment.bits, codes.keep[i], segment.dim))
+        ints, _ = integer_levels(segment.bits, codes.keep[i], segment.dim)
         # Below 2^53 in magnitude (16,319² · 65,536 < 2^44.1), so a float64 product is exact in any order.
         exact = query.values.astype(np.float64) @ ints.astype(np.float64)[part].T
         with np.errstate(over="ignore"):

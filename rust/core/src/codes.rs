@@ -324,6 +324,9 @@ impl Header {
             let (dim, bits) = (u32_at(bytes, at) as usize, u32::from(bytes[at + 4]));
             // The checks of a plain codec hold for every segment.
             CodecSpec::plain(dim, bits, 0, rotation, scale, bytes[29]).map_err(|_| unknown("segment", at))?;
+            if bytes[at + 6..at + 8] != [0, 0] {
+                return Err(unknown("segment", at + 6));
+            }
             segments.push(Segment { start, dim, bits });
             keep.push(u32::from(bytes[at + 5]));
             start += dim;

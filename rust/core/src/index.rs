@@ -135,6 +135,10 @@ impl Index {
         if codes.keep != self.codec.spec().full() {
             return Err(Error::argument("codes", "whole, not truncated", format!("{:?} bits", codes.keep)));
         }
+        if let Some(at) = codes.scales.iter().position(|scale| !scale.is_finite()) {
+            let got = format!("{} at row {}", codes.scales[at], at / self.codec.spec().norms());
+            return Err(Error::argument("scales", "finite", got));
+        }
         let expected = if self.metric == Metric::L2 { codes.len() } else { 0 };
         if squares.len() != expected {
             return Err(Error::argument("squares", format!("{expected} long"), squares.len()));
@@ -159,26 +163,53 @@ impl Index {
     /// # Errors
     /// As for [`search`](Self::search).
     pub fn search_with(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Neighbors> {
+        let nq = self.codec.rows_of("queries", queries)?;
+        let (mut scores, mut ids) = (Vec::new(), Vec::new());
+        let places = nq
+            .checked_mul(k)
+            .filter(|&places| scores.try_reserve_exact(places).is_ok() && ids.try_reserve_exact(places).is_ok());
+        let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
+        scores.resize(places, 0.0);
+        ids.resize(places, 0);
+        self.search_into(queries, k, &mut scores, &mut ids, exec)?;
+        Ok(Neighbors { scores, ids })
+    }
+
+    /// [`search`](Self::search) into the caller's buffers, k places a query each.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search), and [`Error::Argument`] if a buffer has another length.
+    pub fn search_into(
+        &self,
+        queries: &[f32],
+        k: usize,
+        scores: &mut [f32],
+        ids: &mut [i64],
+        exec: Exec,
+    ) -> Result<()> {
         if k == 0 {
             return Err(Error::argument("k", "at least 1", k));
         }
         let (nq, n, dim) = (self.codec.rows_of("queries", queries)?, self.len(), self.codec.dim());
-        let places = nq.checked_mul(k).filter(|places| *places <= isize::MAX as usize / 8);
-        let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
-        let mut found = Neighbors { scores: vec![self.metric.worst(); places], ids: vec![-1; places] };
+        for (argument, len) in [("scores", scores.len()), ("ids", ids.len())] {
+            if nq.checked_mul(k) != Some(len) {
+                return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
+            }
+        }
+        scores.fill(self.metric.worst());
+        ids.fill(-1);
         for (i, block) in queries.chunks(QUERY_BLOCK * dim).enumerate() {
             let first = i * QUERY_BLOCK;
             let candidates = self.search_block(block, k.min(n), exec).map_err(|error| error.with_first_row(first))?;
             for (query, best) in candidates.into_iter().enumerate() {
                 for (place, candidate) in best.into_iter().enumerate() {
                     let at = (first + query) * k + place;
-                    found.ids[at] = candidate.id;
-                    found.scores[at] =
-                        if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
+                    ids[at] = candidate.id;
+                    scores[at] = if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The best candidates of each of at most [`QUERY_BLOCK`] queries.
@@ -238,6 +269,14 @@ impl Index {
     /// # Errors
     /// [`Error::UnknownId`] for an id that is not in the index.
     pub fn reconstruct(&self, ids: &[i64]) -> Result<Vec<f32>> {
+        self.reconstruct_with(ids, Exec::default())
+    }
+
+    /// [`reconstruct`](Self::reconstruct) with a choice of kernels and threads.
+    ///
+    /// # Errors
+    /// As for [`reconstruct`](Self::reconstruct).
+    pub fn reconstruct_with(&self, ids: &[i64], exec: Exec) -> Result<Vec<f32>> {
         let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
         let mut packed = vec![0; ids.len() * stride];
         let mut scales = Vec::with_capacity(ids.len() * norms);
@@ -252,7 +291,7 @@ impl Index {
             scales.extend_from_slice(&self.scales[row * norms..][..norms]);
         }
         let mut out = vec![0.0; ids.len() * self.codec.dim()];
-        self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, Exec::default())?;
+        self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, exec)?;
         Ok(out)
     }
 

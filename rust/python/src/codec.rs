@@ -169,10 +169,11 @@ impl Codec {
     }
 }
 
-/// header_from_bytes(data) -> the parts of a code file's header; `data` may be its first bytes only.
+/// header_from_bytes(data, size) -> the parts of the header of a code file of `size` bytes; `data` may be its first bytes only.
 #[pyfunction]
-pub(crate) fn header_from_bytes(data: &[u8]) -> PyResult<HeaderParts> {
+pub(crate) fn header_from_bytes(data: &[u8], size: usize) -> PyResult<HeaderParts> {
     let header = Header::parse(data).map_err(|error| to_py(error, 0))?;
+    header.check_length(size).map_err(|error| to_py(error, 0))?;
     let parameters = parameters(header.spec.segments.len(), &header.spec)?;
     let (packed_at, scales_at, total) = (header.packed_at(), header.scales_at(), header.total_len());
     Ok((parameters, header.keep, header.rows, packed_at, scales_at, header.packed_crc, header.scales_crc, total))

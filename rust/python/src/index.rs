@@ -10,8 +10,8 @@ use crate::codec::Codec;
 use crate::error::to_py;
 use crate::pool;
 
-/// Products that a search does between two looks at pending signals: about a tenth of a second on a slow core.
-const PRODUCTS_PER_CALL: usize = 1 << 30;
+/// Products that a search does between two looks at pending signals: a few tenths of a second on one core.
+const PRODUCTS_PER_CALL: usize = 1 << 33;
 
 /// FlatIndex(codec, metric): an exact scan of codes. Searches run side by side; an add waits for them.
 #[pyclass(frozen, module = "turboquant_rs._core")]
@@ -66,17 +66,23 @@ impl FlatIndex {
     ) -> PyResult<()> {
         let queries = queries.as_slice()?;
         let (scores, ids) = (scores.as_slice_mut()?, ids.as_slice_mut()?);
-        let (dim, rows) = self.read(py, |index| (index.codec().dim(), index.len()));
-        let batch = (PRODUCTS_PER_CALL / (dim * rows.max(1))).clamp(1, 4096);
-        let outputs = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
-        for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(outputs).enumerate() {
-            let work = |index: &Index| pool::run(threads, |exec| index.search_with(queries, k, exec));
-            let found = self.read(py, work).map_err(|error| to_py(error, i * batch))?;
-            scores.copy_from_slice(&found.scores);
-            ids.copy_from_slice(&found.ids);
-            py.check_signals()?;
+        if queries.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // One lock for all batches, so that every query sees the same rows. Waiting for the interpreter under it is safe:
+        // whoever waits for the lock is detached.
+        py.detach(|| {
+            let index = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            let dim = index.codec().dim();
+            let batch = (PRODUCTS_PER_CALL / (dim * index.len().max(1))).clamp(1, 4096);
+            let outputs = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
+            for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(outputs).enumerate() {
+                pool::run(threads, |exec| index.search_into(queries, k, scores, ids, exec))
+                    .map_err(|error| to_py(error, i * batch))?;
+                Python::attach(|py| py.check_signals())?;
+            }
+            Ok(())
+        })
     }
 
     /// reconstruct(ids) -> decoded rows.
@@ -86,7 +92,7 @@ impl FlatIndex {
         ids: PyReadonlyArray1<'py, i64>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let ids = ids.as_slice()?;
-        let work = |index: &Index| (index.reconstruct(ids), index.codec().dim());
+        let work = |index: &Index| (pool::run(None, |exec| index.reconstruct_with(ids, exec)), index.codec().dim());
         let (rows, dim) = self.read(py, work);
         let rows = rows.map_err(|error| to_py(error, 0))?;
         PyArray1::from_vec(py, rows).reshape([ids.len(), dim])

@@ -47,34 +47,53 @@ pub(crate) struct IntegerLevels {
     pub(crate) scale: f32,
 }
 
-/// Rounds levels to integers: up to 4 bits to one byte, with least squared error, wider ones to two bytes.
-pub(crate) fn integer_levels(levels: &[f32]) -> IntegerLevels {
-    let exact: Vec<f64> = levels.iter().map(|&c| f64::from(c)).collect();
+/// Rounds the levels of `keep` of `bits` bits to integers: up to 4 bits to one byte, with least squared error over the law of the
+/// coordinates, so that the rounded levels neither stretch nor shrink scores; wider ones to two bytes.
+pub(crate) fn integer_levels(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
+    let exact: Vec<f64> = levels(bits, keep, dim).iter().map(|&c| f64::from(c)).collect();
     let largest = exact[exact.len() - 1];
     let round = |alpha: f64| exact.iter().map(move |c| (c / alpha).round_ties_even());
-    if exact.len() > 16 {
+    if keep > 4 {
         let alpha = largest / f64::from(TWO_BYTES);
         return IntegerLevels { values: round(alpha).map(|l| l as i32).collect(), scale: alpha as f32 };
     }
+    let masses = masses(bits, keep, dim);
     let (mut best, mut least) = (IntegerLevels { values: Vec::new(), scale: 0.0 }, f64::INFINITY);
     for top in (64..=127).rev() {
         // Plain loops: the order of the additions is part of the contract.
         let ints = round(largest / f64::from(top));
         let (mut product, mut squares, mut error) = (0.0, 0.0, 0.0);
-        for (c, l) in exact.iter().zip(ints.clone()) {
-            product += c * l;
-            squares += l * l;
+        for ((c, l), p) in exact.iter().zip(ints.clone()).zip(&masses) {
+            product += p * (c * l);
+            squares += p * (l * l);
         }
         let alpha = product / squares;
-        for (c, l) in exact.iter().zip(ints.clone()) {
+        for ((c, l), p) in exact.iter().zip(ints.clone()).zip(&masses) {
             let difference = c - l * alpha;
-            error += difference * difference;
+            error += p * (difference * difference);
         }
         if error < least {
             (best, least) = (IntegerLevels { values: ints.map(|l| l as i32).collect(), scale: alpha as f32 }, error);
         }
     }
     best
+}
+
+/// The probability of every cell of the top `keep` bits: a level is the mean of the two below it, which gives their shares.
+fn masses(bits: u32, keep: u32, dim: usize) -> Vec<f64> {
+    let mut masses = vec![0.5, 0.5];
+    for kept in 1..keep {
+        let (parents, children) = (levels(bits, kept, dim), levels(bits, kept + 1, dim));
+        let pairs = masses.iter().zip(&parents).zip(children.as_chunks::<2>().0);
+        masses = pairs
+            .flat_map(|((&mass, &parent), &[low, high])| {
+                let (parent, low, high) = (f64::from(parent), f64::from(low), f64::from(high));
+                let lower = mass * ((high - parent) / (high - low));
+                [lower, mass - lower]
+            })
+            .collect();
+    }
+    masses
 }
 
 /// The two bytes of a two-byte integer: value = 128·hi + lo with lo in [−64, 63].
@@ -112,7 +131,7 @@ mod tests {
     #[test]
     fn integers_fit_their_bytes() {
         for bits in 1..=8 {
-            let ints = integer_levels(&levels(bits, bits, 768));
+            let ints = integer_levels(bits, bits, 768);
             let reach = if bits <= 4 { 127 } else { 16_319 };
             assert!(ints.values.iter().all(|v| v.abs() <= reach), "{bits} bits");
             for &value in &ints.values {

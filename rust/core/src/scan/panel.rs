@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::PANEL_ROWS;
 use super::query::{PreparedQueries, SegmentQueries};
-use crate::codebook::{halves, integer_levels, levels};
+use crate::codebook::{halves, integer_levels};
 use crate::codec::{Segment, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::Result;
@@ -161,7 +161,7 @@ impl Scanner {
 
 impl Levels {
     fn new(segment: Segment, keep: u32) -> Self {
-        let integers = integer_levels(&levels(segment.bits, keep, segment.dim)).values;
+        let integers = integer_levels(segment.bits, keep, segment.dim).values;
         let (mut high, mut low) = ([0; 256], [0; 256]);
         for (code, &value) in integers.iter().enumerate() {
             (high[code], low[code]) = if keep <= 4 { (value as i8, 0) } else { halves(value) };

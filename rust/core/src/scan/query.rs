@@ -1,6 +1,6 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
-use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels, levels};
+use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::TurboQuant;
 use crate::codec::{prepare, times_power};
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl PreparedQueries {
             let mut rotated: Vec<f32> =
                 prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect();
             segment.rotation.apply(level, &mut rotated, &mut spare);
-            let scale = integer_levels(&levels(segment.segment.bits, keep, m)).scale;
+            let scale = integer_levels(segment.segment.bits, keep, m).scale;
             let mut out = SegmentQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
             for (row, (&norm, &exponent)) in rotated.chunks_exact(m).zip(norms.iter().zip(&exponents)) {
                 let unit = out.push(row, if keep <= 4 { ONE_BYTE } else { TWO_BYTES }, keep > 4);
