@@ -34,7 +34,8 @@ demo: develop ## Set up, then show the library at work
 	$(VENV)/bin/turboquant demo
 
 test: develop ## Build, then run every test: Rust (release; then with debug assertions, without threads), Python
-	$(CARGO) test --workspace --locked --release
+	@# Link-time optimisation would be done again for each test binary; the extension module that Python tests has it.
+	CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --workspace --locked --release
 	$(CARGO) test --package turboquant-rs-core --locked --profile checked --no-default-features --lib --tests
 	$(PY) -m pytest
 

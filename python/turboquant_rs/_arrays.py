@@ -103,9 +103,7 @@ def as_int(value: Any, name: str, low: int, high: int) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
     if not low <= number <= high:
-        # A limit at a power of two is easier to read as such.
-        top = {2**63 - 1: "2**63 - 1", 2**64 - 1: "2**64 - 1"}.get(high, str(high))
-        limits = f"at least {low}" if number < low and high >= sys.maxsize else f"between {low} and {top}"
+        limits = f"at least {low}" if number < low and high >= sys.maxsize else f"between {low} and {high}"
         raise ValueError(f"{name} must be {limits}, got {number}")
     return number
 

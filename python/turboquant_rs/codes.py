@@ -158,9 +158,11 @@ class Codes:
         """
         from .codec import TurboQuant
 
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data must be bytes, a bytearray or a memoryview, got {type(data).__name__}")
-        parameters, keep, packed, scales = _core.codes_from_bytes(bytes(data))
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
+        parameters, keep, packed, scales = _core.codes_from_bytes(bytes(view))
         return Codes(packed, scales, TurboQuant._from_parameters(parameters), keep[0])
 
     def save(self, path: str | os.PathLike[str]) -> None:
