@@ -103,7 +103,9 @@ def as_int(value: Any, name: str, low: int, high: int) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
     if not low <= number <= high:
-        limits = f"at least {low}" if number < low and high >= sys.maxsize else f"between {low} and {high}"
+        limits = f"between {low} and {high}"
+        if high >= sys.maxsize:  # an upper limit that large says nothing about a number below the lower one
+            limits = f"at least {low}" if number < low else f"at most {high}"
         raise ValueError(f"{name} must be {limits}, got {number}")
     return number
 

@@ -7,7 +7,7 @@ make the inputs by SplitMix64, so hashes are all that has to travel. `rust/core/
 lines on every SIMD level, `tests/parity/test_golden.py` with the Python package. A line is a kind, its keys, and a hash
 for each stage:
 
-    dim DIM                        inputs signs permutation rotated unrotated levels boundaries integers
+    dim DIM                        inputs prepared signs permutation rotated unrotated levels boundaries integers
     code DIM BITS SCALE REFINE     codes packed scales decoded scores truncated file
     find DIM BITS METRIC           found
 
@@ -29,6 +29,7 @@ from turboquant_rs.reference import Index, TurboQuant, score
 from turboquant_rs.reference.codebook import boundaries, integer_levels, levels
 from turboquant_rs.reference.rng import GOLDEN, derive, permutation, signs, splitmix64, stream
 from turboquant_rs.reference.rotation import Rotation
+from turboquant_rs.reference.rows import norm, prepare
 from turboquant_rs.reference.units import stage_ends, unpack
 
 PATH = Path(__file__).parents[2] / "rust" / "core" / "tests" / "golden.txt"
@@ -41,7 +42,7 @@ METRICS = ("ip", "cosine", "l2")
 FIND_BITS = (1, 4, 6)
 
 STAGES = {
-    "dim": ("inputs", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"),
+    "dim": ("inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"),
     "code": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file"),
     "find": ("found",),
 }
@@ -136,6 +137,7 @@ def ids() -> NDArray[np.int64]:
 
 def dim_stages(dim: int) -> list[str]:
     x, seed = rows(dim), seed_of(dim)
+    prepared = prepare(x)
     rotation = Rotation(dim, seed)
     # Without the row of 2^116: the codec takes every row's power of two out before it rotates.
     part = x[: ROWS - 1]
@@ -144,6 +146,7 @@ def dim_stages(dim: int) -> list[str]:
     integers = [integer_levels(bits, keep, dim) for bits, keep in widths]
     return [
         fold(x, queries(dim)),
+        fold(prepared.row, prepared.exponent, norm(prepared.row)),
         fold(signs(derive(seed, 0, 0), 1 << (dim.bit_length() - 1))),
         fold(permutation(derive(seed, 0, 2), dim)),
         fold(rotation.apply(part)),

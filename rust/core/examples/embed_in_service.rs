@@ -1,9 +1,9 @@
 //! A vector search service in one process, without Python: `cargo run --release --example embed_in_service`.
 //!
-//! Requests come over channels, where a real service has sockets. One thread encodes new vectors into its own buffers and holds the
-//! index's lock only to append them; others gather waiting queries into batches and search while rows are being added.
-//! At the end every answer is checked against a plain index filled in one go: results depend on the codes alone, never on
-//! threads, batches or the order in which requests met.
+//! Requests come over channels, where a real service has sockets. One thread encodes new vectors into its own buffers
+//! and holds the index's lock only to append them; others gather waiting queries into batches and search while rows are
+//! added. At the end every answer is checked against a plain index filled in one go: results depend on the codes alone,
+//! never on threads, batches or the order in which requests met.
 
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 

@@ -1,14 +1,16 @@
 //! The reference's hashes of every stage from a seed to its results, held against every level of this machine.
 //!
-//! `tests/golden.txt` is made by the NumPy reference (tests/golden/make_golden.py says what a line holds). Where NumPy cannot run, on an
-//! emulated processor for one, this is what proves that the core computes the reference's bytes. `TURBOQUANT_TEST_DEPTH=quick`
-//! thins the dimensions.
+//! `tests/golden.txt` is made by the NumPy reference; tests/golden/make_golden.py says what a line holds. Where NumPy
+//! cannot run, on an emulated processor for one, this is what proves that the core computes the reference's bytes.
+//! `TURBOQUANT_TEST_DEPTH=quick` thins the dimensions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::codebook::{boundaries, integer_levels, levels};
+use crate::codec::prepare;
 use crate::kernels::Level;
+use crate::kernels::rows;
 use crate::kernels::testing::other_levels;
 use crate::rng::{derive, is_negative, permutation, splitmix64};
 use crate::rotation::Rotation;
@@ -22,8 +24,9 @@ const QUERIES: usize = 5;
 const K: usize = 5;
 
 /// The stages in the order in which a row passes them, with what it means that one moved.
-const STAGES: [(&str, &str); 16] = [
+const STAGES: [(&str, &str); 17] = [
     ("inputs", "the rows and queries made here are not the reference's, so nothing below says anything about the core"),
+    ("prepared", "the power of two, what counts as zero, or the norm: everything from `codes` on follows"),
     ("signs", "SplitMix64 or the sign streams: everything below follows"),
     ("permutation", "Fisher-Yates or its stream: everything below follows where dim is no power of two"),
     ("rotated", "signs, steps or arithmetic of the rotation: codes, scales and scores follow"),
@@ -41,8 +44,8 @@ const STAGES: [(&str, &str); 16] = [
     ("found", "the metrics' arithmetic, or the order of results"),
 ];
 
-const DIM_STAGES: [&str; 8] =
-    ["inputs", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"];
+const DIM_STAGES: [&str; 9] =
+    ["inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"];
 const CODE_STAGES: [&str; 7] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file"];
 
 #[test]
@@ -163,6 +166,13 @@ fn dim_stages(level: Level, inputs: &Inputs) -> Vec<String> {
         (inputs.first(ROWS - 1).to_vec(), inputs.first(ROWS - 1).to_vec(), vec![]);
     rotation.apply(level, &mut rotated, &mut spare);
     rotation.apply_inverse(level, &mut unrotated, &mut spare);
+    let (mut tops, mut exponents, mut prepared, mut norms) = (vec![], vec![], vec![], vec![0.0; ROWS]);
+    prepare(level, "x", &inputs.rows, dim, &mut tops, &mut exponents, &mut prepared).unwrap();
+    rows::square_sums(level, &prepared, dim, 0, dim, &mut norms);
+    norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
+    let mut preparation = Fold::default();
+    preparation.floats(&prepared);
+    preparation.0.extend(exponents.iter().flat_map(|exponent| exponent.to_le_bytes()));
     let key = derive(seed, &[0, 0]);
     let signs: Vec<_> = (0..1 << dim.ilog2()).map(|i| if is_negative(key, i) { -1.0 } else { 1.0 }).collect();
     let (mut tables, mut bounds, mut integers) = (Fold::default(), Fold::default(), Fold::default());
@@ -179,6 +189,7 @@ fn dim_stages(level: Level, inputs: &Inputs) -> Vec<String> {
     let order: Vec<_> = permutation(derive(seed, &[0, 2]), dim).into_iter().map(i64::from).collect();
     vec![
         Fold::default().floats(&inputs.rows).floats(&inputs.queries).digits(),
+        preparation.floats(&norms).digits(),
         Fold::default().floats(&signs).digits(),
         Fold::default().integers(&order).digits(),
         Fold::default().floats(&rotated).digits(),

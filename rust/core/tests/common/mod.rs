@@ -1,4 +1,4 @@
-//! What the integration tests share: levels, depth, awkward inputs, and calls that return everything as comparable bits.
+//! What the integration tests share: levels, depth, awkward inputs, calls that return everything as comparable bits.
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
