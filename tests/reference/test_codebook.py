@@ -12,7 +12,7 @@ from turboquant_rs.reference.codebook import beta_offset, boundaries, integer_le
 from turboquant_rs.reference.lloyd_max import solve
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / "python/turboquant_rs/reference"
+PYTHON = Path(codebook.__file__).parent
 RUST = ROOT / "rust/core/src/codebook"
 
 BITS = range(1, 9)
