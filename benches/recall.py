@@ -54,7 +54,7 @@ def ours(
         index = Index(codec=q)
         index.add(base)
         # Ids are the reader's: 0, 1, 2 … cost nothing beside the codes and the scale.
-        found.append((index.search(queries, 10)[1], float(q._row_bytes(bits) + 4)))
+        found.append((index.search(queries, 10)[1], float(q.bytes_per_vector())))
     return found
 
 

@@ -1,8 +1,8 @@
 """What every Python test shares: how deep property tests go, and the SIMD levels.
 
-``TURBOQUANT_TEST_DEPTH`` (or ``HYPOTHESIS_PROFILE``) = ``fast`` (default: the same few examples on every run), ``ci``
-or ``deep`` (other examples on every run). ``TURBOQUANT_REQUIRE_SIMD=name,…`` turns the skip of a level that this
-machine lacks into a failure.
+``TURBOQUANT_TEST_DEPTH`` = ``quick``, ``full`` (the default: the same examples on every run) or ``deep`` (many others
+on every run); the Rust tests read the same variable. ``TURBOQUANT_REQUIRE_SIMD=name,…`` turns the skip of a level that
+this machine lacks into a failure.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, settings
 from strategies import KNOWN_LEVELS, required_levels
 from turboquant_rs import simd
 
-_EXAMPLES = {"fast": 12, "ci": 60, "deep": 2000}
+_EXAMPLES = {"quick": 4, "full": 12, "deep": 2000}
 
 for _name, _count in _EXAMPLES.items():
     settings.register_profile(
         _name,
         max_examples=_count,
         deadline=None,
-        derandomize=_name == "fast",
+        derandomize=_name != "deep",
         print_blob=True,
         # The fixture `level` holds for all examples of a test, which is what is meant.
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
-settings.load_profile(os.environ.get("TURBOQUANT_TEST_DEPTH") or os.environ.get("HYPOTHESIS_PROFILE") or "fast")
+settings.load_profile(os.environ.get("TURBOQUANT_TEST_DEPTH") or "full")
 
 
 def pytest_configure() -> None:

@@ -52,7 +52,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def blocks(array: NDArray[Any], name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def blocks(array: NDArray[Any], name: str, first_row: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield (first row, C-contiguous float32 block) over the rows of a 2-D array.
 
     Blocks of a C-contiguous float32 array are views; any other dtype, byte order or stride is converted one block at
@@ -60,7 +60,7 @@ def blocks(array: NDArray[Any], name: str) -> Iterator[tuple[int, NDArray[np.flo
     """
     step = max(1, BLOCK_BYTES // (4 * max(1, array.shape[1])))
     for first in range(0, len(array), step):
-        yield first, as_float32(array[first : first + step], name, first)
+        yield first, as_float32(array[first : first + step], name, first_row + first)
 
 
 def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np.float32]:

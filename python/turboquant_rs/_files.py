@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +18,50 @@ if TYPE_CHECKING:
     from .codes import Codes
 
 
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Yield a temporary file beside ``path`` that takes its place at the end; an error removes it instead."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner may read; a written file gets the usual mode.
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(
+    path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: int | None = None
+) -> Iterator[CodesWriter]:
+    """Yield a writer of ``rows`` codes of one codec; nothing appears at ``path`` before all are written."""
+    with replacing(path) as file:
+        writer = CodesWriter(file, codec, rows, codec.bits if bits is None else bits)
+        yield writer
+        writer.finish()
+
+
 class CodesWriter:
-    """Write ``rows`` codes of one codec to ``path`` in blocks; nothing appears there before all are written.
+    """Write codes to an open file in blocks. Memory: the scales (4 bytes a row) beside the block in hand."""
 
-    A context manager. Memory: the scales (4 bytes a row) beside the block in hand. The file is a temporary one beside
-    ``path`` until leaving the ``with`` block renames it; leaving by an exception removes it.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: int | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, file: IO[bytes], codec: TurboQuant, rows: int, bits: int) -> None:
+        self._file = file
         self._codec = codec
-        self._keep = [codec.bits if bits is None else bits]
+        self._keep = [bits]
         self._rows = rows
         self._written = 0
         self._crc = 0
         self._scales: NDArray[np.float32] = np.empty((rows, codec._core.norms), np.float32)
+        # Checksums are known at the end; the header is written over this place then.
+        file.write(codec._core.header(self._keep, rows, 0, 0))
 
     def write(self, codes: Codes) -> None:
         """Append codes of this codec."""
@@ -45,34 +75,8 @@ class CodesWriter:
         self._scales[self._written : self._written + len(codes)] = scales
         self._written += len(codes)
 
-    def __enter__(self) -> CodesWriter:
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
-        self._part, self._file = Path(name), os.fdopen(handle, "wb")
-        try:
-            # Checksums are known at the end; the header is written over this place then.
-            self._file.write(self._codec._core.header(self._keep, self._rows, 0, 0))
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._discard()
-
-    def _discard(self) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        """Write scales and header, and put the file in its place."""
+    def finish(self) -> None:
+        """Write scales and header."""
         if self._written != self._rows:
             raise ValueError(f"{self._rows} rows were announced, {self._written} written")
         self._file.write(b"\0" * (-self._file.tell() % 64))
@@ -80,11 +84,3 @@ class CodesWriter:
         self._file.write(scales.data)
         self._file.seek(0)
         self._file.write(self._codec._core.header(self._keep, self._rows, self._crc, zlib.crc32(scales.data)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        # mkstemp makes files that only their owner may read; a written file gets the usual mode.
-        mask = os.umask(0)
-        os.umask(mask)
-        self._part.chmod(0o666 & ~mask)
-        self._part.replace(self.path)

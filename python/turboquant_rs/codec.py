@@ -116,6 +116,16 @@ class TurboQuant:
         """Bytes that the codec itself holds (rotation and tables)."""
         return self._core.nbytes
 
+    def bytes_per_vector(self, bits: int | None = None) -> int:
+        """Return the bytes of one encoded vector, scale included; of codes truncated to ``bits`` if given.
+
+        >>> from turboquant_rs import TurboQuant
+        >>> TurboQuant(768, bits=4).bytes_per_vector(), TurboQuant(768, bits=4).bytes_per_vector(1)
+        (388, 100)
+        """
+        keep = self.bits if bits is None else as_int(bits, "bits", 1, self.bits)
+        return self._core.row_bytes([keep]) + 4 * self._core.norms
+
     def encode(self, x: ArrayLike, *, threads: int | None = None) -> Codes:
         """Return the codes of the rows of ``x``.
 
@@ -144,19 +154,19 @@ class TurboQuant:
         return self._encode(x, threads)[0]
 
     def _encode(
-        self, x: ArrayLike, threads: int | None, *, unit_norm: bool = False, squares: bool = False
+        self, x: ArrayLike, threads: int | None, *, unit_norm: bool = False, squares: bool = False, first_row: int = 0
     ) -> tuple[Codes, NDArray[np.float32]]:
-        """Encode; with ``squares`` also return |x|² of every row."""
+        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``."""
         rows = as_rows(x, "x", self.dim, "codec")
         threads = as_threads(threads)
         n = len(rows)
-        packed = np.empty((n, self._core.row_bytes), np.uint8)
+        packed = np.empty((n, self._core.row_bytes(self._core.full)), np.uint8)
         scales = np.empty((n, self._core.norms), np.float32)
         squared = np.empty(n if squares else 0, np.float32)
-        for first, block in blocks(rows, "x"):
+        for first, block in blocks(rows, "x", first_row):
             part = slice(first, first + len(block))
             out = squared[part] if squares else None
-            self._core.encode(block, packed[part], scales[part], out, unit_norm, first, threads)
+            self._core.encode(block, packed[part], scales[part], out, unit_norm, first_row + first, threads)
         return Codes(packed, scales, self, self.bits), squared
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
@@ -221,18 +231,6 @@ class TurboQuant:
                 f"codes must come from this codec, {self!r} with fingerprint {self.fingerprint:016x}; "
                 f"got codes of {codes.codec!r} with {codes.fingerprint:016x}"
             )
-
-    def _row_bytes(self, bits: int) -> int:
-        """Bytes of a packed row that keeps ``bits`` bits: its units, each rounded up to whole bytes."""
-        widths = {1: [1], 2: [1, 1], 3: [1, 2], 4: [1, 1, 2]}.get(self.bits, [1, 1, 2, 1, 2] if self.bits == 7 else [])
-        widths = widths or [1, 1, 2, self.bits - 4]
-        total = kept = 0
-        for width in widths:
-            if kept >= bits:
-                break
-            kept += width
-            total += (self.dim * width + 7) // 8
-        return total
 
     @classmethod
     def _from_parameters(cls, parameters: tuple[int, int, int, str, str, int]) -> TurboQuant:

@@ -167,9 +167,9 @@ class Codes:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
-        from ._files import CodesWriter
+        from ._files import writing
 
-        with CodesWriter(path, self.codec, len(self), self.bits) as writer:
+        with writing(path, self.codec, len(self), self.bits) as writer:
             writer.write(self)
 
     @staticmethod
@@ -193,7 +193,7 @@ class Codes:
                 file.read(_HEADER_READ), size
             )
         codec = TurboQuant._from_parameters(parameters)
-        shape = (rows, codec._row_bytes(keep[0]))
+        shape = (rows, codec._core.row_bytes(keep))
         packed: NDArray[np.uint8]
         if rows == 0:
             packed, scales = np.empty(shape, np.uint8), np.empty((0, codec._core.norms), np.float32)
@@ -229,7 +229,7 @@ class Codes:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        size = self.nbytes / len(self) if len(self) else self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms
+        size = self.codec.bytes_per_vector(self.bits)
         return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits}, {size:.1f} bytes per vector)"
 
 

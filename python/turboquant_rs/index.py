@@ -188,7 +188,7 @@ class Index:
         return self._core.reconstruct(as_ids(ids, "ids"))
 
     def __repr__(self) -> str:
-        size = self.codec._row_bytes(self.bits) + 4 * self.codec._core.norms + (4 if self.metric == "l2" else 0) + 8
+        size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + 8
         what = f"dim={self.dim}, bits={self.bits}, metric={self.metric!r}, n={len(self)}"
         return f"Index({what}, {size:.1f} bytes per vector)"
 

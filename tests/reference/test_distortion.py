@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from published import BETA_DISTORTION
 from turboquant_rs import TurboQuant
 from turboquant_rs.evaluation import sweep
 from turboquant_rs.reference import TurboQuant as Reference
@@ -31,20 +32,8 @@ SIGMAS = 3
 #: Coordinates measured for each dimension and width: a standard error of 0.05 % (1 bit) to 0.5 % (8 bits) of D.
 COORDINATES = 4_000_000
 
-#: D of equation 4 at bits 1 … 8, as published (exact Beta law).
-PUBLISHED = {
-    64: "0.358387 0.114526 0.033391 0.009132 2.399e-3 6.160e-4 1.561e-4 3.932e-5",
-    96: "0.360056 0.115508 0.033773 0.009253 2.434e-3 6.253e-4 1.586e-4 3.993e-5",
-    128: "0.360889 0.116000 0.033966 0.009315 2.451e-3 6.300e-4 1.598e-4 4.024e-5",
-    200: "0.361787 0.116533 0.034175 0.009381 2.471e-3 6.351e-4 1.611e-4 4.058e-5",
-    256: "0.362136 0.116740 0.034256 0.009408 2.478e-3 6.371e-4 1.616e-4 4.071e-5",
-    512: "0.362758 0.117111 0.034402 0.009454 2.491e-3 6.406e-4 1.625e-4 4.095e-5",
-    768: "0.362966 0.117234 0.034450 0.009470 2.496e-3 6.418e-4 1.629e-4 4.103e-5",
-    1024: "0.363069 0.117296 0.034475 0.009478 2.498e-3 6.424e-4 1.630e-4 4.107e-5",
-    1536: "0.363173 0.117358 0.034499 0.009485 2.500e-3 6.430e-4 1.632e-4 4.111e-5",
-    3072: "0.363277 0.117420 0.034523 0.009493 2.502e-3 6.436e-4 1.633e-4 4.115e-5",
-    4096: "0.363303 0.117435 0.034529 0.009495 2.503e-3 6.438e-4 1.634e-4 4.116e-5",
-}
+#: The published D of the dimensions that the promise is about.
+PUBLISHED = {dim: digits for dim, digits in BETA_DISTORTION.items() if dim >= 64}
 
 
 class Measured(NamedTuple):

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from .. import simd
-from .._arrays import BLOCK_BYTES, as_float32
-from .._files import CodesWriter
+from .._arrays import BLOCK_BYTES
+from .._files import writing
 from ..codec import TurboQuant
 from ..codes import Codes
 from ._options import Bar, Force, Json, Key, Quiet, Refine, Scale, Seed, Threads
@@ -63,7 +62,7 @@ def encode(
     codec = TurboQuant(dim, bits, seed=seed, scale=scale.value, refine=tries or False)  # type: ignore[arg-type]
     start = time.perf_counter()
     with (
-        CodesWriter(target, codec, rows) as writer,
+        writing(target, codec, rows) as writer,
         progress(f"encode {source.name}", rows, False if quiet else bar) as advance,
     ):
         first = 0
@@ -80,21 +79,17 @@ def encode(
 
 def encode_block(codec: TurboQuant, block: NDArray[Any], name: str, first_row: int, threads: int | None) -> Codes:
     """Encode some rows of a longer input; errors name the input and its rows."""
-    rows = as_float32(block, name, first_row)
-    packed = np.empty((len(rows), codec._core.row_bytes), np.uint8)
-    scales = np.empty((len(rows), codec._core.norms), np.float32)
     try:
-        codec._core.encode(rows, packed, scales, None, False, first_row, threads)
+        return codec._encode(block, threads, first_row=first_row)[0]
     except ValueError as error:
         message = str(error)
         advice = "; repair or drop that row" if " at row " in message else ""
         raise Failure(name + message.removeprefix("x") + advice) from None
-    return Codes(packed, scales, codec, codec.bits)
 
 
 def _report(vectors: Vectors, target: Path, codec: TurboQuant, seconds: float, threads: int | None) -> dict[str, Any]:
     rows, dim = vectors.shape
-    per_vector = codec._core.row_bytes + 4 * codec._core.norms
+    per_vector = codec.bytes_per_vector()
     return {
         "input": vectors.name,
         "output": str(target),

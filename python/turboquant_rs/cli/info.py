@@ -103,7 +103,7 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
             file.read(4096), path.stat().st_size
         )
     codec, row_bytes = codes.codec, codes.packed.shape[1]
-    per_vector = row_bytes + 4 * codec._core.norms
+    per_vector = codec.bytes_per_vector(codes.bits)
     return {
         "file": str(path),
         "kind": "codes",
@@ -182,7 +182,7 @@ def _cost(array: Vectors, bits: int) -> dict[str, Any]:
 
     rows, dim = array.shape
     codec = TurboQuant(dim, bits)
-    per_vector = codec._core.row_bytes + 4 * codec._core.norms
+    per_vector = codec.bytes_per_vector()
     return {
         "bits": bits,
         "bytes_per_vector": per_vector,

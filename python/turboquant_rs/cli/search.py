@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from .. import simd
+from .._files import replacing
 from ..codec import queries_of
 from ..codes import Codes
 from ..index import Index
 from ._options import Force, Json, Key, Metric, Quiet, Threads
 from ._output import Failure, rate, show, write_json
 from .inputs import kind_of, read_queries
-from .targets import check_target, replacing
+from .targets import check_target
 
 #: Bytes of codes that are copied into an index at a time: bounds memory, whatever the size of the file.
 _BLOCK_BYTES = 128 << 20

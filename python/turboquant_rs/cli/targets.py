@@ -1,13 +1,9 @@
-"""Output files: what is refused before the work starts, and writing that leaves no half of a file."""
+"""Output files: what is refused before the work starts."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from ._output import Failure
 
@@ -34,19 +30,3 @@ def check_target(target: Path, force: bool, inputs: tuple[Path, ...]) -> None:
         raise Failure(f"{target} is an input; give another name", 2)
     if not force:
         raise Failure(f"{target} exists; give --force to overwrite it, or another name")
-
-
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file beside `target` that takes its place at the end, or goes if there is an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -13,9 +13,6 @@ const SEGMENT: usize = 8;
 const CHECKSUMS: usize = 12;
 /// Sections start at multiples of this.
 const ALIGN: usize = 64;
-/// The most segments that a reader accepts.
-const MAX_SEGMENTS: usize = 255;
-
 /// n encoded vectors: packed rows and scales, with the description of their codec.
 ///
 /// # Examples
@@ -151,7 +148,10 @@ impl Codes {
                 return Err(Error::corrupt(what, at));
             }
         }
-        let scales = scales.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        let scales: Vec<_> = scales.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
+            return Err(Error::corrupt(format!("scales hold {}", scales[at]), scales_at + 4 * at));
+        }
         Self::new(header.spec, header.keep, packed.to_vec(), scales)
     }
 }
@@ -208,12 +208,16 @@ impl<'a> From<&'a Codes> for CodesView<'a> {
 
 /// Checks the parts of codes against each other; returns bytes a row and rows.
 fn check_parts(spec: &CodecSpec, keep: &[u32], packed: &[u8], scales: &[f32]) -> Result<(usize, usize)> {
+    spec.check()?;
     check_keep(spec, keep)?;
     let (row_bytes, norms) = (spec.row_bytes(keep), spec.norms());
     let len = scales.len() / norms;
     if !scales.len().is_multiple_of(norms) || packed.len() != len * row_bytes {
         let expected = format!("{row_bytes} bytes for each of the {len} rows of scales");
         return Err(Error::argument("packed", expected, format!("{} bytes", packed.len())));
+    }
+    if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
+        return Err(Error::argument("scales", "finite", format!("{} at row {}", scales[at], at / norms)));
     }
     Ok((row_bytes, len))
 }
@@ -322,8 +326,6 @@ impl Header {
         for i in 0..count {
             let at = FIXED + SEGMENT * i;
             let (dim, bits) = (u32_at(bytes, at) as usize, u32::from(bytes[at + 4]));
-            // The checks of a plain codec hold for every segment.
-            CodecSpec::plain(dim, bits, 0, rotation, scale, bytes[29]).map_err(|_| unknown("segment", at))?;
             if bytes[at + 6..at + 8] != [0, 0] {
                 return Err(unknown("segment", at + 6));
             }
@@ -332,6 +334,7 @@ impl Header {
             start += dim;
         }
         let spec = CodecSpec { segments, seed: u64_at(bytes, 32), rotation, scale, refine: bytes[29] };
+        spec.check().map_err(|error| Error::corrupt(format!("header holds no codec: {error}"), FIXED))?;
         check_keep(&spec, &keep).map_err(|_| unknown("number of kept bits", FIXED))?;
         let rows = usize::try_from(u64_at(bytes, 16)).ok();
         let rows = rows.filter(|&rows| rows.checked_mul(spec.row_bytes(&keep) + 4 * count + 1).is_some());
@@ -363,8 +366,7 @@ impl Header {
 
 fn check_keep(spec: &CodecSpec, keep: &[u32]) -> Result<()> {
     let segments = &spec.segments;
-    let fits = keep.len() == segments.len() && !segments.is_empty() && segments.len() <= MAX_SEGMENTS;
-    if fits && segments.iter().zip(keep).all(|(s, keep)| stage_ends(s.bits).contains(keep)) {
+    if keep.len() == segments.len() && segments.iter().zip(keep).all(|(s, keep)| stage_ends(s.bits).contains(keep)) {
         return Ok(());
     }
     Err(Error::argument("keep", "the end of a stage for every segment", format!("{keep:?}")))

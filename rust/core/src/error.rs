@@ -105,6 +105,21 @@ impl Error {
         self
     }
 
+    /// Runs `work` on whole rows and returns the error of the first faulty one.
+    ///
+    /// Work looks for one kind of fault after another, so rows before the one it names may have another kind: they are
+    /// looked at again. Which row is named then does not depend on how a batch is split.
+    pub(crate) fn of_first_row<T>(values: &[f32], dim: usize, mut work: impl FnMut(&[f32]) -> Result<T>) -> Result<T> {
+        let mut result = work(values);
+        while let Err(error) = &result
+            && let Some(row @ 1..) = error.row()
+            && let Err(earlier) = work(&values[..row * dim])
+        {
+            result = Err(earlier);
+        }
+        result
+    }
+
     /// The row the error is about, to report the first of several; errors without one come before all.
     pub(crate) fn row(&self) -> Option<usize> {
         match self {

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, prepare, times_power};
+use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, flush, prepare, row_norms, times_power};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
-use crate::kernels::rows;
 use crate::kernels::units::Place;
 use crate::metric::Metric;
 use crate::parallel::Exec;
@@ -50,6 +49,8 @@ pub struct Index {
     /// |x|² of every row with metric l2, else empty.
     squares: Vec<f32>,
     ids: Vec<i64>,
+    /// The largest id, −1 without any.
+    largest: i64,
     /// Place of every id; empty while ids are 0, 1, 2 ….
     places: HashMap<i64, usize>,
 }
@@ -79,7 +80,7 @@ impl Index {
     pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
         let stages = stages(&codec);
         let (scales, squares, ids) = (Vec::new(), Vec::new(), Vec::new());
-        Self { codec, metric, stages, scales, squares, ids, places: HashMap::new() }
+        Self { codec, metric, stages, scales, squares, ids, largest: -1, places: HashMap::new() }
     }
 
     /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
@@ -135,13 +136,13 @@ impl Index {
         if codes.keep != self.codec.spec().full() {
             return Err(Error::argument("codes", "whole, not truncated", format!("{:?} bits", codes.keep)));
         }
-        if let Some(at) = codes.scales.iter().position(|scale| !scale.is_finite()) {
-            let got = format!("{} at row {}", codes.scales[at], at / self.codec.spec().norms());
-            return Err(Error::argument("scales", "finite", got));
-        }
         let expected = if self.metric == Metric::L2 { codes.len() } else { 0 };
         if squares.len() != expected {
             return Err(Error::argument("squares", format!("{expected} long"), squares.len()));
+        }
+        if let Some(row) = squares.iter().position(|square| !(square.is_finite() && *square >= 0.0)) {
+            let got = format!("{} at row {row}", squares[row]);
+            return Err(Error::argument("squares", "finite and at least 0", got));
         }
         let ids = self.new_ids(codes.len(), ids)?;
         self.append(codes.packed, codes.scales, squares);
@@ -215,7 +216,10 @@ impl Index {
     /// The best candidates of each of at most [`QUERY_BLOCK`] queries.
     fn search_block(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Vec<Vec<crate::topk::Candidate>>> {
         let full = self.codec.spec().full();
-        let squares = if self.metric == Metric::L2 { self.query_squares(queries, exec)? } else { Vec::new() };
+        let squares = match self.metric {
+            Metric::L2 => Error::of_first_row(queries, self.codec.dim(), |queries| self.query_squares(queries, exec))?,
+            Metric::InnerProduct | Metric::Cosine => Vec::new(),
+        };
         let queries = PreparedQueries::new(&self.codec, queries, &full, self.metric == Metric::Cosine, exec)?;
         let n = self.len();
         let step = exec.rows_per_task(n, TASK_ROWS);
@@ -250,18 +254,17 @@ impl Index {
     /// |q|² of every query.
     fn query_squares(&self, queries: &[f32], exec: Exec) -> Result<Vec<f32>> {
         let (dim, level) = (self.codec.dim(), exec.level()?);
-        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
-        let mut squares = vec![0.0; exponents.len()];
-        rows::square_sums(level, &prepared, dim, 0, dim, &mut squares);
-        for (row, (square, &exponent)) in squares.iter_mut().zip(&exponents).enumerate() {
-            let norm = times_power(square.sqrt(), exponent);
+        row_norms(level, &prepared, dim, 0, dim, &mut norms);
+        let squares = norms.iter().zip(&exponents).enumerate().map(|(row, (&norm, &exponent))| {
+            let norm = times_power(norm, exponent);
             if norm >= L2_NORM_LIMIT {
                 return Err(Error::Norm { argument: "queries", row, limit: "below 2^63 for squared L2 distances" });
             }
-            *square = times_power(norm * norm, 0);
-        }
-        Ok(squares)
+            Ok(flush(norm * norm))
+        });
+        squares.collect()
     }
 
     /// Decoded rows of the given ids, dim values each. With cosine they are approximations of x/|x|.
@@ -335,11 +338,10 @@ impl Index {
     /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
     fn new_ids(&self, rows: usize, ids: Option<&[i64]>) -> Result<Vec<i64>> {
         let Some(ids) = ids else {
-            let next = self.ids.iter().max().map_or(Some(0), |id| id.checked_add(1));
-            let end = next.and_then(|next| next.checked_add(rows as i64));
-            return match (next, end) {
-                (Some(next), Some(end)) => Ok((next..end).collect()),
-                _ => Err(Error::argument("ids", "given, since the largest id is in use", "none")),
+            let next = self.largest.checked_add(1);
+            return match next.and_then(|next| Some(next..next.checked_add(rows as i64)?)) {
+                Some(new) => Ok(new.collect()),
+                None => Err(Error::argument("ids", "given, since the largest id is in use", "none")),
             };
         };
         if ids.len() != rows {
@@ -360,6 +362,7 @@ impl Index {
     fn take_ids(&mut self, ids: &[i64]) {
         let first = self.ids.len();
         self.ids.extend_from_slice(ids);
+        self.largest = ids.iter().fold(self.largest, |largest, &id| largest.max(id));
         let in_order = |first: usize, ids: &[i64]| (first..).zip(ids).all(|(place, &id)| id == place as i64);
         if self.places.is_empty() && in_order(first, ids) {
             return;

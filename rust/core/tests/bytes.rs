@@ -9,7 +9,7 @@ use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index as Place;
-use turboquant_rs::{CodecSpec, Codes, Header, RotationKind, Scale, Segment, TurboQuant};
+use turboquant_rs::{CodecSpec, Codes, CodesView, Header, Options, RotationKind, Scale, Segment, TurboQuant};
 
 #[derive(Debug, Clone)]
 enum Damage {
@@ -76,7 +76,7 @@ proptest! {
         let back = Codes::from_bytes(&bytes).unwrap();
         prop_assert_eq!(&back, &codes);
         prop_assert_eq!(back.to_bytes(), bytes);
-        let codec = TurboQuant::from_spec(back.spec().clone());
+        let codec = TurboQuant::from_spec(back.spec().clone()).unwrap();
         let decoded = bits_of(&codec.decode(&back).unwrap());
         prop_assert_eq!(decoded, bits_of(&case.codec().decode(&codes).unwrap()));
     }
@@ -145,4 +145,29 @@ fn no_rows_are_written_and_read() {
         assert!(codec.decode(&codes).unwrap().is_empty());
     }
     assert_eq!(Scale::default(), Scale::Unbiased);
+}
+
+#[test]
+fn scales_that_are_not_finite_are_an_error() {
+    let codec = TurboQuant::new(16, 4, Options::default()).unwrap();
+    let codes = codec.encode(&[1.0; 32]).unwrap();
+    let good = codes.to_bytes();
+    for (scale, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        let (scales, text) = ([1.0, scale], format!("scales must be finite, got {name} at row 1"));
+        let view = CodesView::new(&codec, &[4], codes.packed(), &scales);
+        assert_eq!(view.unwrap_err().to_string(), text);
+        let owned = Codes::new(codec.spec().clone(), vec![4], codes.packed().to_vec(), scales.to_vec());
+        assert_eq!(owned.unwrap_err().to_string(), text);
+
+        let mut file = good.clone();
+        let at = file.len() - 4;
+        file[at..].copy_from_slice(&scale.to_le_bytes());
+        // The checksums are made right again: of the scales, then of the header.
+        let scales_crc = crc32fast::hash(&file[at - 4..]);
+        file[52..56].copy_from_slice(&scales_crc.to_le_bytes());
+        let header_crc = crc32fast::hash(&file[..56]);
+        file[56..60].copy_from_slice(&header_crc.to_le_bytes());
+        let expected = format!("damaged code bytes: scales hold {name} at byte {at}");
+        assert_eq!(Codes::from_bytes(&file).unwrap_err().to_string(), expected);
+    }
 }

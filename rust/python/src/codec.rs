@@ -44,10 +44,9 @@ impl Codec {
         self.inner.fingerprint()
     }
 
-    /// Bytes of one packed row, scales apart.
-    #[getter]
-    fn row_bytes(&self) -> usize {
-        self.inner.row_bytes()
+    /// row_bytes(keep) -> bytes of one packed row that keeps these bits of each segment, scales apart.
+    fn row_bytes(&self, keep: Vec<u32>) -> usize {
+        self.inner.spec().row_bytes(&keep)
     }
 
     /// Scales a row.
@@ -135,8 +134,8 @@ impl Codec {
         bits: u32,
     ) -> PyResult<Arrays<'py>> {
         let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
-        let work = || self.inner.truncate(CodesView::new(&self.inner, &keep, packed, scales)?, bits);
-        let codes = py.detach(work).map_err(|error| to_py(error, 0))?;
+        let work = |exec| self.inner.truncate_with(CodesView::new(&self.inner, &keep, packed, scales)?, bits, exec);
+        let codes = py.detach(|| pool::run(None, work)).map_err(|error| to_py(error, 0))?;
         arrays(py, &codes)
     }
 

@@ -1,6 +1,6 @@
 //! Decoding: levels, inverse rotation, scale.
 
-use super::TurboQuant;
+use super::{TASK_ROWS, TurboQuant, rows_per_block};
 use crate::codebook::levels;
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
@@ -9,8 +9,14 @@ use crate::kernels::rows;
 use crate::parallel::Exec;
 use crate::units;
 
-/// Values of a block of rows.
-const BLOCK_VALUES: usize = 16_384;
+/// Buffers of a task, reused from block to block.
+#[derive(Default)]
+struct Scratch {
+    codes: Vec<u8>,
+    rows: Vec<f32>,
+    spare: Vec<f32>,
+    factors: Vec<f32>,
+}
 
 impl TurboQuant {
     /// Approximations of the encoded rows, n·dim values.
@@ -52,17 +58,23 @@ impl TurboQuant {
     ) -> Result<()> {
         let (dim, stride, norms) = (self.dim(), self.spec.row_bytes(keep), self.spec.norms());
         let level = exec.level()?;
-        let rows = (BLOCK_VALUES / dim).clamp(1, 64);
-        let chunks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
         let tables =
             self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.segment.dim));
         let tables: Vec<_> = tables.collect();
-        exec.map(chunks.collect(), |((out, packed), scales)| {
-            self.decode_block(level, packed, scales, keep, &tables, out);
+        let rows = exec.rows_per_task(out.len() / dim, TASK_ROWS);
+        let tasks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
+        exec.map(tasks.collect(), |((out, packed), scales)| {
+            let mut scratch = Scratch::default();
+            let rows = rows_per_block(dim);
+            let blocks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
+            for ((out, packed), scales) in blocks {
+                self.decode_block(level, packed, scales, keep, &tables, out, &mut scratch);
+            }
         });
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments, reason = "one block's inputs and outputs")]
     fn decode_block(
         &self,
         level: Level,
@@ -71,23 +83,23 @@ impl TurboQuant {
         keep: &[u32],
         tables: &[[f32; 256]],
         out: &mut [f32],
+        s: &mut Scratch,
     ) {
         let (dim, norms, stride) = (self.dim(), self.spec.norms(), self.spec.row_bytes(keep));
         let n = out.len() / dim;
-        let (mut codes, mut rows, mut spare, mut factors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut start = 0;
         for (i, (segment, table)) in self.segments.iter().zip(tables).enumerate() {
             let (m, bits) = (segment.segment.dim, segment.segment.bits);
-            codes.resize(n * m, 0);
-            units::unpack(level, packed, (m, bits, keep[i]), stride, start, &mut codes);
+            s.codes.resize(n * m, 0);
+            units::unpack(level, packed, (m, bits, keep[i]), stride, start, &mut s.codes);
             start += units::row_bytes(m, bits, keep[i]);
-            rows.clear();
-            rows.extend(codes.iter().map(|&code| table[usize::from(code)]));
-            segment.rotation.apply_inverse(level, &mut rows, &mut spare);
-            factors.clear();
-            factors.extend(scales.chunks_exact(norms).map(|scales| scales[i]));
-            rows::multiply(level, &mut rows, m, &factors);
-            for (row, out) in rows.chunks_exact(m).zip(out.chunks_exact_mut(dim)) {
+            s.rows.clear();
+            s.rows.extend(s.codes.iter().map(|&code| table[usize::from(code)]));
+            segment.rotation.apply_inverse(level, &mut s.rows, &mut s.spare);
+            s.factors.clear();
+            s.factors.extend(scales.chunks_exact(norms).map(|scales| scales[i]));
+            rows::multiply(level, &mut s.rows, m, &s.factors);
+            for (row, out) in s.rows.chunks_exact(m).zip(out.chunks_exact_mut(dim)) {
                 out[segment.segment.start..][..m].copy_from_slice(row);
             }
         }

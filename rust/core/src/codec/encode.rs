@@ -1,6 +1,6 @@
 //! Encoding: docs/numerics.md sections 2 to 8, a block of rows at a time.
 
-use super::{Scale, SegmentCodec, TurboQuant};
+use super::{Scale, SegmentCodec, TASK_ROWS, TurboQuant, rows_per_block};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -9,10 +9,6 @@ use crate::kernels::rows::{self, ZERO_ROW};
 use crate::parallel::Exec;
 use crate::units;
 
-/// Values of a block of rows: small enough for the second-level cache, large enough to amortise dispatch.
-const BLOCK_VALUES: usize = 16_384;
-/// Least rows of a parallel task.
-const TASK_ROWS: usize = 256;
 /// With metric "l2" norms must be below this, so that their squares are finite.
 pub(crate) const L2_NORM_LIMIT: f32 = 9_223_372_036_854_775_808.0;
 
@@ -34,14 +30,24 @@ struct Task<'a> {
     squares: Option<&'a mut [f32]>,
 }
 
+/// Where a block's results go; as many rows as its input.
+struct Outputs<'a> {
+    packed: &'a mut [u8],
+    scales: &'a mut [f32],
+    squares: Option<&'a mut [f32]>,
+}
+
 /// Buffers of a task, reused from block to block.
 #[derive(Default)]
 struct Scratch {
     tops: Vec<u32>,
     exponents: Vec<i32>,
     prepared: Vec<f32>,
-    norms: Vec<f32>,
+    /// Norms of the whole rows, and of the segment in hand, without their powers of two.
     total: Vec<f32>,
+    norms: Vec<f32>,
+    /// √dim of the segment over the norm.
+    gains: Vec<f32>,
     y: Vec<f32>,
     spare: Vec<f32>,
     codes: Vec<u8>,
@@ -101,47 +107,52 @@ impl TurboQuant {
 
     fn encode_task(&self, level: Level, task: Task<'_>, unit_norm: bool) -> Result<()> {
         let (dim, bytes, norms) = (self.dim(), self.row_bytes(), self.spec.norms());
-        let rows = (BLOCK_VALUES / dim).clamp(1, 64);
+        let rows = rows_per_block(dim);
         let mut scratch = Scratch::default();
         let Task { first_row, x, packed, scales, squares } = task;
         let mut squares = squares.map(|s| s.chunks_mut(rows));
         let blocks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
         for (i, ((x, packed), scales)) in blocks.enumerate() {
-            let squares = squares.as_mut().and_then(Iterator::next);
-            self.encode_block(level, x, packed, scales, squares, unit_norm, &mut scratch)
-                .map_err(|error| error.with_first_row(first_row + i * rows))?;
+            let mut squares = squares.as_mut().and_then(Iterator::next);
+            let mut block = |x: &[f32]| {
+                let n = x.len() / dim;
+                let outputs = Outputs {
+                    packed: &mut packed[..n * bytes],
+                    scales: &mut scales[..n * norms],
+                    squares: squares.as_mut().map(|squares| &mut squares[..n]),
+                };
+                self.encode_block(level, x, outputs, unit_norm, &mut scratch)
+            };
+            Error::of_first_row(x, dim, &mut block).map_err(|error| error.with_first_row(first_row + i * rows))?;
         }
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one block's inputs and outputs")]
     fn encode_block(
         &self,
         level: Level,
         x: &[f32],
-        packed: &mut [u8],
-        scales: &mut [f32],
-        squares: Option<&mut [f32]>,
+        outputs: Outputs<'_>,
         unit_norm: bool,
         s: &mut Scratch,
     ) -> Result<()> {
         let (dim, norms) = (self.dim(), self.spec.norms());
-        let n = x.len() / dim;
+        let Outputs { packed, scales, squares } = outputs;
         prepare(level, "x", x, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
-        s.total.resize(n, 0.0);
-        rows::square_sums(level, &s.prepared, dim, 0, dim, &mut s.total);
-        for (row, (total, &exponent)) in s.total.iter_mut().zip(&s.exponents).enumerate() {
-            *total = times_power_overflowing(total.sqrt(), exponent);
-            if !unit_norm && !total.is_finite() {
+        row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
+        for (row, (&total, &exponent)) in s.total.iter().zip(&s.exponents).enumerate() {
+            let norm = times_power(total, exponent);
+            if !unit_norm && !norm.is_finite() {
                 return Err(Error::Norm { argument: "x", row, limit: "within float32" });
             }
-            if squares.is_some() && *total >= L2_NORM_LIMIT {
+            if squares.is_some() && norm >= L2_NORM_LIMIT {
                 return Err(Error::Norm { argument: "x", row, limit: "below 2^63 for squared L2 distances" });
             }
         }
         if let Some(squares) = squares {
-            for (square, total) in squares.iter_mut().zip(&s.total) {
-                *square = flush(total * total);
+            for (square, (&total, &exponent)) in squares.iter_mut().zip(s.total.iter().zip(&s.exponents)) {
+                let norm = times_power(total, exponent);
+                *square = flush(norm * norm);
             }
         }
         let stride = self.row_bytes();
@@ -150,13 +161,13 @@ impl TurboQuant {
             segment.assign_block(level, dim, s);
             units::pack(level, &s.codes, segment.segment.dim, segment.segment.bits, packed, stride, start);
             start += units::row_bytes(segment.segment.dim, segment.segment.bits, segment.segment.bits);
-            for row in 0..n {
+            for (row, scales) in scales.chunks_exact_mut(norms).enumerate() {
                 let k = if s.norms[row] == 0.0 { 0.0 } else { segment.k(self.spec.scale, s.products[row]) };
                 let scale = if unit_norm { k } else { times_power(k * s.norms[row], s.exponents[row]) };
                 if !scale.is_finite() {
                     return Err(Error::Norm { argument: "x", row, limit: "within float32" });
                 }
-                scales[row * norms + i] = scale;
+                scales[i] = scale;
             }
         }
         Ok(())
@@ -168,15 +179,17 @@ impl SegmentCodec {
     fn assign_block(&self, level: Level, dim: usize, s: &mut Scratch) {
         let (m, start) = (self.segment.dim, self.segment.start);
         let n = s.prepared.len() / dim;
-        s.norms.resize(n, 0.0);
-        rows::square_sums(level, &s.prepared, dim, start, m, &mut s.norms);
-        s.norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
+        if m == dim {
+            s.norms.clone_from(&s.total);
+        } else {
+            row_norms(level, &s.prepared, dim, start, m, &mut s.norms);
+        }
         s.y.clear();
         s.prepared.chunks_exact(dim).for_each(|row| s.y.extend_from_slice(&row[start..start + m]));
         self.rotation.apply(level, &mut s.y, &mut s.spare);
-        s.total.clear();
-        s.total.extend(s.norms.iter().map(|&norm| self.root / if norm == 0.0 { 1.0 } else { norm }));
-        rows::multiply(level, &mut s.y, m, &s.total);
+        s.gains.clear();
+        s.gains.extend(s.norms.iter().map(|&norm| self.root / if norm == 0.0 { 1.0 } else { norm }));
+        rows::multiply(level, &mut s.y, m, &s.gains);
 
         s.codes.resize(n * m, 0);
         s.products.resize(n, Products::default());
@@ -242,17 +255,20 @@ pub(crate) fn prepare(
     Ok(())
 }
 
-/// value·2^exponent; a result below 2^−126 is 0. May be infinite.
-pub(crate) fn times_power(value: f32, exponent: i32) -> f32 {
-    flush(times_power_overflowing(value, exponent))
+/// Norms of coordinates `start .. start + m` of prepared rows, without their powers of two.
+pub(crate) fn row_norms(level: Level, prepared: &[f32], dim: usize, start: usize, m: usize, norms: &mut Vec<f32>) {
+    norms.resize(prepared.len() / dim, 0.0);
+    rows::square_sums(level, prepared, dim, start, m, norms);
+    norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
 }
 
-fn times_power_overflowing(value: f32, exponent: i32) -> f32 {
+/// value·2^exponent; a result below 2^−126 is 0. May be infinite.
+pub(crate) fn times_power(value: f32, exponent: i32) -> f32 {
     // In float64 the product is exact (24 bits, exponents within ±300), so the conversion rounds once.
-    (f64::from(value) * f64::from_bits(((i64::from(exponent) + 1023) as u64) << 52)) as f32
+    flush((f64::from(value) * f64::from_bits(((i64::from(exponent) + 1023) as u64) << 52)) as f32)
 }
 
 /// Smaller magnitudes than the smallest normal float32 become 0, so that flush-to-zero modes change nothing.
-fn flush(value: f32) -> f32 {
+pub(crate) fn flush(value: f32) -> f32 {
     if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
 }

@@ -12,7 +12,7 @@ mod trial_ranges;
 mod truncate;
 
 pub use encode::EncodeOptions;
-pub(crate) use encode::{L2_NORM_LIMIT, prepare, times_power};
+pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
 
 use crate::codebook::{boundaries, levels};
@@ -20,6 +20,14 @@ use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::kernels::assign::Table;
 use crate::rotation::Rotation;
+
+/// Least rows of a parallel task of encoding, decoding or truncating.
+const TASK_ROWS: usize = 256;
+
+/// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch.
+fn rows_per_block(dim: usize) -> usize {
+    (16_384 / dim).clamp(1, 64)
+}
 
 /// Choices of a codec beyond its dimension and bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,15 +82,18 @@ impl TurboQuant {
     /// [`Error::Argument`] if an argument is out of range.
     pub fn new(dim: usize, bits: u32, options: Options) -> Result<Self> {
         let Options { seed, rotation, scale, refine } = options;
-        Ok(Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?))
+        Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?)
     }
 
     /// The codec that codes with this description came from (see [`Codes::spec`](crate::Codes::spec)).
-    #[must_use]
-    pub fn from_spec(spec: CodecSpec) -> Self {
+    ///
+    /// # Errors
+    /// As for [`CodecSpec::check`].
+    pub fn from_spec(spec: CodecSpec) -> Result<Self> {
+        spec.check()?;
         let segments = spec.segments.iter().enumerate();
         let segments = segments.map(|(i, &segment)| SegmentCodec::new(segment, &spec, i as u64)).collect();
-        Self { fingerprint: spec.fingerprint(), spec, segments }
+        Ok(Self { fingerprint: spec.fingerprint(), spec, segments })
     }
 
     /// The codec's description.

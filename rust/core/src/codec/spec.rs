@@ -10,6 +10,9 @@ pub const FORMAT_VERSION: u16 = 0;
 /// The largest dimension.
 pub const MAX_DIM: usize = 65_536;
 
+/// The most segments: their number is one byte of a header.
+pub(crate) const MAX_SEGMENTS: usize = 255;
+
 /// How a codec's scale is chosen from the same codes (docs/numerics.md section 7). Credit: DRIVE, EDEN, RaBitQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Scale {
@@ -114,16 +117,37 @@ impl CodecSpec {
     /// # Errors
     /// [`Error::Argument`] if `dim` is not 1 to 65,536, `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
     pub fn plain(dim: usize, bits: u32, seed: u64, rotation: RotationKind, scale: Scale, refine: u8) -> Result<Self> {
-        if !(1..=MAX_DIM).contains(&dim) {
-            return Err(Error::argument("dim", "between 1 and 65536", dim));
+        let spec = Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine };
+        spec.check().map(|()| spec)
+    }
+
+    /// Checks that this describes a codec.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no segment or more than 255, they do not follow one another from 0, the dims add up to more
+    /// than 65,536, or a dim, a number of bits or `refine` is out of range.
+    pub fn check(&self) -> Result<()> {
+        if !(1..=MAX_SEGMENTS).contains(&self.segments.len()) {
+            return Err(Error::argument("segments", "between 1 and 255", self.segments.len()));
         }
-        if !(1..=8).contains(&bits) {
-            return Err(Error::argument("bits", "between 1 and 8", bits));
+        let mut end = 0;
+        for segment in &self.segments {
+            if segment.start != end {
+                let expected = format!("runs that follow one another (here from {end})");
+                return Err(Error::argument("segments", expected, segment.start));
+            }
+            if !(1..=MAX_DIM - end).contains(&segment.dim) {
+                return Err(Error::argument("dim", format!("between 1 and {}", MAX_DIM - end), segment.dim));
+            }
+            if !(1..=8).contains(&segment.bits) {
+                return Err(Error::argument("bits", "between 1 and 8", segment.bits));
+            }
+            end += segment.dim;
         }
-        if !matches!(refine, 0 | 8 | 16 | 32) {
-            return Err(Error::argument("refine", "0 (off), 8, 16 or 32", refine));
+        if !matches!(self.refine, 0 | 8 | 16 | 32) {
+            return Err(Error::argument("refine", "0 (off), 8, 16 or 32", self.refine));
         }
-        Ok(Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine })
+        Ok(())
     }
 
     /// Coordinates of a vector.

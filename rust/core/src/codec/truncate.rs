@@ -1,7 +1,7 @@
 //! Truncation: fewer bits out of codes that are already made (docs/numerics.md section 8).
 
 use super::decode::padded_levels;
-use super::{Scale, TurboQuant};
+use super::{Scale, TASK_ROWS, TurboQuant, flush};
 use crate::codes::{Codes, CodesView};
 use crate::error::{Error, Result};
 use crate::kernels::dot_f32;
@@ -17,39 +17,51 @@ impl TurboQuant {
     /// [`Error::OtherCodec`] if the codes come from another codec, [`Error::Argument`] if no stage ends at `bits` or it is
     /// more than the codes have.
     pub fn truncate<'a>(&self, codes: impl Into<CodesView<'a>>, bits: u32) -> Result<Codes> {
+        self.truncate_with(codes, bits, Exec::default())
+    }
+
+    /// [`truncate`](Self::truncate) with a choice of kernels and threads.
+    ///
+    /// # Errors
+    /// As for [`truncate`](Self::truncate).
+    pub fn truncate_with<'a>(&self, codes: impl Into<CodesView<'a>>, bits: u32, exec: Exec) -> Result<Codes> {
         let codes = codes.into();
         self.check_codes(&codes)?;
         let [segment] = &self.segments[..] else {
             return Err(Error::argument("codes", "of one segment", self.segments.len()));
         };
-        let (segment, keep) = (segment.segment, codes.keep[0]);
+        let (segment, keep, level) = (segment.segment, codes.keep[0], exec.level()?);
         let allowed: Vec<_> = stage_ends(segment.bits).iter().filter(|&&end| end <= keep).collect();
         if !allowed.contains(&&bits) {
             return Err(Error::argument("bits", format!("one of {allowed:?} (where a stage ends)"), bits));
         }
-        let level = Exec::default().level()?;
-        let stride = codes.row_bytes;
-        let kept = units::row_bytes(segment.dim, segment.bits, bits);
-        // The first stages are the first bytes of a row.
-        let rows = codes.packed.chunks_exact(stride);
-        let packed = rows.clone().flat_map(|row| &row[..kept]).copied().collect();
+        let (stride, kept) = (codes.row_bytes, units::row_bytes(segment.dim, segment.bits, bits));
         let full = padded_levels(segment.bits, keep, segment.dim);
         let top = padded_levels(segment.bits, bits, segment.dim);
-        let (mut code, mut c, mut d) = (vec![0; segment.dim], Vec::new(), Vec::new());
-        let scales = rows.zip(codes.scales).map(|(row, &scale)| {
-            units::unpack(level, row, (segment.dim, segment.bits, keep), stride, 0, &mut code);
-            c.clear();
-            d.clear();
-            c.extend(code.iter().map(|&code| full[usize::from(code)]));
-            d.extend(code.iter().map(|&code| top[usize::from(code >> (keep - bits))]));
-            let factor = match self.spec.scale {
-                Scale::Unbiased => dot_f32(&c, &c) / dot_f32(&c, &d),
-                Scale::Mse => dot_f32(&c, &d) / dot_f32(&d, &d),
-                Scale::Matched => (dot_f32(&c, &c) / dot_f32(&d, &d)).sqrt(),
-                Scale::Paper => 1.0,
-            };
-            super::encode::times_power(scale * factor, 0)
+        let (mut packed, mut scales) = (vec![0; codes.len() * kept], vec![0.0; codes.len()]);
+        let rows = exec.rows_per_task(codes.len(), TASK_ROWS);
+        let inputs = codes.packed.chunks(rows * stride).zip(codes.scales.chunks(rows));
+        let tasks = inputs.zip(packed.chunks_mut(rows * kept).zip(scales.chunks_mut(rows)));
+        exec.map(tasks.collect(), |((packed, scales), (out_packed, out_scales))| {
+            let (mut code, mut c, mut d) = (vec![0; segment.dim], Vec::new(), Vec::new());
+            let outputs = out_packed.chunks_exact_mut(kept).zip(out_scales);
+            for ((row, scale), (out, out_scale)) in packed.chunks_exact(stride).zip(scales).zip(outputs) {
+                // The first stages are the first bytes of a row.
+                out.copy_from_slice(&row[..kept]);
+                units::unpack(level, row, (segment.dim, segment.bits, keep), stride, 0, &mut code);
+                c.clear();
+                d.clear();
+                c.extend(code.iter().map(|&code| full[usize::from(code)]));
+                d.extend(code.iter().map(|&code| top[usize::from(code >> (keep - bits))]));
+                let factor = match self.spec.scale {
+                    Scale::Unbiased => dot_f32(&c, &c) / dot_f32(&c, &d),
+                    Scale::Mse => dot_f32(&c, &d) / dot_f32(&d, &d),
+                    Scale::Matched => (dot_f32(&c, &c) / dot_f32(&d, &d)).sqrt(),
+                    Scale::Paper => 1.0,
+                };
+                *out_scale = flush(scale * factor);
+            }
         });
-        Codes::new(self.spec.clone(), vec![bits], packed, scales.collect())
+        Codes::new(self.spec.clone(), vec![bits], packed, scales)
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Scanner {
     high: Vec<i8>,
     low: Vec<i8>,
     products: [Vec<i32>; 3],
+    /// Products of a segment as float32.
+    rounded: Vec<f32>,
     row_scales: Vec<f32>,
     scores: Vec<f32>,
 }
@@ -69,9 +71,17 @@ impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
         let levels =
             codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
-        let (codes, high, low, row_scales) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let products = [const { Vec::new() }; 3];
-        Ok(Self { level: exec.level()?, levels, codes, high, low, products, row_scales, scores: Vec::new() })
+        Ok(Self {
+            level: exec.level()?,
+            levels,
+            codes: Vec::new(),
+            high: Vec::new(),
+            low: Vec::new(),
+            products: [const { Vec::new() }; 3],
+            rounded: Vec::new(),
+            row_scales: Vec::new(),
+            scores: Vec::new(),
+        })
     }
 
     /// Scores `queries` against rows `range`, a panel at a time: `each(query, first row, scores of consecutive rows)`.
@@ -123,35 +133,33 @@ impl Scanner {
     /// Adds segment `i`'s share to the scores.
     fn add_segment(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &SegmentQueries) {
         let Levels { width, ref low, .. } = self.levels[i];
-        let two_bytes = low.is_some();
         let (level, norms) = (self.level, self.levels.len());
-        let high = &queries.high[..];
-        let panel = &self.high[..n * width];
+        let (pairs, panel) = (queries.factors.len() * n, &self.high[..n * width]);
         let [hh, cross, ll] = &mut self.products;
-        for products in [&mut *hh, &mut *cross, &mut *ll] {
+        let product = |products: &mut Vec<i32>, terms: &[(&[i8], &[i8])]| {
             products.clear();
-            products.resize(queries.factors.len() * n, 0);
-        }
-        add_products(level, high, panel, width, hh);
-        if two_bytes {
-            let (low, low_panel) = (&queries.low[..], &self.low[..n * width]);
-            add_products(level, high, low_panel, width, cross);
-            add_products(level, low, panel, width, cross);
-            add_products(level, low, low_panel, width, ll);
+            products.resize(pairs, 0);
+            terms.iter().for_each(|(queries, panel)| add_products(level, queries, panel, width, products));
+        };
+        product(hh, &[(&queries.high, panel)]);
+        self.rounded.clear();
+        if low.is_some() {
+            let low_panel = &self.low[..n * width];
+            product(cross, &[(&queries.high, low_panel), (&queries.low, panel)]);
+            product(ll, &[(&queries.low, low_panel)]);
+            let parts = hh.iter().zip(cross.iter().zip(ll.iter()));
+            // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
+            let whole = |(&hh, (&cross, &ll))| i64::from(hh) * 16_384 + i64::from(cross) * 128 + i64::from(ll);
+            self.rounded.extend(parts.map(|parts| whole(parts) as f32));
+        } else {
+            self.rounded.extend(hh.iter().map(|&product| product as f32));
         }
         let scales = &rows.scales[first * norms..(first + n) * norms];
         self.row_scales.clear();
         self.row_scales.extend(scales.iter().skip(i).step_by(norms));
-        let products = hh.chunks_exact(n).zip(cross.chunks_exact(n).zip(ll.chunks_exact(n)));
-        let outputs = self.scores.chunks_exact_mut(n).zip(products);
-        for (&factor, (scores, (hh, (cross, ll)))) in queries.factors.iter().zip(outputs) {
-            for (row, (score, scale)) in scores.iter_mut().zip(&self.row_scales).enumerate() {
-                let product = if two_bytes {
-                    // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
-                    (i64::from(hh[row]) * 16_384 + i64::from(cross[row]) * 128 + i64::from(ll[row])) as f32
-                } else {
-                    hh[row] as f32
-                };
+        let outputs = self.scores.chunks_exact_mut(n).zip(self.rounded.chunks_exact(n));
+        for (&factor, (scores, products)) in queries.factors.iter().zip(outputs) {
+            for (score, (product, scale)) in scores.iter_mut().zip(products.iter().zip(&self.row_scales)) {
                 let share = (factor * product) * scale;
                 *score = if i == 0 { share } else { *score + share };
             }

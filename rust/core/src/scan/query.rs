@@ -1,11 +1,9 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
-use crate::codec::TurboQuant;
-use crate::codec::{prepare, times_power};
+use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::dot::PANEL_STEP;
-use crate::kernels::rows;
 use crate::parallel::Exec;
 
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
@@ -32,16 +30,18 @@ pub(crate) struct PreparedQueries {
 impl PreparedQueries {
     /// Prepares rows of `dim` values for codes with `keep` bits a segment; `cosine` divides by each query's norm.
     pub(crate) fn new(codec: &TurboQuant, queries: &[f32], keep: &[u32], cosine: bool, exec: Exec) -> Result<Self> {
-        let len = codec.rows_of("queries", queries)?;
+        codec.rows_of("queries", queries)?;
+        Error::of_first_row(queries, codec.dim(), |queries| Self::prepare(codec, queries, keep, cosine, exec))
+    }
+
+    fn prepare(codec: &TurboQuant, queries: &[f32], keep: &[u32], cosine: bool, exec: Exec) -> Result<Self> {
         let (dim, level) = (codec.dim(), exec.level()?);
-        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        let len = queries.len() / dim;
+        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
-        let mut norms = vec![0.0; len];
-        rows::square_sums(level, &prepared, dim, 0, dim, &mut norms);
-        for (row, (norm, &exponent)) in norms.iter_mut().zip(&exponents).enumerate() {
-            *norm = norm.sqrt();
-            let whole = f64::from(*norm) * 2.0_f64.powi(exponent);
-            if !cosine && whole >= QUERY_NORM_LIMIT {
+        row_norms(level, &prepared, dim, 0, dim, &mut norms);
+        for (row, (&norm, &exponent)) in norms.iter().zip(&exponents).enumerate() {
+            if !cosine && f64::from(norm) * 2.0_f64.powi(exponent) >= QUERY_NORM_LIMIT {
                 return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });
             }
         }

@@ -54,7 +54,7 @@ pub(crate) fn at_default<R>(level: Level, work: impl FnOnce() -> R) -> R {
 
 /// `TURBOQUANT_TEST_DEPTH=quick` is for emulators: few cases, small dimensions.
 pub(crate) fn quick() -> bool {
-    std::env::var("TURBOQUANT_TEST_DEPTH").is_ok_and(|depth| depth == "quick" || depth == "fast")
+    std::env::var("TURBOQUANT_TEST_DEPTH").is_ok_and(|depth| depth == "quick")
 }
 
 /// `full` cases, a sixth of them when quick; the same ones on every run unless `PROPTEST_RNG_SEED` says otherwise.
