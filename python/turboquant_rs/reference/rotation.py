@@ -1,7 +1,7 @@
-"""The random rotation: three rounds of signs and Walsh–Hadamard, any dimension (docs/numerics.md section 4).
+"""The random rotation: rounds of signs and Walsh–Hadamard, any dimension (docs/numerics.md section 4).
 
 One rotation serves all vectors; randomness is only in its seed (TurboQuant, arXiv 2504.19874, Algorithm 1 line 2
-draws a dense Haar matrix; three structured rounds act like it on every input that was tried, one-hot rows included, in
+draws a dense Haar matrix; three or four structured rounds act like it on every input that was tried, one-hot rows included, in
 O(m log m)). Where m is no power of two, two overlapping blocks cover the segment and a permutation between
 rounds carries energy across, so nothing is padded.
 """
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from .rng import derive, permutation, signs
 
-ROUNDS = 3
+#: A short power of two has one block a round, and sparse rows stay on a coarse lattice after three.
+FOUR_ROUNDS_UP_TO = 512
 _SQRT_HALF = np.float32(0.70710678118654752440)
 
 
@@ -58,13 +59,14 @@ class Rotation:
         log = dim.bit_length() - 1
         p = 1 << log
         scale = np.ldexp(_SQRT_HALF if log % 2 else np.float32(1), -(log // 2)).astype(np.float32)
+        rounds = 4 if p == dim <= FOUR_ROUNDS_UP_TO else 3
         self.dim = dim
         self.steps: list[Block | Shuffle] = []
-        for r in range(ROUNDS):
+        for r in range(rounds):
             self.steps.append(Block(0, signs(derive(seed, segment, 3 * r), p) * scale))
             if p != dim:
                 self.steps.append(Block(dim - p, signs(derive(seed, segment, 3 * r + 1), p) * scale))
-                if r + 1 < ROUNDS:
+                if r + 1 < rounds:
                     self.steps.append(Shuffle(permutation(derive(seed, segment, 3 * r + 2), dim)))
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
-//! The random rotation: three rounds of signs and Walsh–Hadamard, any dimension (docs/numerics.md section 4).
+//! The random rotation: rounds of signs and Walsh–Hadamard, any dimension (docs/numerics.md section 4).
 //!
-//! TurboQuant (arXiv 2504.19874, Algorithm 1) draws a dense Haar matrix; three structured rounds act like it, one-hot rows
+//! TurboQuant (arXiv 2504.19874, Algorithm 1) draws a dense Haar matrix; three or four structured rounds act like it, one-hot rows
 //! included, in O(m log m). Where m is no power of two, two overlapping blocks cover the segment and a permutation between rounds
 //! carries energy across, so nothing is padded.
 
@@ -8,7 +8,8 @@ use crate::kernels::Level;
 use crate::kernels::hadamard::{Direction, transform};
 use crate::rng::{derive, is_negative, permutation};
 
-const ROUNDS: u64 = 3;
+/// A short power of two has one block a round, and sparse rows stay on a coarse lattice after three.
+const FOUR_ROUNDS_UP_TO: usize = 512;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -36,12 +37,13 @@ impl Rotation {
             let factors = (0..p as u64).map(|i| if is_negative(key, i) { -scale } else { scale }).collect();
             Step::Block { offset, factors }
         };
+        let rounds = if p == dim && dim <= FOUR_ROUNDS_UP_TO { 4 } else { 3 };
         let mut steps = Vec::new();
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             steps.push(block(0, 3 * round));
             if p != dim {
                 steps.push(block(dim - p, 3 * round + 1));
-                if round + 1 < ROUNDS {
+                if round + 1 < rounds {
                     let source = permutation(derive(seed, &[segment, 3 * round + 2]), dim);
                     steps.push(Step::Shuffle { source });
                 }
