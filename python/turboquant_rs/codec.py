@@ -33,8 +33,8 @@ class TurboQuant:
     seed : int, default 0
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
     rotation : "hadamard"
-        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix is not
-        in this version.)
+        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix
+        is not in this version.)
     scale : "unbiased" (default), "mse", "matched" or "paper"
         What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its
         levels: "unbiased" n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse"
