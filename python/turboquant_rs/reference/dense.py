@@ -16,7 +16,7 @@ NORM_LIMIT = 32_200
 
 
 def fixed_point(row: NDArray[np.float32], norm: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Round rows (n, d) float32 with L2 norms ``norm`` (n,) to int16 rows of norm about 32,000; rows of norm 0 must be 0.
+    """Round rows (n, d) float32 of L2 norms ``norm`` (n,) to int16 rows of norm about 32,000; rows of norm 0 to 0.
 
     One division a row, one multiply a value, ties to even.
 
