@@ -54,7 +54,11 @@ def prepare_queries(
         prepared.append(Query(segments, values.astype(np.int64), ints, factor))
     if base is not None:
         largest = np.finfo(np.float32).max
-        base = base / divisor if cosine else times_power(base, exponent).clip(-largest, largest).astype(np.float32)
+        base = (
+            (base / divisor).astype(np.float32, copy=False)
+            if cosine
+            else times_power(base, exponent).clip(-largest, largest).astype(np.float32)
+        )
     return prepared, base
 
 
