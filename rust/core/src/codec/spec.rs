@@ -205,6 +205,20 @@ impl CodecSpec {
         self.segments.iter().zip(keep).map(bytes).sum()
     }
 
+    /// The bits of each segment in the longest prefix of a fitted codec's units with at most `row_bits` bits; of a plain codec, none.
+    #[must_use]
+    pub fn prefix(&self, row_bits: usize) -> Vec<u32> {
+        let (mut keep, mut bits) = (vec![0; self.segments.len()], 0);
+        for segment in self.fitted.iter().flat_map(|fitted| fitted.order()).map(|&i| usize::from(i)) {
+            bits += self.segments[segment].dim;
+            if bits > row_bits {
+                break;
+            }
+            keep[segment] += 1;
+        }
+        keep
+    }
+
     /// The units of each segment in packed rows that keep `keep` bits of it, most significant first.
     pub(crate) fn units(&self, keep: &[u32]) -> Vec<Vec<Unit>> {
         let Some(fitted) = &self.fitted else {

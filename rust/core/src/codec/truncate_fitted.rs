@@ -35,15 +35,10 @@ impl TurboQuant {
         exec: Exec,
     ) -> Result<Codes> {
         let (spec, order) = (&self.spec, transform.fitted.order());
-        let (before, mut keep) = (codes.keep.iter().sum::<u32>() as usize, vec![0; self.segments.len()]);
-        let mut bits = 0;
-        for &i in &order[..before] {
-            let i = usize::from(i);
-            bits += spec.segments[i].dim;
-            if bits > row_bits {
-                break;
-            }
-            keep[i] += 1;
+        let before = codes.keep.iter().sum::<u32>() as usize;
+        let mut keep = spec.prefix(row_bits);
+        if keep.iter().sum::<u32>() as usize > before {
+            keep = codes.keep.to_vec();
         }
         let first = spec.segments[usize::from(order[0])].dim;
         if keep.iter().all(|&keep| keep == 0) {
