@@ -15,8 +15,9 @@ __all__ = [
     "set_level",
 ]
 
+_Dual: TypeAlias = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
 _Fit: TypeAlias = tuple[
-    NDArray[np.float32] | None, NDArray[np.int16], NDArray[np.float32], list[tuple[int, int]], bytes
+    NDArray[np.float32] | None, NDArray[np.int16], NDArray[np.float32], list[tuple[int, int]], bytes, _Dual | None
 ]
 
 class CorruptError(ValueError): ...
@@ -31,6 +32,7 @@ class Codec:
         sigmas: NDArray[np.float32],
         segments: list[tuple[int, int]],
         order: bytes | list[int],
+        dual: _Dual | None,
         seed: int,
         scale: str,
         refine: int,

@@ -38,11 +38,12 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
 def descriptions(draw: st.DrawFn) -> Parts:
     dim = draw(st.sampled_from(DIMS))
     axes = draw(st.just(dim) | st.integers(1, dim))
-    return random_parts(dim, draw(st.integers(0, 2**32 - 1)), axes=axes, center=draw(st.booleans()))
+    center, dual = draw(st.booleans()), draw(st.booleans())
+    return random_parts(dim, draw(st.integers(0, 2**32 - 1)), axes=axes, center=center, dual=dual)
 
 
 def rates(codes: ReferenceCodes) -> list[Fraction]:
-    """Return the average bits of every prefix of the units, the shortest first."""
+    """Return the average bits of every prefix of the units, the shortest first; each gives its prefix back."""
     spec = codes.spec
     sizes = [sum(kept * s.dim for kept, s in zip(keep, spec.segments, strict=True)) for keep in spec.ends()]
     return [Fraction(size, spec.dim) for size in sizes]
@@ -75,7 +76,9 @@ def test_random_descriptions(data: st.DataObject) -> None:
 def test_every_level(level: str) -> None:
     for dim in DIMS:
         for center in (False, True):
-            q = fitted_pair(random_parts(dim, dim, axes=(dim + 1) // 2 if center else dim, center=center), refine=16)
+            axes = (dim + 1) // 2 if center else dim
+            parts = random_parts(dim, dim, axes=axes, center=center, dual=dim % 2 == 0)
+            q = fitted_pair(parts, refine=16, scale=SCALES[dim % 3])
             assert_equal_everywhere(q, mixed_rows(dim, 5), mixed_rows(dim, 6, QUERY_KINDS))
 
 

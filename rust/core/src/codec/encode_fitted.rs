@@ -6,6 +6,7 @@ use super::{Scale, TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::assign::{Products, assign};
+use crate::kernels::rows;
 use crate::units;
 
 /// What a block needs beside the buffers of a plain codec.
@@ -19,6 +20,9 @@ pub(super) struct FittedScratch {
     trial: Vec<Vec<u8>>,
     /// Products of a segment.
     part: Vec<Products>,
+    /// T(y²) of a segment, and the weighted sum of all: the energy along the axes.
+    squares: Vec<f32>,
+    energy: Vec<f32>,
 }
 
 impl TurboQuant {
@@ -42,9 +46,16 @@ impl TurboQuant {
             row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
         }
         let n = s.total.len();
-        transform.forward(level, &s.prepared, &s.total, |i, _| transform.whiten(i), &mut f.dense, &mut f.y);
-        for (segment, y) in self.segments.iter().zip(&mut f.y) {
+        transform.whitened(level, &s.prepared, &s.total, &mut f.dense, &mut f.y);
+        f.energy.clear();
+        f.energy.resize(n, 0.0);
+        f.squares.resize(n, 0.0);
+        for (i, (segment, y)) in self.segments.iter().zip(&mut f.y).enumerate() {
             segment.rotation.apply(level, y, &mut s.spare);
+            rows::square_sums(level, y, segment.segment.dim, 0, segment.segment.dim, &mut f.squares);
+            let weight = transform.weights[i];
+            // 0 + the first term is that term: none is −0.
+            f.energy.iter_mut().zip(&f.squares).for_each(|(energy, square)| *energy += weight * square);
         }
         f.codes.resize_with(self.segments.len(), Vec::new);
         f.trial.resize_with(self.segments.len(), Vec::new);
@@ -66,10 +77,11 @@ impl TurboQuant {
             units::pack(level, codes, segment.segment.dim, &units, outputs.packed, stride);
         }
         for (row, scale) in outputs.scales.iter_mut().enumerate() {
-            let k = self.fitted_k(s.products[row]);
+            let k = self.fitted_k(s.products[row], f.energy[row]);
             let whole = unit_norm && !centered;
             *scale = if whole { k } else { times_power(k * s.total[row], s.exponents[row]) };
-            if !whole && !(scale.is_finite() && times_power(s.total[row], s.exponents[row]).is_finite()) {
+            let norm = if whole { 0.0 } else { times_power(s.total[row], s.exponents[row]) };
+            if !scale.is_finite() || !norm.is_finite() {
                 return Err(Error::Norm { argument: "x", row, limit: "within float32" });
             }
         }
@@ -102,13 +114,13 @@ impl TurboQuant {
         }
     }
 
-    /// The scale of a row of norm 1; 0 where nothing of it lies along the axes.
-    fn fitted_k(&self, Products { yc, cc }: Products) -> f32 {
+    /// The scale of a row of norm 1, whose energy along the axes is `yy`; 0 where it has none.
+    fn fitted_k(&self, Products { yc, cc }: Products, yy: f32) -> f32 {
         match self.spec.scale {
-            _ if yc == 0.0 => 0.0,
-            Scale::Unbiased => 1.0 / yc,
+            _ if yc == 0.0 || yy == 0.0 => 0.0,
+            Scale::Unbiased => yy / yc,
             Scale::Mse => yc / cc,
-            Scale::Matched | Scale::Paper => 1.0 / cc.sqrt(),
+            Scale::Matched | Scale::Paper => (yy / cc).sqrt(),
         }
     }
 }
