@@ -235,9 +235,19 @@ class TurboQuant:
         return self._encode(x, threads)[0]
 
     def _encode(
-        self, x: ArrayLike, threads: int | None, *, unit_norm: bool = False, squares: bool = False, first_row: int = 0
+        self,
+        x: ArrayLike,
+        threads: int | None,
+        *,
+        unit_norm: bool = False,
+        squares: bool = False,
+        first_row: int = 0,
+        badly: NDArray[np.bool_] | None = None,
     ) -> tuple[Codes, NDArray[np.float32]]:
-        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``."""
+        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``.
+
+        ``badly`` (n,) is told which rows the plain codec of this fitted one codes better.
+        """
         rows = as_rows(x, "x", self.dim, "codec")
         threads = as_threads(threads)
         n = len(rows)
@@ -247,7 +257,8 @@ class TurboQuant:
         for first, block in blocks(rows, "x", first_row):
             part = slice(first, first + len(block))
             out = squared[part] if squares else None
-            self._core.encode(block, packed[part], scales[part], out, unit_norm, first_row + first, threads)
+            told = None if badly is None else badly[part]
+            self._core.encode(block, packed[part], scales[part], out, told, unit_norm, first_row + first, threads)
         return Codes(packed, scales, self, self.bits), squared
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:

@@ -31,6 +31,12 @@ GAUSSIAN_DIM = 65_536
 UNIT = np.float32(REACH * REACH)
 
 
+#: The plain codec's error |x − x̂|²/|x|² of least squares, by bits: equation 4's distortion of a Gaussian coordinate.
+PLAIN_ERRORS = np.array(
+    [0.36338, 0.117482, 0.0345478, 0.009501, 0.00250467, 0.00064424, 0.000163478, 4.11851e-05], np.float32
+)
+
+
 class Row(NamedTuple):
     """Rows without their center, ready for the transform."""
 
@@ -38,6 +44,8 @@ class Row(NamedTuple):
     norm: NDArray[np.float32]
     """Without its power of two."""
     exponent: NDArray[np.int32]
+    ratio: NDArray[np.float32]
+    """Norm without the center, relative to the norm with it; 1 without one."""
 
 
 class FittedTurboQuant(TurboQuant):
@@ -143,6 +151,27 @@ class FittedTurboQuant(TurboQuant):
         assert best is not None
         return *best, self.weighted(y, y), row
 
+    @property
+    def plain(self) -> TurboQuant | None:
+        """The codec of rows that this one codes badly: of the next lower whole number of bits, if there is one."""
+        axes_bits = sum(s.dim * s.bits for s in self.spec.segments)
+        if axes_bits < self.dim or self.fitted.dual is not None:
+            return None
+        spec = self.spec
+        return TurboQuant(
+            self.dim, axes_bits // self.dim, seed=spec.seed, scale=spec.scale, refine=spec.refine or False
+        )
+
+    def coded_badly(self, x: NDArray[np.float32], *, unit_norm: bool) -> NDArray[np.bool_]:
+        """Return (n,) whether a row's error is above what the plain codec promises of every row, D·|x|²."""
+        assert self.plain is not None
+        _, a, q, _, row = self.assign_rows(x, unit_norm=unit_norm)
+        # A norm that is 0 only with its center makes the ratio infinite; without any, not a number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = (np.float32(1) - (a * a) / q) * (row.ratio * row.ratio)
+        fine: NDArray[np.bool_] = error <= PLAIN_ERRORS[self.plain.spec.segments[0].bits - 1]
+        return ~fine
+
     def prepare_rows(self, x: NDArray[np.float32], *, unit_norm: bool) -> Row:
         """Take the center off and round to fixed point; raises ValueError for norms beyond float32."""
         prepared = prepare(x)
@@ -150,12 +179,17 @@ class FittedTurboQuant(TurboQuant):
         if not unit_norm:
             finite(total, prepared)
         center = self.fitted.center
+        ratio = np.ones(len(x), np.float32)
         if center is not None:
+            before, exponent = total, prepared.exponent
             whole = prepared.row / np.where(total == 0, np.float32(1), total)[:, None] if unit_norm else x
             prepared = prepare(np.where(center != 0, whole - center, whole))
             total = norm(prepared.row)
             finite(total, prepared)
-        return Row(fixed_point(prepared.row, total), total, prepared.exponent)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = total if unit_norm else total / before
+            ratio = times_power(ratio, prepared.exponent - (0 if unit_norm else exponent))
+        return Row(fixed_point(prepared.row, total), total, prepared.exponent, ratio)
 
     def trials(self) -> NDArray[np.float32]:
         """Return the trial scales, shared by all segments: those of the average width, rounded, at least 2."""

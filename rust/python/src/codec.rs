@@ -169,7 +169,12 @@ impl Codec {
         self.inner.nbytes()
     }
 
-    /// encode(x, packed, scales, squares, unit_norm, first_row, threads): encode rows into packed and scales.
+    /// plain() -> Codec | None: the codec of rows that a fitted codec codes badly.
+    fn plain(&self) -> Option<Self> {
+        Some(Self { inner: Arc::new(self.inner.plain()?) })
+    }
+
+    /// encode(x, packed, scales, squares, badly, unit_norm, first_row, threads): encode rows into packed and scales.
     #[allow(clippy::too_many_arguments, reason = "inputs and outputs of one call")]
     fn encode(
         &self,
@@ -178,13 +183,15 @@ impl Codec {
         mut packed: PyReadwriteArray2<'_, u8>,
         mut scales: PyReadwriteArray2<'_, f32>,
         mut squares: Option<PyReadwriteArray1<'_, f32>>,
+        mut badly: Option<PyReadwriteArray1<'_, bool>>,
         unit_norm: bool,
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
         let (x, packed, scales) = (x.as_slice()?, packed.as_slice_mut()?, scales.as_slice_mut()?);
         let squares = squares.as_mut().map(|squares| squares.as_slice_mut()).transpose()?;
-        let options = EncodeOptions { unit_norm, squares };
+        let badly = badly.as_mut().map(|badly| badly.as_slice_mut()).transpose()?;
+        let options = EncodeOptions { unit_norm, squares, badly };
         py.detach(|| pool::run(threads, |exec| self.inner.encode_into(x, packed, scales, options, exec)))
             .map_err(|error| to_py(error, first_row))
     }

@@ -1,13 +1,19 @@
 //! Encoding by a fitted codec: docs/numerics.md section 11, a block of rows at a time.
 
+use std::cmp::Ordering::{Equal, Less};
+
 use super::encode::{Outputs, Scratch, cosine};
 use super::transform::{DenseScratch, Transform};
-use super::{Scale, TurboQuant, prepare, row_norms, times_power};
+use super::{CodecSpec, Options, Scale, TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::assign::{Products, assign};
 use crate::kernels::rows;
 use crate::units;
+
+/// The plain codec's error |x − x̂|²/|x|² of least squares, by bits: equation 4's distortion of a Gaussian coordinate.
+const PLAIN_ERRORS: [f32; 8] =
+    [0.36338, 0.117_482, 0.034_547_8, 0.009_501, 0.002_504_67, 0.000_644_24, 0.000_163_478, 4.118_51e-5];
 
 /// What a block needs beside the buffers of a plain codec.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(super) struct FittedScratch {
     trial: Vec<Vec<u8>>,
     /// Products of a segment.
     part: Vec<Products>,
+    /// Norms without the center, relative to those with it.
+    ratios: Vec<f32>,
     /// T(y²) of a segment, and the weighted sum of all: the energy along the axes.
     squares: Vec<f32>,
     energy: Vec<f32>,
@@ -41,9 +49,17 @@ impl TurboQuant {
         // The codes of a row without a center do not depend on its norm, so unit rows are only made to take one off.
         let source = if unit_norm { &s.prepared[..] } else { x };
         let centered = transform.take_center_off(source, unit_norm.then_some(&s.total[..]), &mut f.centered);
+        f.ratios.clear();
+        f.ratios.resize(s.total.len(), 1.0);
         if centered {
+            let before: Vec<_> = s.total.iter().copied().zip(s.exponents.iter().copied()).collect();
             prepare(level, "x", &f.centered, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
             row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
+            let after = s.total.iter().zip(&s.exponents);
+            for (ratio, ((&norm, &exponent), (whole, power))) in f.ratios.iter_mut().zip(after.zip(before)) {
+                *ratio =
+                    if unit_norm { times_power(norm, exponent) } else { times_power(norm / whole, exponent - power) };
+            }
         }
         let n = s.total.len();
         transform.whitened(level, &s.prepared, &s.total, &mut f.dense, &mut f.y);
@@ -85,7 +101,34 @@ impl TurboQuant {
                 return Err(Error::Norm { argument: "x", row, limit: "within float32" });
             }
         }
+        if let (Some(badly), Some(bits)) = (&mut outputs.badly, self.plain_bits()) {
+            for ((badly, products), ratio) in badly.iter_mut().zip(&s.products).zip(&f.ratios) {
+                let error = (1.0 - (products.yc * products.yc) / products.cc) * (ratio * ratio);
+                // Not a number where a row is nothing but its center: coded badly.
+                *badly = !matches!(error.partial_cmp(&PLAIN_ERRORS[bits as usize - 1]), Some(Less | Equal));
+            }
+        } else if let Some(badly) = &mut outputs.badly {
+            badly.fill(false);
+        }
         Ok(())
+    }
+
+    /// The codec of rows that a fitted codec codes badly, since they are unlike its sample: of the next lower whole number of bits, with
+    /// the same choices. None of a plain codec, below one bit, and of one that was fitted to queries.
+    #[must_use]
+    pub fn plain(&self) -> Option<TurboQuant> {
+        let CodecSpec { seed, rotation, scale, refine, .. } = self.spec;
+        let options = Options { seed, rotation, scale, refine };
+        Some(
+            TurboQuant::new(self.dim(), self.plain_bits()?, options)
+                .expect("a fitted codec's choices are a plain one's"),
+        )
+    }
+
+    fn plain_bits(&self) -> Option<u32> {
+        let fitted = self.transform.as_ref().filter(|transform| transform.fitted.dual().is_none());
+        let bits = self.spec.segments.iter().map(|s| s.dim * s.bits as usize).sum::<usize>() / self.dim();
+        fitted.and(Some(bits as u32)).filter(|&bits| bits > 0)
     }
 
     /// Assigns all segments with the boundaries of one trial; the sums are weighted by σ², in the order of the segments.
