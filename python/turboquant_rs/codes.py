@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import TO_HOST, as_int
 from ._device import as_device, describe, device_of, namespace_of, on_cuda, scope
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class Codes:
         xp = namespace_of(self.packed)
         if on_cuda(rows, "rows"):
             if self.device == "cpu":
-                text = f"rows must be in host memory, as the codes are, got {describe(rows)} on a GPU"
-                raise TypeError(f"{text}; copy one to the other's device")
+                text = f"rows must be on the CPU, where the codes are, got a CUDA array ({describe(rows)})"
+                raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('rows')}")
             from .gpu.arrays import as_cupy
 
             rows = as_cupy(rows, "rows", self.device)
@@ -207,8 +208,6 @@ class Codes:
         >>> TurboQuant(64, bits=4).encode(np.ones((10, 64))).truncate(1)
         Codes(n=10, dim=64, bits=1, 12.0 bytes per vector)
         """
-        from ._arrays import as_int
-
         bits = as_int(bits, "bits", 1, 8)
         if isinstance(self.packed, np.ndarray):
             packed, scales = self.codec._core.truncate(*self._contiguous(), [self.bits], bits)
@@ -324,7 +323,7 @@ class Codes:
     def _contiguous(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return both arrays for the Rust core, which reads host memory."""
         if self.device != "cpu":
-            raise TypeError(f'codes must be on the CPU here, got codes on {self.device}; move them: codes.to("cpu")')
+            raise ValueError(f'codes must be on the CPU here, got codes on {self.device}; move them: codes.to("cpu")')
         return np.ascontiguousarray(self.packed), np.ascontiguousarray(self.scales)
 
     def __reduce__(self) -> tuple[Any, ...]:
