@@ -45,20 +45,25 @@ def device_of(array: Any) -> str:
 
 
 def as_device(device: Any) -> str:
-    """Return a device's name in full, "cpu" or "cuda:n"; "cuda" is the GPU that is current.
+    """Return a device's name in full, "cpu" or "cuda:n"; "cuda" is the GPU that is current. It must be there.
 
-    >>> as_device("cuda:1")
-    'cuda:1'
+    >>> as_device("cpu")
+    'cpu'
     """
-    if isinstance(device, str):
-        if device == "cpu":
-            return device
-        if device == "cuda":
-            return f"cuda:{cupy_for('codes').cuda.Device().id}"
-        kind, _, number = device.partition(":")
-        if kind == "cuda" and number.isdecimal():
-            return f"cuda:{int(number)}"
-    raise ValueError(f'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got {device!r}')
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if device == "cpu":
+        return "cpu"
+    if kind != "cuda" or (device != "cuda" and not number.isdecimal()):
+        raise ValueError(f'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got {device!r}')
+    cupy = cupy_for("codes")
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"device {device!r} takes a GPU and its driver; CUDA said: {error}") from error
+    chosen = int(number) if number else int(cupy.cuda.Device().id)
+    if chosen >= count:
+        raise ValueError(f"device must be one of this machine's {count} GPUs, from cuda:0, got {device!r}")
+    return f"cuda:{chosen}"
 
 
 def scope(device: str) -> contextlib.AbstractContextManager[Any]:
@@ -89,7 +94,7 @@ def cupy_for(name: str) -> Any:
     try:
         import cupy
     except ImportError as error:
-        text = f"{name} on a GPU needs CuPy ({INSTALL}), or host memory instead; importing cupy said: {error}"
+        text = f"working with {name} on a GPU takes CuPy: {INSTALL} (importing it said: {error})"
         raise ImportError(text, name="cupy") from error
     return cupy
 
