@@ -33,10 +33,10 @@ def truncate(
     if scale == "paper":
         return short, xp.asarray(scales, copy=True)
     tables = [xp.asarray(levels(bits, kept, dim), device=packed.device) for kept in (keep, top)]
-    step = max(1, block // dim)
+    n, step = packed.shape[0], max(1, block // dim)
     factors = [
-        _factor(xp, packed[first : first + step, :], tables, (dim, bits, keep, top), scale)
-        for first in range(0, packed.shape[0], step)
+        _factor(xp, packed[first : min(first + step, n), :], tables, (dim, bits, keep, top), scale)
+        for first in range(0, n, step)
     ]
     if not factors:
         return short, xp.asarray(scales, copy=True)

@@ -213,7 +213,11 @@ class ndarray:  # noqa: N801
     def __cuda_array_interface__(self) -> dict[str, Any]:
         host = self._host.__array_interface__
         stream = {0: 1}.get(stream_of(self._device), stream_of(self._device))
-        return {**{k: host[k] for k in ("shape", "typestr", "descr", "data", "strides")}, "version": 3, "stream": stream}
+        return {
+            **{k: host[k] for k in ("shape", "typestr", "descr", "data", "strides")},
+            "version": 3,
+            "stream": stream,
+        }
 
     def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Capsule:
         return Capsule(self, stream)
@@ -278,7 +282,7 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-_OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()
+_OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"]
 for _name in (
     *(f"__{prefix}{name}__" for name in _OPERATORS for prefix in ("", "r", "i")),
     *(f"__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne", "invert", "neg", "pos", "abs")),
@@ -287,6 +291,7 @@ for _name in (
 ):
     setattr(ndarray, _name, _method(_name))
 ndarray.__hash__ = None  # type: ignore[assignment]
+ndarray.__module__ = "cupy"
 
 
 def allocated(host: Any) -> ndarray:
@@ -328,7 +333,7 @@ def _plain(value: Any, device: int) -> Any:
 
 def _fake(value: Any, device: int, owners: list[Any]) -> Any:
     """Return results of an operation as arrays of the GPU: views of operands stay views, the rest takes memory."""
-    if isinstance(value, np.ndarray) and any(np.may_share_memory(value, owner) for owner in owners):
+    if isinstance(value, np.ndarray) and (not value.size or any(np.may_share_memory(value, o) for o in owners)):
         return ndarray(value, device)
     if isinstance(value, (np.ndarray, np.generic)) and not isinstance(value, np.dtype):
         return allocated(np.asarray(value))
@@ -465,9 +470,10 @@ def installed() -> Iterator[types.ModuleType]:
 
 
 def _taken_out() -> dict[str, types.ModuleType]:
-    """Forget every module of CuPy, and array-api-compat's wrapper of it, which an attribute of its package holds too."""
+    """Forget every module of CuPy and array-api-compat's wrapper of it, which an attribute of its package holds too."""
     ours = ("cupy", "array_api_compat.cupy")
     names = [name for name in sys.modules if any(f"{name}.".startswith(f"{part}.") for part in ours)]
-    if "array_api_compat" in sys.modules:
-        sys.modules["array_api_compat"].__dict__.pop("cupy", None)
+    package = sys.modules.get("array_api_compat")
+    if package is not None:
+        package.__dict__.pop("cupy", None)
     return {name: sys.modules.pop(name) for name in names}
