@@ -1,10 +1,9 @@
-"""What the drivers need of a device: memory, uploads, launches. CuPy has one (runtime.py), the tests' emulator another."""
+"""What drivers need of a device: memory, uploads, launches. CuPy has one (runtime.py), the tests' emulator another."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .kernels import Kernel

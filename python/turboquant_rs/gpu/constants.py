@@ -116,3 +116,18 @@ def uploaded(backend: Backend, what: str, key: tuple[Any, ...], make: Callable[[
         while len(_uploaded) > 4 * KEPT:
             _uploaded.popitem(last=False)
     return array
+
+
+def uploaded_rotation(backend: Backend, codec: CodecKey, *, by_lanes: bool) -> tuple[Any, Any]:
+    """Return the device copies of a rotation's signs, in the order of coordinates or of lanes, and its permutations."""
+    key = (codec.dim, codec.seed)
+
+    def signs() -> NDArray[np.uint32]:
+        table = rotation_tables(*key).signs
+        return by_lane(table) if by_lanes else table
+
+    found = uploaded(backend, "signs by lane" if by_lanes else "signs", key, signs)
+    source = rotation_tables(*key).source
+    if source is None:
+        return found, None
+    return found, uploaded(backend, "permutations", key, lambda: source)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..reference.codes import SCALES
+from ..reference.units import row_bytes
 from .backend import Backend
-from .constants import CodecKey
-from .faults import Fault
+from .constants import CodecKey, assignment_tables, rotation_tables, uploaded, uploaded_rotation
+from .faults import Fault, fault_buffer, first_fault
+from .gate import require
+from .plan import row_plan, whole_words
 
 
 def encode(
@@ -53,4 +59,31 @@ def encode(
     MemoryError
         If the device has no room for scratch (only dims above 12,288 take any).
     """
-    raise NotImplementedError
+    n = len(x)
+    width = row_bytes(codec.dim, codec.bits, codec.bits)
+    require(x, "x", (n, codec.dim), np.float32)
+    require(packed, "packed", (n, width), np.uint8)
+    require(scales, "scales", (n,), np.float32)
+    if squares is not None:
+        require(squares, "squares", (n,), np.float32)
+    if n == 0:
+        return None
+    rotation = rotation_tables(codec.dim, codec.seed)
+    trials = codec.refine if codec.refine and codec.bits > 1 else 1
+    parameters = {
+        "TQ_BITS": codec.bits,
+        "TQ_KEEP": codec.bits,
+        "TQ_TRIALS": trials,
+        "TQ_SCALE": SCALES.index(codec.scale),
+        "TQ_WHOLE_WORDS": int(whole_words(codec.dim, packed)),
+    }
+    plan = row_plan(backend, "encode", codec.dim, rotation.rounds, (trials + 1) * 4 << codec.bits, parameters)
+    tables = uploaded(backend, "assignment", (codec,), lambda: assignment_tables(codec))
+    signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "encode_warp")
+    faults = fault_buffer(backend)
+    args = (
+        *(x, tables, signs, source, rotation.factor, packed, scales, squares, faults),
+        *(np.sqrt(np.float32(codec.dim)), np.int32(unit_norm), np.int64(n)),
+    )
+    plan.launch(backend, n, args)
+    return first_fault(backend, faults) if validate else None

@@ -1,4 +1,4 @@
-"""What a kernel reports of rows that it must refuse: the first faulty one, found without a synchronisation of its own."""
+"""What kernels report of rows that must be refused: the first faulty one, without a synchronisation of its own."""
 
 from __future__ import annotations
 

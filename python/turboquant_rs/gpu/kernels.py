@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -34,7 +34,10 @@ class Kernel:
     @property
     def arguments(self) -> tuple[Argument, ...]:
         """The arguments, in order."""
-        return ARGUMENTS[self.name]
+        found = ARGUMENTS[self.name]
+        if not dict(self.parameters).get("TQ_WHOLE_WORDS"):
+            return found
+        return tuple(replace(a, align=4) if a.name == "packed" else a for a in found)
 
     def parameter(self, name: str) -> int:
         """Return one parameter."""
@@ -59,7 +62,7 @@ _ENCODE = (
     _array("x", np.float32),
     _array("tables", np.float32),
     *_ROTATION,
-    _array("packed", np.uint8, 4),
+    _array("packed", np.uint8),
     _array("scales", np.float32),
     _array("squares", np.float32, optional=True),
     _array("faults", np.uint64),
@@ -80,7 +83,7 @@ _QUERY = (
     *_ROTATION,
     _array("high", np.int8, 16),
     _array("low", np.int8, 16, optional=True),
-    _array("units", np.float32),
+    _array("worth", np.float32),
     _array("faults", np.uint64),
     _scalar("level_scale", np.float32),
     _scalar("cosine", np.int32),
@@ -92,7 +95,7 @@ _SCORE = (
     _array("levels", np.int16),
     _array("high", np.int8, 16),
     _array("low", np.int8, 16, optional=True),
-    _array("units", np.float32),
+    _array("worth", np.float32),
     _array("out", np.float32),
     _scalar("rows", np.int64),
     _scalar("queries", np.int64),
