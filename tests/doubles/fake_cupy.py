@@ -18,6 +18,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from gpu.shim.backend import ShimBackend
+from turboquant_rs.gpu import sources
+from turboquant_rs.gpu.kernels import Kernel
+
+#: Bytes of shared memory that a block may have at most, as on an H200.
+LARGEST_SHARED = 227 << 10
 
 
 class Event(NamedTuple):
@@ -124,7 +130,7 @@ class Device:
         return {
             "MultiProcessorCount": CUDA.processors,
             "MaxSharedMemoryPerBlock": 48 << 10,
-            "MaxSharedMemoryPerBlockOptin": 227 << 10,
+            "MaxSharedMemoryPerBlockOptin": LARGEST_SHARED,
             "ComputeCapabilityMajor": 9,
             "ComputeCapabilityMinor": 0,
         }
@@ -390,6 +396,48 @@ def ascontiguousarray(value: ndarray) -> ndarray:
     return _call(lambda host: host.copy(order="C"), value)  # type: ignore[no-any-return]
 
 
+class RawModule:
+    """As cupy.RawModule: keeps a source and options, from which the emulator makes a kernel when one is asked for."""
+
+    #: Modules that were made, newest last: (device, kernel) of each.
+    made: list[tuple[int, Kernel]] = []  # noqa: RUF012
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc", **others: Any) -> None:
+        assert backend == "nvrtc"
+        assert not {name for name, value in others.items() if value}, f"the double knows nothing of {others}"
+        assert isinstance(options, tuple)
+        self._code, self._options, self._device = code, options, current()
+
+    def get_function(self, name: str) -> RawKernel:
+        """Return a kernel; its source must be the package's, whole, and rounding as the contract has it."""
+        defined = [option[2:].partition("=") for option in self._options if option.startswith("-D")]
+        kernel = Kernel(name, tuple(sorted((key, int(value)) for key, _, value in defined)))
+        assert self._code == sources.source(name)
+        assert set(sources.OPTIONS) <= set(self._options)
+        RawModule.made.append((self._device, kernel))
+        return RawKernel(kernel, self._device)
+
+
+class RawKernel:
+    """As cupy.RawKernel: checks what CUDA would, then runs the kernel to its end on fibers."""
+
+    def __init__(self, kernel: Kernel, device: int) -> None:
+        self._kernel, self._device = kernel, device
+        self.max_dynamic_shared_size_bytes = 48 << 10
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
+    ) -> None:
+        assert current() == self._device, "a kernel belongs to the GPU that its module was loaded on"
+        assert shared_mem <= self.max_dynamic_shared_size_bytes <= LARGEST_SHARED
+        CUDA.note("launch")
+        (blocks,), (threads,) = grid, block
+        shim = ShimBackend(order=CUDA.count("launch"), flush=True, shared_limit=LARGEST_SHARED)
+        shim.launch(
+            self._kernel, blocks, threads, tuple(_plain(argument, self._device) for argument in args), shared_mem
+        )
+
+
 def _function(function: Any) -> Any:
     def wrapper(*args: Any, **options: Any) -> Any:
         if "device" in options:
@@ -412,7 +460,7 @@ def _module() -> types.ModuleType:
                 setattr(module, name, value)
         else:
             setattr(module, name, _function(value))
-    for own in (ndarray, empty, asarray, array, from_dlpack, ascontiguousarray):
+    for own in (ndarray, empty, asarray, array, from_dlpack, ascontiguousarray, RawModule):
         setattr(module, own.__name__, own)
     module.__version__ = "14.2.0"  # type: ignore[attr-defined]
     cuda = types.ModuleType("cupy.cuda")

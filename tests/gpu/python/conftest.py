@@ -26,69 +26,45 @@ def torch(cp: ModuleType) -> Iterator[ModuleType]:
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TEMPORARY until the kernels land: drivers that compute on the host."""
+    """TEMPORARY until runtime.py lands."""
     import numpy as np
-    from turboquant_rs import TurboQuant
     from turboquant_rs.gpu import codec as glue
-    from turboquant_rs.gpu.faults import Fault
+    from turboquant_rs.gpu import sources
+    from turboquant_rs.gpu.gate import check_launch
+
+    cache = {}
 
     class Backend:
+        def __init__(self):
+            import cupy
+
+            self.cp = cupy
+            d = cupy.cuda.Device()
+            self.device = d.id
+            self.key = ("cuda", d.id)
+            self.processors = d.attributes["MultiProcessorCount"]
+            self.shared_limit = d.attributes["MaxSharedMemoryPerBlockOptin"]
+            self.capability = 90
+
         def empty(self, shape, dtype):
-            return fake_cupy.empty(shape, dtype)
+            return self.cp.empty(shape, dtype)
 
-    def made(key):
-        return TurboQuant(key.dim, key.bits, seed=key.seed, scale=key.scale, refine=key.refine or False)
+        def asarray(self, host):
+            return self.cp.asarray(host)
 
-    def fault_of(call):
-        import re
+        def to_host(self, array):
+            return array.get()
 
-        try:
-            call()
-        except ValueError as e:
-            m = re.search(r"at row (\d+)(?:, column (\d+))?", str(e))
-            return Fault("norm" if "norms" in str(e) else "nonfinite", int(m[1]), int(m[2] or 0))
-
-    def launched(*arrays):
-        for a in arrays:
-            assert a._device == fake_cupy.current() and a.flags.c_contiguous
-        fake_cupy.CUDA.note("launch")
-
-    def encode(backend, key, x, packed, scales, squares=None, *, unit_norm=False, validate=True):
-        launched(x, packed, scales)
-        assert x.dtype == np.float32
-        assert packed.data.ptr % 4 == 0
-
-        def work():
-            c = made(key).encode(x._host)
-            packed._host[...] = c.packed
-            scales._host[...] = c.scales
-
-        fault = fault_of(work)
-        if validate:
-            fake_cupy.CUDA.note("sync")
-            return fault
-
-    def decode(backend, key, keep, packed, scales, out):
-        launched(packed, scales, out)
-        q = made(key)
-        from turboquant_rs import Codes
-
-        out._host[...] = q.decode(Codes(packed._host, scales._host, q, keep))
-
-    def score(backend, key, keep, queries, packed, scales, out, *, cosine=False, validate=True):
-        launched(queries, packed, scales, out)
-        q = made(key)
-        from turboquant_rs import Codes
-
-        def work():
-            out._host[...] = q.score(queries._host, Codes(packed._host, scales._host, q, keep))
-
-        fault = fault_of(work)
-        if validate:
-            fake_cupy.CUDA.note("sync")
-            return fault
+        def launch(self, kernel, grid, block, args, shared):
+            check_launch(kernel, grid, block, args, shared, self.shared_limit, self.device)
+            f = cache.get((self.device, kernel))
+            if f is None:
+                f = self.cp.RawModule(code=sources.source(kernel.name), options=sources.options(kernel)).get_function(
+                    kernel.name
+                )
+                cache[self.device, kernel] = f
+            if shared > 48 << 10:
+                f.max_dynamic_shared_size_bytes = shared
+            f((grid,), (block,), args, shared_mem=shared)
 
     monkeypatch.setattr(glue, "CupyBackend", Backend)
-    monkeypatch.setattr(glue, "launch_encode", encode)
-    monkeypatch.setattr(glue, "launch_decode", decode)
-    monkeypatch.setattr(glue, "launch_score", score)
