@@ -13,7 +13,7 @@ from .reference.rows import TINY
 from .reference.sums import LANES
 from .reference.units import row_bytes, stage_ends, units_of
 
-#: Coordinates of rows that are unpacked at a time; a coordinate takes about 40 bytes of temporaries.
+#: Coordinates of rows that are unpacked at a time; a coordinate takes about 20 bytes of temporaries.
 BLOCK_COORDINATES = 1 << 23
 
 

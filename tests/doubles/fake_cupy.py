@@ -25,6 +25,9 @@ from turboquant_rs.gpu.kernels import Kernel
 #: Bytes of shared memory that a block may have at most, as on an H200.
 LARGEST_SHARED = 227 << 10
 
+#: What fresh memory holds, and what is around it.
+RUBBISH = 0xCD
+
 
 class Event(NamedTuple):
     """Something that happened on a GPU."""
@@ -47,6 +50,7 @@ class State:
         self.peak: dict[int, int] = {}
         self.streams: dict[int, int] = {}
         self.local = threading.local()
+        self.buffers: list[tuple[weakref.ref[Any], int, int]] = []
 
     def reset(self) -> None:
         """Forget what happened; arrays that are alive keep their memory."""
@@ -68,6 +72,14 @@ class State:
             raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes).")
         self.used[device] = used + size
         self.peak[device] = max(self.peak.get(device, 0), used + size)
+
+    def check_surroundings(self) -> None:
+        """Assert that nothing was written beside the arrays that are alive."""
+        for reference, start, end in self.buffers:
+            buffer = reference()
+            assert buffer is None or (buffer[:start] == RUBBISH).all(), "something wrote before an array"
+            assert buffer is None or (buffer[end:] == RUBBISH).all(), "something wrote behind an array"
+        self.buffers = [entry for entry in self.buffers if entry[0]() is not None]
 
     def release(self, size: int, device: int) -> None:
         self.used[device] -= size
@@ -316,9 +328,10 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     taken = -(-size // 512) * 512
     CUDA.take(taken, device)
     CUDA.note("alloc")
-    buffer = np.full(taken + 512, 0xCD, np.uint8)
+    buffer = np.full(taken + 1024, RUBBISH, np.uint8)
     weakref.finalize(buffer, CUDA.release, taken, device)
-    start = -buffer.__array_interface__["data"][0] % 512
+    start = 512 - buffer.__array_interface__["data"][0] % 512
+    CUDA.buffers.append((weakref.ref(buffer), start, start + size))
     return ndarray(buffer[start : start + size].view(kind).reshape(shape), device)
 
 
@@ -389,11 +402,12 @@ def from_dlpack(value: Any, **_: Any) -> ndarray:
     return ndarray(capsule.array._host, device)
 
 
-def ascontiguousarray(value: ndarray) -> ndarray:
+def ascontiguousarray(value: ndarray, dtype: Any = None) -> ndarray:
     """As cupy.ascontiguousarray."""
-    if value.flags.c_contiguous:
+    kind = value.dtype if dtype is None else np.dtype(dtype)
+    if value.flags.c_contiguous and value.dtype == kind:
         return value
-    return _call(lambda host: host.copy(order="C"), value)  # type: ignore[no-any-return]
+    return _call(lambda host: host.astype(kind, order="C"), value)  # type: ignore[no-any-return]
 
 
 class RawModule:

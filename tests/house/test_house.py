@@ -221,12 +221,28 @@ def test_nothing_imports_the_command_line_or_the_figures() -> None:
 
 def test_the_library_needs_no_optional_package() -> None:
     """Optional packages are imported only by the modules that exist for them."""
-    optional = {"click", "matplotlib", "rich", "typer"}
+    homes = {
+        **dict.fromkeys(("click", "matplotlib", "rich", "typer"), ("cli/", "viz.py")),
+        **dict.fromkeys(("array_api_compat", "cupy"), ("_device.py", "gpu/")),
+        "torch": ("evaluation/",),
+    }
     wrong = [
         f"{place}: {name}"
         for name, place in package_imports(PACKAGE)
-        if name.partition(".")[0] in optional
-        and not place.startswith(("python/turboquant_rs/cli", "python/turboquant_rs/viz"))
+        if (home := homes.get(name.partition(".")[0])) is not None
+        and not place.removeprefix("python/turboquant_rs/").startswith(home)
+    ]
+    assert not wrong, wrong
+
+
+def test_the_gpu_s_drivers_stand_on_the_reference() -> None:
+    """Its `codec` and `arrays` know the package's classes; what launches kernels knows the reference's tables only."""
+    wrong = [
+        f"{place}: {name}"
+        for name, place in package_imports(PACKAGE / "gpu")
+        if starts(name, "turboquant_rs")
+        and not starts(name, "turboquant_rs.gpu", "turboquant_rs.reference", "turboquant_rs._device")
+        and not re.search(r"/gpu/(codec|arrays)\.py", place)
     ]
     assert not wrong, wrong
 
@@ -236,7 +252,8 @@ def test_importing_the_package_loads_little() -> None:
     code = "import sys, turboquant_rs; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"matplotlib", "rich", "scipy", "typer", "turboquant_rs.evaluation", "turboquant_rs.cli"}
+    assert not loaded & {"matplotlib", "rich", "scipy", "typer", "cupy", "array_api_compat"}
+    assert not loaded & {f"turboquant_rs.{part}" for part in ("cli", "evaluation", "gpu", "viz")}
 
 
 def test_versions_agree() -> None:
@@ -257,4 +274,6 @@ def test_extras_are_in_the_development_environment() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups, extras = document["dependency-groups"], document["project"]["optional-dependencies"]
     wanted = {entry for extra in extras.values() for entry in extra if not entry.startswith("turboquant-rs[")}
+    # Two wheels of CuPy exclude each other, and neither is of use without a GPU; a machine that has one installs it.
+    wanted = {entry for entry in wanted if not entry.startswith("cupy-")}
     assert wanted <= set(map(str, groups["dev"])), "the group dev lists every extra's requirements"

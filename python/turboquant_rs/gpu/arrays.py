@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import check_real
-from .._device import cupy_for, describe, namespace_of
+from .._device import cupy_for, describe
 
 #: Bytes of float32 rows that are converted at a time where the caller's array cannot be read in place. Large enough to
 #: fill a GPU, small beside its memory.
@@ -104,10 +104,7 @@ def block_rows(dim: int) -> int:
 
 def as_float32(array: Any) -> Any:
     """Return a C-contiguous float32 array on the device, copied only if it is not one; values beyond become ±inf."""
-    if in_place(array):
-        return array
-    cupy = cupy_for("x")
-    return cupy.ascontiguousarray(namespace_of(array).astype(array, np.dtype(np.float32), copy=False))
+    return array if in_place(array) else cupy_for("x").ascontiguousarray(array, np.float32)
 
 
 def back(result: Any, like: Any) -> Any:

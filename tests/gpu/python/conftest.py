@@ -11,10 +11,11 @@ from doubles import fake_cupy, fake_torch
 
 @pytest.fixture
 def cp() -> Iterator[ModuleType]:
-    """Put the double of CuPy in the place of ``cupy``: two GPUs of 1 GiB."""
+    """Put the double of CuPy in the place of ``cupy``: two GPUs of 1 GiB, in which nothing is written out of bounds."""
     pytest.importorskip("array_api_compat", reason="array-api-compat is not installed")
     with fake_cupy.installed() as module:
         yield module
+        fake_cupy.CUDA.check_surroundings()
 
 
 @pytest.fixture
