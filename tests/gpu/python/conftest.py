@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 from doubles import fake_cupy, fake_torch
+from doubles.fake_cuda import CUDA
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def cp() -> Iterator[ModuleType]:
     pytest.importorskip("array_api_compat", reason="array-api-compat is not installed")
     with fake_cupy.installed() as module:
         yield module
-        fake_cupy.CUDA.check_surroundings()
+        CUDA.check_surroundings()
 
 
 @pytest.fixture
@@ -28,7 +29,6 @@ def torch(cp: ModuleType) -> Iterator[ModuleType]:
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """TEMPORARY until runtime.py lands."""
-    import numpy as np
     from turboquant_rs.gpu import codec as glue
     from turboquant_rs.gpu import sources
     from turboquant_rs.gpu.gate import check_launch

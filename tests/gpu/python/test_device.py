@@ -133,13 +133,13 @@ def test_the_double_has_nothing_that_cupy_lacks() -> None:
         except ImportError as error:
             sys.exit(f"SKIP {error}")
         sys.path.insert(0, sys.argv[1])
-        from doubles import fake_cupy
+        from doubles import fake_cuda, fake_cupy
         def names(thing):
             return {name for name in vars(thing) if not name.startswith("_")}
         pairs = [
-            (fake_cupy.ndarray, cupy.ndarray), (fake_cupy.Device, cupy.cuda.Device),
+            (fake_cupy.ndarray, cupy.ndarray), (fake_cuda.Device, cupy.cuda.Device),
             (fake_cupy.MODULE.cuda, cupy.cuda), (fake_cupy.MODULE.cuda.runtime, cupy.cuda.runtime),
-            (fake_cupy.Stream, cupy.cuda.Stream),
+            (fake_cuda.Stream, cupy.cuda.Stream),
         ]
         missing = [f"{real}.{name}" for fake, real in pairs for name in names(fake) if not hasattr(real, name)]
         import array_api_compat.cupy as xp

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from doubles.fake_cupy import CUDA
+from doubles.fake_cuda import CUDA
 from strategies import same
 from subject import refuses
 from turboquant_rs import Codes, Index, TurboQuant
