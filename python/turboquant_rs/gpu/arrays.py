@@ -104,7 +104,7 @@ def block_rows(dim: int) -> int:
 
 def as_float32(array: Any) -> Any:
     """Return a C-contiguous float32 array on the device, copied only if it is not one; values beyond become ±inf."""
-    return array if in_place(array) else cupy_for("x").ascontiguousarray(array, np.float32)
+    return cupy_for("x").ascontiguousarray(array, np.float32)
 
 
 def back(result: Any, like: Any) -> Any:

@@ -75,6 +75,15 @@ def test_truncation_does_not_depend_on_blocks() -> None:
     assert plain(codes[:0].truncate(2)) == HOST[:0].truncate(2)
 
 
+@pytest.mark.parametrize("scale", ["unbiased", "mse", "matched", "paper"])
+def test_truncated_scales_below_the_smallest_normal_number_are_zero(scale: Any) -> None:
+    codes = TurboQuant(24, 4, scale=scale).encode(X)
+    codes.scales[:] = (2.0**-126 * np.linspace(1, 1.2, 40, dtype=np.float32))[:, None]
+    host = codes.truncate(1)
+    assert plain(strict(codes).truncate(1)) == host
+    assert (scale == "mse") == bool((host.scales == 0).any()), "the case occurs where scales shrink"
+
+
 def test_truncation_refuses_what_the_core_refuses() -> None:
     for bits_ in (3, 8):
         with pytest.raises(ValueError, match=r"^bits must be ") as caught:
