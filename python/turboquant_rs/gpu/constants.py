@@ -118,16 +118,32 @@ def uploaded(backend: Backend, what: str, key: tuple[Any, ...], make: Callable[[
     return array
 
 
+def places(source: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return permutations (2, dim) as places of a warp's buffer: `tq_place` of warp.cuh of each coordinate.
+
+    >>> places(np.array([[0, 1, 2, 3, 4, 5]], np.uint16)).tolist()      # 4 is the power of two, 2 the second offset
+    [[4, 5, 0, 1, 2, 3]]
+    """
+    dim = source.shape[1]
+    power = 1 << (dim.bit_length() - 1)
+    return ((source.astype(np.int64) + power) % dim).astype(np.uint16)
+
+
 def uploaded_rotation(backend: Backend, codec: CodecKey, *, by_lanes: bool) -> tuple[Any, Any]:
-    """Return the device copies of a rotation's signs, in the order of coordinates or of lanes, and its permutations."""
+    """Return the device copies of a rotation's signs and permutations, in the form for warps or for blocks."""
     key = (codec.dim, codec.seed)
 
     def signs() -> NDArray[np.uint32]:
         table = rotation_tables(*key).signs
         return by_lane(table) if by_lanes else table
 
-    found = uploaded(backend, "signs by lane" if by_lanes else "signs", key, signs)
-    source = rotation_tables(*key).source
-    if source is None:
+    def permutations() -> NDArray[np.uint16]:
+        table = rotation_tables(*key).source
+        assert table is not None
+        return places(table) if by_lanes else table
+
+    form = "warp" if by_lanes else "block"
+    found = uploaded(backend, f"{form} signs", key, signs)
+    if rotation_tables(*key).source is None:
         return found, None
-    return found, uploaded(backend, "permutations", key, lambda: source)
+    return found, uploaded(backend, f"{form} permutations", key, permutations)

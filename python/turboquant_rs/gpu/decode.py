@@ -11,7 +11,7 @@ from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, rotation_tables, uploaded, uploaded_rotation
 from .gate import require
-from .plan import row_plan
+from .plan import launch_factor, row_plan
 
 
 def decode(backend: Backend, codec: CodecKey, keep: int, packed: Any, scales: Any, out: Any) -> None:
@@ -31,4 +31,6 @@ def decode(backend: Backend, codec: CodecKey, keep: int, packed: Any, scales: An
     key = (codec.dim, codec.bits, keep)
     level = uploaded(backend, "levels", key, lambda: levels(codec.bits, keep, codec.dim))
     signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "decode_warp")
-    plan.launch(backend, n, (packed, scales, level, signs, source, rotation.factor, out, np.int64(n)))
+    plan.launch(
+        backend, n, (packed, scales, level, signs, source, launch_factor(codec.dim, rotation), out, np.int64(n))
+    )

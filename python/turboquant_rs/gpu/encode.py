@@ -12,7 +12,7 @@ from .backend import Backend
 from .constants import CodecKey, assignment_tables, rotation_tables, uploaded, uploaded_rotation
 from .faults import Fault, fault_buffer, first_fault
 from .gate import require
-from .plan import row_plan, whole_words
+from .plan import launch_factor, row_plan, whole_words
 
 
 def encode(
@@ -82,7 +82,7 @@ def encode(
     signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "encode_warp")
     faults = fault_buffer(backend)
     args = (
-        *(x, tables, signs, source, rotation.factor, packed, scales, squares, faults),
+        *(x, tables, signs, source, launch_factor(codec.dim, rotation), packed, scales, squares, faults),
         *(np.sqrt(np.float32(codec.dim)), np.int32(unit_norm), np.int64(n)),
     )
     plan.launch(backend, n, args)

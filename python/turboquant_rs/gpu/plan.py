@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .backend import Backend
+from .constants import RotationTables
 from .gate import address
 from .kernels import Kernel
 
@@ -55,13 +56,22 @@ def row_plan(
     backend: Backend, work: Work, dim: int, rounds: int, tables: int, parameters: Mapping[str, int]
 ) -> RowPlan:
     """Plan a kernel with ``tables`` bytes of shared memory for itself and its own ``parameters``."""
+    tables = -(-tables // 16) * 16
     log = dim.bit_length() - 1
     power = 1 << log
-    common = {"TQ_DIM": dim, "TQ_POWER": power, "TQ_ROUNDS": rounds, **parameters}
+    common = {"TQ_DIM": dim, "TQ_POWER": power, "TQ_ROUNDS": rounds, "TQ_TABLE_BYTES": tables, **parameters}
     if dim <= WARP_DIMS:
         slots = -(-dim // 32)
-        common |= {"TQ_SLOTS": slots, "TQ_PLANE_WORDS": -(-slots // 32), "TQ_WARPS": WARPS}
-        shared = tables + (0 if power == dim else 4 * WARPS * dim)
+        # A row passes through shared memory to be transposed, or between overlapping transforms.
+        warp_bytes = 0 if power == dim < 128 else 4 * -(-dim // 4) * 4
+        common |= {
+            "TQ_SLOTS": slots,
+            "TQ_PLANE_WORDS": -(-slots // 32),
+            "TQ_WARPS": WARPS,
+            "TQ_WARP_BYTES": warp_bytes,
+            "TQ_DEFERRED": int(deferred(dim)),
+        }
+        shared = tables + WARPS * warp_bytes
         return RowPlan(_kernel(f"{work}_warp", common), 32 * WARPS, shared, WARPS, WAVES, 0)
     threads = min(max(power // RADIX, 128), 1024)
     row_floats = -(-dim // 32) * 32
@@ -73,6 +83,16 @@ def row_plan(
     if in_scratch:
         return RowPlan(kernel, threads, tables + 4 * SUM_FLOATS, 1, SCRATCH_WAVES, floats)
     return RowPlan(kernel, threads, shared, 1, BLOCK_WAVES, 0)
+
+
+def deferred(dim: int) -> bool:
+    """Return whether all rounds' factors are one exact multiplication: where p^−½ is a power of two and p = dim."""
+    return dim <= WARP_DIMS and dim & (dim - 1) == 0 and dim.bit_length() % 2 == 1
+
+
+def launch_factor(dim: int, rotation: RotationTables) -> np.float32:
+    """Return what kernels multiply with: one round's factor, or all rounds' where they are deferred."""
+    return rotation.factor**rotation.rounds if deferred(dim) else rotation.factor
 
 
 def whole_words(dim: int, packed: Any) -> bool:

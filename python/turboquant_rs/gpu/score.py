@@ -12,7 +12,7 @@ from .backend import Backend
 from .constants import CodecKey, rotation_tables, score_levels, uploaded, uploaded_rotation
 from .faults import Fault, fault_buffer, first_fault
 from .gate import require
-from .plan import WARPS, WAVES, query_bytes, row_plan, score_kernel, whole_words
+from .plan import WARPS, WAVES, launch_factor, query_bytes, row_plan, score_kernel, whole_words
 
 #: Up to so many queries a warp a row multiplies by dp4a (TQ_QUERIES of score_dp4a.cu); more go to the matrix unit.
 FEW_QUERIES = 4
@@ -100,7 +100,18 @@ def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosin
     worth = backend.empty((nq,), np.float32)
     faults = fault_buffer(backend)
     level_scale = score_levels(codec, keep)[1]
-    args = (queries, signs, source, rotation.factor, high, low, worth, faults, level_scale, np.int32(cosine))
+    args = (
+        queries,
+        signs,
+        source,
+        launch_factor(codec.dim, rotation),
+        high,
+        low,
+        worth,
+        faults,
+        level_scale,
+        np.int32(cosine),
+    )
     plan.launch(backend, nq, (*args, np.int64(nq)))
     return Prepared(high, low, worth, faults)
 

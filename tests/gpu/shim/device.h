@@ -18,6 +18,17 @@ static inline float tq_product(float a, float b) {
     return a;
 }
 
+static inline int tq_warp() { return (int)(threadIdx.x / 32); }
+
+static inline void tq_load_four(float* to, const float* from) {
+    if ((unsigned long long)from % 16) shim::fail("four floats at an address that is no multiple of 16");
+    memcpy(to, from, 16);
+}
+static inline void tq_store_four(float* to, const float* from) {
+    if ((unsigned long long)to % 16) shim::fail("four floats at an address that is no multiple of 16");
+    memcpy(to, from, 16);
+}
+
 static inline unsigned tq_bits(float value) {
     unsigned bits;
     memcpy(&bits, &value, 4);

@@ -86,8 +86,11 @@ __device__ __forceinline__ bool tq_block_prepare(tq_block& block, const float* x
     }
     const bool zero = top < 0x00800000u;
     if (!zero) e = tq_exponent(top);
+    const bool lifted = !zero && e <= TQ_LIFTED_BELOW;
     for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) {
-        block.row[TQ_AT(i)] = zero ? 0.0f : tq_prepared(tq_bits(block.row[TQ_AT(i)]), e);
+        float value = zero ? 0.0f : block.row[TQ_AT(i)];
+        if (lifted) value = tq_lifted(tq_bits(value));
+        block.row[TQ_AT(i)] = tq_prepared(tq_bits(value), lifted ? e + TQ_LIFT : e);
     }
     tq_sync_block();
     float sum = 0.0f;

@@ -8,7 +8,7 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS) decode_block(
     float* const level = (float*)memory;
     for (int i = threadIdx.x; i < 1 << TQ_KEEP; i += TQ_THREADS) level[i] = levels[i];
     tq_sync_block();
-    tq_block block = tq_block_memory(memory, 4 << TQ_KEEP, scratch);
+    tq_block block = tq_block_memory(memory, TQ_TABLE_BYTES, scratch);
 
     for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
         const unsigned char* const codes = packed + row * tq_row_bytes();

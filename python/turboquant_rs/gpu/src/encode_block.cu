@@ -4,7 +4,7 @@
 __device__ __forceinline__ void tq_block_assign(tq_block& block, const float* bounds, const float* level, float& a,
                                                 float& q) {
     for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) {
-        block.codes[i] = (unsigned char)tq_code(bounds, block.row[TQ_AT(i)]);
+        block.codes[i] = (unsigned char)(tq_code_offset(bounds, block.row[TQ_AT(i)], [](int, bool) {}) / 4);
     }
     tq_sync_block();
     float a_sum = 0.0f, q_sum = 0.0f;
@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS) encode_block(
     float* const bounds = (float*)memory;
     const float* const level = bounds + (TQ_TRIALS << TQ_BITS);
     for (int i = threadIdx.x; i < (TQ_TRIALS + 1) << TQ_BITS; i += TQ_THREADS) bounds[i] = tables[i];
-    tq_block block = tq_block_memory(memory, (TQ_TRIALS + 1) * 4 << TQ_BITS, scratch);
+    tq_block block = tq_block_memory(memory, TQ_TABLE_BYTES, scratch);
 
     for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
         int e;

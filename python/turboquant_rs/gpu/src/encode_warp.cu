@@ -63,21 +63,18 @@ __device__ __forceinline__ void tq_warp_assign(const tq_row& y, const float* bou
     float a_even = 0.0f, a_odd = 0.0f, q_even = 0.0f, q_odd = 0.0f;
 #pragma unroll
     for (int j = 0; j < TQ_SLOTS_USED; j++) {
-        const int code = tq_holds(j) ? tq_code(bounds, y[j]) : 0;
-        const float c = tq_holds(j) ? level[code] : 0.0f;
+        const unsigned offset = tq_code_offset(bounds, y[j], [&](int bit, bool below) {
+            if (!WRITE) return;
+            const unsigned word = tq_ballot(below && tq_holds(j));
+            if (tq_lane() == (j & 31)) planes[bit][j / 32] = word;
+        });
+        const float c = tq_holds(j) ? tq_level(level, offset) : 0.0f;
         if (j & 1) {
             a_odd = a_odd + y[j] * c;
             q_odd = q_odd + c * c;
         } else {
             a_even = a_even + y[j] * c;
             q_even = q_even + c * c;
-        }
-        if (WRITE) {
-#pragma unroll
-            for (int b = 0; b < TQ_BITS; b++) {
-                const unsigned word = tq_ballot(code >> b & 1);
-                if (tq_lane() == (j & 31)) planes[b][j / 32] = word;
-            }
         }
     }
     a = tq_warp_halve(a_even, a_odd);
@@ -86,24 +83,24 @@ __device__ __forceinline__ void tq_warp_assign(const tq_row& y, const float* bou
 
 extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) encode_warp(
     const float* __restrict__ x, const float* __restrict__ tables, const unsigned* __restrict__ signs,
-    const unsigned short* __restrict__ source, float factor, unsigned char* __restrict__ packed,
+    const unsigned short* __restrict__ places, float factor, unsigned char* __restrict__ packed,
     float* __restrict__ scales, float* __restrict__ squares, unsigned long long* faults, float root, int unit_norm,
     long long rows) {
     TQ_SHARED_MEMORY(memory);
     float* const bounds = (float*)memory;
     const float* const level = bounds + (TQ_TRIALS << TQ_BITS);
-    float* const buffer = bounds + ((TQ_TRIALS + 1) << TQ_BITS) + (threadIdx.x / 32) * TQ_DIM;
+    float* const buffer = bounds + TQ_TABLE_BYTES / 4 + tq_warp() * TQ_WARP_FLOATS;
     for (int i = threadIdx.x; i < (TQ_TRIALS + 1) << TQ_BITS; i += 32 * TQ_WARPS) bounds[i] = tables[i];
     tq_sync_block();
 
     const long long stride = (long long)gridDim.x * TQ_WARPS;
-    for (long long row = (long long)blockIdx.x * TQ_WARPS + threadIdx.x / 32; row < rows; row += stride) {
+    for (long long row = (long long)blockIdx.x * TQ_WARPS + tq_warp(); row < rows; row += stride) {
         tq_row v;
         int e;
         float norm;
         if (!tq_warp_prepare(v, x + row * TQ_DIM, faults, row, e, norm)) continue;
-        tq_warp_rotate(v, buffer, signs, source, factor);
-        const float gain = tq_divide(root, norm == 0.0f ? 1.0f : norm);
+        tq_warp_rotate(v, buffer, signs, places, factor);
+        const float gain = tq_divide(root, norm == 0.0f ? 1.0f : norm) * TQ_LAST_FACTOR;
 #pragma unroll
         for (int j = 0; j < TQ_SLOTS_USED; j++) v[j] = tq_holds(j) ? v[j] * gain : 0.0f;
 

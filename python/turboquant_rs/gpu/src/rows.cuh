@@ -17,20 +17,22 @@ __device__ __forceinline__ unsigned tq_magnitude(unsigned bits) { return bits & 
 // e with 2^e <= top < 2^(e+1); `top` is the magnitude of a normal number.
 __device__ __forceinline__ int tq_exponent(unsigned top) { return (int)(top >> 23) - 127; }
 
-// x · 2^-e exactly, +0 below 2^-40; x as its bits.
-__device__ __forceinline__ float tq_prepared(unsigned bits, int e) {
+// Below this exponent of a row, subnormal coordinates may be 2^-40 of the largest and count.
+#define TQ_LIFTED_BELOW (-86)
+#define TQ_LIFT 100
+
+// x · 2^TQ_LIFT exactly, normal unless 0; for coordinates of a row whose exponent is TQ_LIFTED_BELOW or less.
+__device__ __forceinline__ float tq_lifted(unsigned bits) {
     const unsigned magnitude = tq_magnitude(bits);
-    float value;
-    if (magnitude < 0x00800000u) {
-        // mantissa · 2^(-149-e): below 2^-40 unless e is near -126, so the power of two is clamped where it is not used.
-        const int power = -149 - e < -64 ? -64 : -149 - e;
-        value = tq_to_float((int)magnitude) * tq_float((unsigned)(power + 127) << 23);
-    } else {
-        const int field = (int)(magnitude >> 23) - e;
-        value = field < 127 - 40 ? 0.0f : tq_float((unsigned)field << 23 | (magnitude & 0x007fffffu));
-    }
-    if (value < 9.094947017729282e-13f) return 0.0f;  // 2^-40
-    return tq_float(tq_bits(value) | (bits & 0x80000000u));
+    const float subnormal = tq_to_float((int)magnitude) * 1.7763568394002505e-15f;  // · 2^(TQ_LIFT - 149)
+    const unsigned lifted = magnitude < 0x00800000u ? tq_bits(subnormal) : magnitude + ((unsigned)TQ_LIFT << 23);
+    return tq_float(lifted | (bits & 0x80000000u));
+}
+
+// x · 2^-e exactly, +0 below 2^-40; for |x| below 2^(e+1).
+__device__ __forceinline__ float tq_prepared(unsigned bits, int e) {
+    const int kept = (int)tq_magnitude(bits) - e * (1 << 23);
+    return kept < (127 - 40) << 23 ? 0.0f : tq_float(bits - (unsigned)e * (1u << 23));
 }
 
 // value · 2^e rounded once; 0 below 2^-126, ±inf beyond float32. `value` is 0, infinite or normal.

@@ -44,7 +44,9 @@ __device__ __forceinline__ bool tq_warp_prepare(tq_row& v, const float* x, unsig
     top = tq_warp_largest(top);
     e = 0;
     norm = 0.0f;
-    if (top >= 0x7f800000u) {
+    // The condition is the same in all lanes, as is every other that follows from `top`; a ballot says so.
+    if (tq_ballot(top >= 0x7f800000u)) {
+#pragma unroll 1
         for (int j = 0; j < TQ_SLOTS_USED; j++) {
             // Read again: an index that is not known at compile time would put the registers into memory.
             const bool bad = tq_holds(j) && tq_magnitude(tq_bits(x[32 * j + tq_lane()])) >= 0x7f800000u;
@@ -56,12 +58,22 @@ __device__ __forceinline__ bool tq_warp_prepare(tq_row& v, const float* x, unsig
         }
         return false;
     }
-    const bool zero = top < 0x00800000u;
-    if (!zero) e = tq_exponent(top);
+    int lifted = 0;
+    if (tq_ballot(top < 0x00800000u)) {
+#pragma unroll
+        for (int j = 0; j < TQ_SLOTS_USED; j++) v[j] = 0.0f;
+    } else {
+        e = tq_exponent(top);
+        if (tq_ballot(e <= TQ_LIFTED_BELOW)) {
+#pragma unroll
+            for (int j = 0; j < TQ_SLOTS_USED; j++) v[j] = tq_lifted(tq_bits(v[j]));
+            lifted = TQ_LIFT;
+        }
+    }
     float even = 0.0f, odd = 0.0f;
 #pragma unroll
     for (int j = 0; j < TQ_SLOTS_USED; j++) {
-        v[j] = zero ? 0.0f : tq_prepared(tq_bits(v[j]), e);
+        v[j] = tq_prepared(tq_bits(v[j]), e + lifted);
         const float square = v[j] * v[j];
         if (j & 1) odd = odd + square; else even = even + square;
     }
@@ -69,11 +81,60 @@ __device__ __forceinline__ bool tq_warp_prepare(tq_row& v, const float* x, unsig
     return true;
 }
 
-// Walsh–Hadamard of the first TQ_POWER coordinates of v, strides 1, 2, 4 …: below 32 across lanes, then across slots.
-__device__ __forceinline__ void tq_warp_stages(tq_row& v) {
+// Walsh–Hadamard of the first TQ_POWER coordinates of v, strides 1, 2, 4 …: the least in registers after a transposition,
+// then across lanes what is left below 32, then across slots.
+//
+// The transposition goes by tiles of up to 32 slots through shared memory, 32 floats a slot. A tile of S slots comes back
+// with S consecutive coordinates in a lane, read in fours; exchanging the fours of a line by its number keeps the eight
+// lanes that are served together in different banks.
+#define TQ_TILE (TQ_POWER_SLOTS < 32 ? TQ_POWER_SLOTS : 32)
+#define TQ_TILE_LOG (TQ_POWER_SLOTS < 8 ? 2 : TQ_POWER_SLOTS < 16 ? 3 : TQ_POWER_SLOTS < 32 ? 4 : 5)
+#define TQ_TRANSPOSED (TQ_POWER_SLOTS >= 4)
+// Floats of shared memory that a warp needs.
+#define TQ_WARP_FLOATS (TQ_WARP_BYTES / 4)
+
+__device__ __forceinline__ int tq_tile_at(int i) {
+    return i ^ (i >> 5 & (TQ_TILE / 4 - 1)) << 2;
+}
+
+__device__ __forceinline__ void tq_warp_stages(tq_row& v, float* buffer) {
+    const int low_logs = TQ_TRANSPOSED ? TQ_TILE_LOG : 0;
+    if (TQ_TRANSPOSED) {
+#pragma unroll
+        for (int j = 0; j < TQ_POWER_SLOTS; j++) buffer[tq_tile_at(32 * j + tq_lane())] = v[j];
+        tq_sync_warp();
+#pragma unroll
+        for (int tile = 0; tile < TQ_POWER_SLOTS; tile += TQ_TILE) {
+            float low[32];
+#pragma unroll
+            for (int k = 0; k < TQ_TILE; k += 4) {
+                tq_load_four(low + k, buffer + tq_tile_at(32 * tile + TQ_TILE * tq_lane() + k));
+            }
+#pragma unroll
+            for (int log = 0; log < 5; log++) {
+#pragma unroll
+                for (int k = 0; k < TQ_TILE; k++) {
+                    if (log < low_logs && !(k >> log & 1)) {
+                        const float a = low[k], b = low[k | 1 << log];
+                        low[k] = a + b;
+                        low[k | 1 << log] = a - b;
+                    }
+                }
+            }
+#pragma unroll
+            for (int k = 0; k < TQ_TILE; k += 4) {
+                tq_store_four(buffer + tq_tile_at(32 * tile + TQ_TILE * tq_lane() + k), low + k);
+            }
+        }
+        tq_sync_warp();
+#pragma unroll
+        for (int j = 0; j < TQ_POWER_SLOTS; j++) v[j] = buffer[tq_tile_at(32 * j + tq_lane())];
+        // A lane of the next transposition writes where it has read here; what comes between overlapping blocks does not.
+        if (TQ_POWER != TQ_DIM) tq_sync_warp();
+    }
 #pragma unroll
     for (int log = 0; log < 5; log++) {
-        if ((1 << log) < TQ_POWER) {
+        if (log >= low_logs && (1 << log) < TQ_POWER) {
             const unsigned flip = tq_lane() >> log & 1 ? 0x80000000u : 0u;
 #pragma unroll
             for (int j = 0; j < TQ_POWER_SLOTS; j++) {
@@ -98,39 +159,50 @@ __device__ __forceinline__ void tq_warp_stages(tq_row& v) {
     }
 }
 
-// Multiply the first TQ_POWER coordinates by ±factor; `signs` is one transform's, by lane.
+// Multiply the first TQ_POWER coordinates by ±factor; `signs` is one transform's, by lane. Where the factor is a power of
+// two and all coordinates meet it equally often (TQ_DEFERRED), only signs change here, and the kernel multiplies once by
+// all rounds' factors: exactly, so that no bit differs.
 __device__ __forceinline__ void tq_warp_multiply(tq_row& v, const unsigned* signs, float factor) {
 #pragma unroll
     for (int j = 0; j < TQ_POWER_SLOTS; j++) {
         const unsigned word = signs[32 * (j / 32) + tq_lane()];
-        v[j] = tq_float(tq_bits(v[j] * factor) ^ (word << (31 - (j & 31)) & 0x80000000u));
+        const float value = TQ_DEFERRED ? v[j] : v[j] * factor;
+        v[j] = tq_float(tq_bits(value) ^ (word << (31 - (j & 31)) & 0x80000000u));
     }
 }
+#define TQ_LAST_FACTOR (TQ_DEFERRED ? factor : 1.0f)
 
 // One block transform, or its inverse, of the first TQ_POWER coordinates of v; the others stay.
-__device__ __forceinline__ void tq_warp_transform(tq_row& v, const unsigned* signs, float factor, bool forward) {
+__device__ __forceinline__ void tq_warp_transform(tq_row& v, float* buffer, const unsigned* signs, float factor,
+                                                  bool forward) {
     const float kept = v[0];
     if (forward) tq_warp_multiply(v, signs, factor);
-    tq_warp_stages(v);
+    tq_warp_stages(v, buffer);
     if (!forward) tq_warp_multiply(v, signs, factor);
     if (TQ_POWER < 32 && tq_lane() >= TQ_POWER) v[0] = kept;
 }
 
-// Between transforms of dims that are no power of two, the row passes through TQ_DIM floats of shared memory.
-__device__ __forceinline__ void tq_warp_store(float* buffer, const tq_row& v, int offset, int slots) {
+// Where coordinate i of a row lies in shared memory between overlapping transforms: what the second transform takes comes
+// first, as its transposition uses that place, and what it leaves alone behind.
+__device__ __forceinline__ int tq_place(int i) { return i < TQ_DIM - TQ_POWER ? TQ_POWER + i : i - (TQ_DIM - TQ_POWER); }
+
+// Between the two transforms of a round: all coordinates in, the second transform's out.
+__device__ __forceinline__ void tq_warp_to_second(tq_row& v, float* buffer) {
 #pragma unroll
     for (int j = 0; j < TQ_SLOTS_USED; j++) {
-        const int i = 32 * j + tq_lane();
-        if (j < slots && i < TQ_DIM - offset) buffer[offset + i] = v[j];
+        if (tq_holds(j)) buffer[tq_place(32 * j + tq_lane())] = v[j];
     }
+    tq_sync_warp();
+#pragma unroll
+    for (int j = 0; j < TQ_POWER_SLOTS; j++) v[j] = buffer[TQ_POWER < 32 ? tq_lane() % TQ_POWER : 32 * j + tq_lane()];
     tq_sync_warp();
 }
 
-__device__ __forceinline__ void tq_warp_load(tq_row& v, const float* buffer, int offset, int slots) {
+// After the second transform: its coordinates in, where the others already are.
+__device__ __forceinline__ void tq_warp_from_second(const tq_row& v, float* buffer) {
 #pragma unroll
-    for (int j = 0; j < TQ_SLOTS_USED; j++) {
-        const int i = 32 * j + tq_lane();
-        if (j < slots) v[j] = i < TQ_DIM - offset ? buffer[offset + i] : 0.0f;
+    for (int j = 0; j < TQ_POWER_SLOTS; j++) {
+        if (TQ_POWER >= 32 || tq_lane() < TQ_POWER) buffer[32 * j + tq_lane()] = v[j];
     }
     tq_sync_warp();
 }
@@ -138,20 +210,20 @@ __device__ __forceinline__ void tq_warp_load(tq_row& v, const float* buffer, int
 #define TQ_TRANSFORMS (TQ_POWER == TQ_DIM ? 1 : 2)
 #define TQ_SIGNS(round, step) (signs + ((round) * TQ_TRANSFORMS + (step)) * TQ_SIGN_GROUPS * 32)
 
+// `places` holds the permutations as places: coordinate i is taken from places[i].
 __device__ __forceinline__ void tq_warp_rotate(tq_row& v, float* buffer, const unsigned* signs,
-                                               const unsigned short* source, float factor) {
+                                               const unsigned short* places, float factor) {
     for (int round = 0; round < TQ_ROUNDS; round++) {
-        tq_warp_transform(v, TQ_SIGNS(round, 0), factor, true);
+        tq_warp_transform(v, buffer, TQ_SIGNS(round, 0), factor, true);
         if (TQ_POWER != TQ_DIM) {
-            tq_warp_store(buffer, v, 0, TQ_SLOTS_USED);
-            tq_warp_load(v, buffer, TQ_DIM - TQ_POWER, TQ_POWER_SLOTS);
-            tq_warp_transform(v, TQ_SIGNS(round, 1), factor, true);
-            tq_warp_store(buffer, v, TQ_DIM - TQ_POWER, TQ_POWER_SLOTS);
+            tq_warp_to_second(v, buffer);
+            tq_warp_transform(v, buffer, TQ_SIGNS(round, 1), factor, true);
+            tq_warp_from_second(v, buffer);
             const bool shuffled = round + 1 < TQ_ROUNDS;
 #pragma unroll
             for (int j = 0; j < TQ_SLOTS_USED; j++) {
                 const int i = 32 * j + tq_lane();
-                if (tq_holds(j)) v[j] = buffer[shuffled ? source[round * TQ_DIM + i] : i];
+                if (tq_holds(j)) v[j] = buffer[shuffled ? places[round * TQ_DIM + i] : tq_place(i)];
             }
             tq_sync_warp();
         }
@@ -159,21 +231,30 @@ __device__ __forceinline__ void tq_warp_rotate(tq_row& v, float* buffer, const u
 }
 
 __device__ __forceinline__ void tq_warp_rotate_back(tq_row& v, float* buffer, const unsigned* signs,
-                                                    const unsigned short* source, float factor) {
+                                                    const unsigned short* places, float factor) {
     for (int round = TQ_ROUNDS - 1; round >= 0; round--) {
         if (TQ_POWER != TQ_DIM) {
-            const bool shuffled = round + 1 < TQ_ROUNDS;
+            if (round + 1 < TQ_ROUNDS) {
+#pragma unroll
+                for (int j = 0; j < TQ_SLOTS_USED; j++) {
+                    if (tq_holds(j)) buffer[places[round * TQ_DIM + 32 * j + tq_lane()]] = v[j];
+                }
+                tq_sync_warp();
+#pragma unroll
+                for (int j = 0; j < TQ_SLOTS_USED; j++) {
+                    if (tq_holds(j)) v[j] = buffer[tq_place(32 * j + tq_lane())];
+                }
+                tq_sync_warp();
+            }
+            tq_warp_to_second(v, buffer);
+            tq_warp_transform(v, buffer, TQ_SIGNS(round, 1), factor, false);
+            tq_warp_from_second(v, buffer);
 #pragma unroll
             for (int j = 0; j < TQ_SLOTS_USED; j++) {
-                const int i = 32 * j + tq_lane();
-                if (tq_holds(j)) buffer[shuffled ? source[round * TQ_DIM + i] : i] = v[j];
+                if (tq_holds(j)) v[j] = buffer[tq_place(32 * j + tq_lane())];
             }
             tq_sync_warp();
-            tq_warp_load(v, buffer, TQ_DIM - TQ_POWER, TQ_POWER_SLOTS);
-            tq_warp_transform(v, TQ_SIGNS(round, 1), factor, false);
-            tq_warp_store(buffer, v, TQ_DIM - TQ_POWER, TQ_POWER_SLOTS);
-            tq_warp_load(v, buffer, 0, TQ_SLOTS_USED);
         }
-        tq_warp_transform(v, TQ_SIGNS(round, 0), factor, false);
+        tq_warp_transform(v, buffer, TQ_SIGNS(round, 0), factor, false);
     }
 }
