@@ -154,8 +154,8 @@ class TurboQuant:
         threads : int, optional
             Threads to use; by default one a core. The codes do not depend on it. On a GPU it has no meaning.
         validate : bool, default True
-            On a GPU, wait for the kernels and refuse faulty rows. False does not wait, so the call returns at once and
-            ``x`` may be anything; what a row with NaN, ±inf or a norm beyond float32 is encoded to is then undefined
+            On a GPU, wait for the kernels and refuse faulty rows. False does not wait (for CuPy and PyTorch), and ``x``
+            may be anything; what a row with NaN, ±inf or a norm beyond float32 is encoded to is then undefined
             (other rows are not touched by it). On the CPU the check costs nothing and is always made.
 
         Returns

@@ -53,13 +53,19 @@ def device_number(value: Any, name: str) -> int:
 
 @contextlib.contextmanager
 def working_beside(value: Any, name: str) -> Iterator[str]:
-    """Make the GPU of a CUDA array current, with the stream that its library works on; yield the device's name."""
+    """Make the GPU of a CUDA array current, with the stream that its library works on; yield the device's name.
+
+    CuPy and PyTorch reuse an array's memory in the order of streams. Of other libraries nothing is known: they might do
+    so as soon as nobody holds the array any more, so the end of the block waits for the work on it.
+    """
     cupy = cupy_for(name)
     number = device_number(value, name)
     with cupy.cuda.Device(number), contextlib.ExitStack() as stack:
         if is_torch(value):
             pointer = sys.modules["torch"].cuda.current_stream(number).cuda_stream
             stack.enter_context(_stream(cupy, pointer, number))
+        elif not isinstance(value, cupy.ndarray):
+            stack.callback(cupy.cuda.get_current_stream().synchronize)
         yield f"cuda:{number}"
 
 

@@ -42,7 +42,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
             self.cp = cupy
             d = cupy.cuda.Device()
             self.device = d.id
-            self.key = ("cuda", d.id)
+            self.key = ("cuda", d.id, cupy.cuda.get_current_stream().ptr)
             self.processors = d.attributes["MultiProcessorCount"]
             self.shared_limit = d.attributes["MaxSharedMemoryPerBlockOptin"]
             self.capability = 90

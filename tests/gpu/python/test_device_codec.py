@@ -252,6 +252,16 @@ def test_validation_waits_once_and_its_absence_never(cp: ModuleType) -> None:
     assert CUDA.count("sync") == 0
 
 
+def test_memory_of_other_libraries_is_held_until_the_work_is_done(cp: ModuleType, torch: ModuleType) -> None:
+    x, codes = cp.asarray(X), HOST.to("cuda")
+    for call in (lambda x: Q.encode(x, validate=False), lambda x: Q.score(x, codes, validate=False)):
+        CUDA.log.clear()
+        call(torch.Tensor(x))
+        assert CUDA.count("sync") == 0
+        call(Interface(x))
+        assert CUDA.log[-1].kind == "sync"
+
+
 def test_without_validation_other_rows_are_as_ever(cp: ModuleType) -> None:
     x = X.copy()
     x[7, 3], x[9, 0], x[11] = np.nan, np.inf, 3e38

@@ -135,3 +135,21 @@ def test_a_kernel_is_made_once_a_gpu(cp: ModuleType) -> None:
     uploads = CUDA.count("upload")
     q.encode(cp.asarray(x))
     assert CUDA.count("upload") == uploads + 2, "the rows, and the faults to fill in: tables stay there"
+
+
+def test_every_stream_has_its_own_tables(cp: ModuleType) -> None:
+    """A table is copied to the GPU, read and let go in the order of one stream: nothing else orders two of them."""
+    q = TurboQuant(19, 3, seed=5)
+    x = cp.asarray(np.ones((3, 19), np.float32))
+    for stream in (cp.cuda.Stream(), cp.cuda.Stream()):
+        CUDA.log.clear()
+        with stream:
+            codes = q.encode(x)
+            q.decode(codes)
+            q.score(x, codes)
+        assert CUDA.count("upload") >= 5, "the levels, signs and boundaries, and two buffers of faults"
+        assert {event.stream for event in CUDA.log} == {stream.ptr}
+        CUDA.log.clear()
+        with stream:
+            q.encode(x)
+        assert CUDA.count("upload") == 1, "the faults"
