@@ -126,7 +126,8 @@ def places(source: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """
     dim = source.shape[1]
     power = 1 << (dim.bit_length() - 1)
-    return ((source.astype(np.int64) + power) % dim).astype(np.uint16)
+    moved: NDArray[np.int64] = (source.astype(np.int64) + power) % dim
+    return moved.astype(np.uint16)
 
 
 def uploaded_rotation(backend: Backend, codec: CodecKey, *, by_lanes: bool) -> tuple[Any, Any]:

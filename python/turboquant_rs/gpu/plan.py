@@ -68,6 +68,7 @@ def row_plan(
             "TQ_SLOTS": slots,
             "TQ_PLANE_WORDS": -(-slots // 32),
             "TQ_WARPS": WARPS,
+            "TQ_RESIDENT": _resident(slots, parameters.get("TQ_BITS", 0) if work == "encode" else 0),
             "TQ_WARP_BYTES": warp_bytes,
             "TQ_DEFERRED": int(deferred(dim)),
         }
@@ -83,6 +84,18 @@ def row_plan(
     if in_scratch:
         return RowPlan(kernel, threads, tables + 4 * SUM_FLOATS, 1, SCRATCH_WAVES, floats)
     return RowPlan(kernel, threads, shared, 1, BLOCK_WAVES, 0)
+
+
+def _resident(slots: int, bits: int) -> int:
+    """Return blocks that a multiprocessor should hold at a time: as many as registers allow without spilling.
+
+    With 128 threads, 5 leave a thread 96 registers, 4 128, 3 168, 2 255.
+    """
+    if slots <= 24:
+        return 5
+    if slots <= 32:
+        return 4 if bits <= 4 else 3
+    return 2
 
 
 def deferred(dim: int) -> bool:

@@ -1,6 +1,6 @@
 // Decode, one warp a row: levels, inverse rotation, one multiply.
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) decode_warp(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) decode_warp(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const float* __restrict__ levels,
     const unsigned* __restrict__ signs, const unsigned short* __restrict__ places, float factor,
     float* __restrict__ out, long long rows) {

@@ -81,7 +81,7 @@ __device__ __forceinline__ void tq_warp_assign(const tq_row& y, const float* bou
     q = tq_warp_halve(q_even, q_odd);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) encode_warp(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) encode_warp(
     const float* __restrict__ x, const float* __restrict__ tables, const unsigned* __restrict__ signs,
     const unsigned short* __restrict__ places, float factor, unsigned char* __restrict__ packed,
     float* __restrict__ scales, float* __restrict__ squares, unsigned long long* faults, float root, int unit_norm,

@@ -1,6 +1,6 @@
 // Prepare queries, one warp each.
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) query_warp(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) query_warp(
     const float* __restrict__ x, const unsigned* __restrict__ signs, const unsigned short* __restrict__ places,
     float factor, signed char* __restrict__ high, signed char* __restrict__ low, float* __restrict__ worth,
     unsigned long long* faults, float level_scale, int cosine, long long rows) {
