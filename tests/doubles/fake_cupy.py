@@ -292,9 +292,17 @@ class RawKernel:
         CUDA.note("launch")
         (blocks,), (threads,) = grid, block
         shim = ShimBackend(order=CUDA.count("launch"), flush=True, shared_limit=LARGEST_SHARED)
-        shim.launch(
-            self._kernel, blocks, threads, tuple(_plain(argument, self._device) for argument in args), shared_mem
-        )
+        values = []
+        for argument, value in zip(self._kernel.arguments, args, strict=True):
+            # A scalar of a pointer's size, where a pointer is wanted, is an address.
+            null = argument.array and isinstance(value, np.uint64) and value == 0
+            values.append(None if null else _plain(value, self._device))
+        shim.launch(self._kernel, blocks, threads, tuple(values), shared_mem)
+
+
+def asnumpy(value: Any) -> Any:
+    """As cupy.asnumpy."""
+    return value.get()
 
 
 def _function(function: Any) -> Any:
@@ -319,7 +327,7 @@ def _module() -> types.ModuleType:
                 setattr(module, name, value)
         else:
             setattr(module, name, _function(value))
-    for own in (ndarray, empty, asarray, array, from_dlpack, ascontiguousarray, RawModule):
+    for own in (ndarray, empty, asarray, array, from_dlpack, ascontiguousarray, asnumpy, RawModule):
         setattr(module, own.__name__, own)
     module.__version__ = "14.2.0"  # type: ignore[attr-defined]
     cuda = types.ModuleType("cupy.cuda")

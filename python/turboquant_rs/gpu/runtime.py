@@ -52,7 +52,8 @@ class CupyBackend:
             raise RuntimeError(reason)
         self._cupy = import_module("cupy")
         self.device = int(self._cupy.cuda.runtime.getDevice()) if device is None else device
-        self.key = ("cupy", self.device)
+        # A table is copied to the device, read and let go in the order of one stream: nothing else orders two of them.
+        self.key = ("cupy", self.device, int(self._cupy.cuda.get_current_stream().ptr))
         attributes = self._cupy.cuda.Device(self.device).attributes
         self.processors = int(attributes["MultiProcessorCount"])
         self.shared_limit = int(attributes["MaxSharedMemoryPerBlockOptin"])

@@ -71,10 +71,10 @@ def test_a_move_between_gpus_waits_for_what_the_source_still_writes(codes: Codes
     assert kinds.index(("sync", 0)) < kinds.index(("operation", 1))
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", 0, None])
-def test_what_is_no_device(codes: Codes, device: Any) -> None:
-    text = f'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got {device!r}'
-    refuses(lambda: codes.to(device), text)
+@pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", 0, None])
+def test_what_is_no_device(codes: Codes, value: Any) -> None:
+    text = f'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got {value!r}'
+    refuses(lambda: codes.to(value), text)
 
 
 def test_devices_that_the_machine_lacks(host: Codes, cp: ModuleType) -> None:
