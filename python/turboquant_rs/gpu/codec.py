@@ -34,13 +34,14 @@ def encode(codec: TurboQuant, x: Any, *, validate: bool) -> Codes:
         step = n if arrays.in_place(rows) else arrays.block_rows(codec.dim)
         size = n * codec.bytes_per_vector() + (0 if step == n else 4 * codec.dim * min(n, step))
         with arrays.memory_for(f"encoding {n:,} rows", size, device, "encode fewer rows a call, or free memory there"):
-            backend = CupyBackend()
+            backend, key = CupyBackend(), _key(codec)
             packed = backend.empty((n, row_bytes), np.uint8)
             scales = backend.empty((n, codec._core.norms), np.float32)
             for first in range(0, n, max(1, step)):
                 part = slice(first, first + step)
-                block = arrays.as_float32(rows[part])
-                fault = launch_encode(backend, _key(codec), block, packed[part], scales[part], validate=validate)
+                # No name holds the converted block: its memory is free for the next one.
+                operands = (packed[part], scales[part])
+                fault = launch_encode(backend, key, arrays.as_float32(rows[part]), *operands, validate=validate)
                 if fault is not None:
                     _refuse_row(codec, rows, first + fault.row, fault)
     return Codes(packed, scales, codec, codec.bits)
