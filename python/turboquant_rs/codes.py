@@ -171,6 +171,14 @@ class Codes:
             Where the GPU has too little; the message has the bytes.
         ValueError, RuntimeError
             For a device that is no name of one, or that this machine does not have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import TurboQuant
+        >>> codes = TurboQuant(64).encode(np.ones((10, 64)))
+        >>> codes.to("cpu") is codes           # codes.to("cuda") copies them to the current GPU
+        True
         """
         name = as_device(device)
         if name == self.device:

@@ -34,6 +34,7 @@ class State:
         self.peak: dict[int, int] = {}
         self.streams: dict[int, int] = {}
         self.local = threading.local()
+        self.lock = threading.RLock()
         self.buffers: list[tuple[weakref.ref[Any], int, int]] = []
 
     def reset(self) -> None:
@@ -51,11 +52,12 @@ class State:
         return sum(event.kind == kind for event in self.log)
 
     def take(self, size: int, device: int) -> None:
-        used = self.used.get(device, 0)
-        if used + size > self.memory:
-            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes).")
-        self.used[device] = used + size
-        self.peak[device] = max(self.peak.get(device, 0), used + size)
+        with self.lock:
+            used = self.used.get(device, 0)
+            if used + size > self.memory:
+                raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes).")
+            self.used[device] = used + size
+            self.peak[device] = max(self.peak.get(device, 0), used + size)
 
     def check_surroundings(self) -> None:
         """Assert that nothing was written beside the arrays that are alive."""
@@ -66,7 +68,8 @@ class State:
         self.buffers = [entry for entry in self.buffers if entry[0]() is not None]
 
     def release(self, size: int, device: int) -> None:
-        self.used[device] -= size
+        with self.lock:
+            self.used[device] -= size
 
 
 class OutOfMemoryError(MemoryError):

@@ -297,7 +297,8 @@ class RawKernel:
             # A scalar of a pointer's size, where a pointer is wanted, is an address.
             null = argument.array and isinstance(value, np.uint64) and value == 0
             values.append(None if null else _plain(value, self._device))
-        shim.launch(self._kernel, blocks, threads, tuple(values), shared_mem)
+        with CUDA.lock:  # the emulator keeps a kernel's parameters in variables of its library
+            shim.launch(self._kernel, blocks, threads, tuple(values), shared_mem)
 
 
 def asnumpy(value: Any) -> Any:

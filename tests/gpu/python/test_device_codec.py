@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -204,6 +204,17 @@ def test_a_stream_of_cupy_13(cp: ModuleType, torch: ModuleType, monkeypatch: pyt
         CUDA.log.clear()
         Q.encode(tensor)
     assert {event.stream for event in CUDA.log} == {0x7070}
+
+
+def test_arrays_of_other_namespaces_are_answered_in_them(cp: ModuleType) -> None:
+    class Foreign(Interface):
+        def __array_namespace__(self, **_: Any) -> Any:
+            return SimpleNamespace(from_dlpack=lambda array: Foreign(array.__dlpack__().array))
+
+    queries = Foreign(cp.asarray(X))
+    scores: Any = Q.score(queries, Q.encode(queries))  # type: ignore[arg-type]
+    assert type(scores) is Foreign
+    assert same(scores._array.get(), Q.score(X, HOST))
 
 
 # --- devices, streams, waits -------------------------------------------------------------------------------------

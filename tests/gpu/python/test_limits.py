@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from doubles.fake_cuda import CUDA
 from doubles.fake_cupy import RawModule
 from numpy.lib.stride_tricks import as_strided
+from strategies import same
 from turboquant_rs import TurboQuant, _truncate
 from turboquant_rs.gpu import decode, encode, score
 from turboquant_rs.gpu.constants import CodecKey
@@ -154,3 +156,21 @@ def test_every_stream_has_its_own_tables(cp: ModuleType) -> None:
         with stream:
             q.encode(x)
         assert CUDA.count("upload") == 1, "the faults"
+
+
+def test_threads_with_streams_and_gpus_of_their_own(cp: ModuleType) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 40)).astype(np.float32)
+
+    def work(number: int) -> bool:
+        q = TurboQuant(40, 1 + number % 8, seed=number)
+        with cp.cuda.Device(number % 2), cp.cuda.Stream():
+            codes = q.encode(cp.asarray(x))
+            scores = q.score(cp.asarray(x[:3]), codes).get()
+            return (
+                codes.device == f"cuda:{number % 2}"
+                and codes.to("cpu") == q.encode(x)
+                and same(scores, q.score(x[:3], q.encode(x)))
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(32)))
