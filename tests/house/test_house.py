@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,16 @@ def test_kernels_use_nothing_of_ours() -> None:
 def test_one_file_names_rayon() -> None:
     found = {name_of(p) for p in rust_files("rust/core/src") if any("rayon::" in line for line in rust_code(p))}
     assert found <= {"rust/core/src/parallel.rs"}
+
+
+def test_the_core_needs_no_python() -> None:
+    if shutil.which("cargo") is None:
+        pytest.skip("cargo is not here: the core's dependencies are not looked at")
+    line = ["cargo", "tree", "--package", "turboquant-rs-core", "--edges", "normal", "--prefix", "none", "--offline"]
+    tree = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    packages = {row.split()[0] for row in tree.splitlines() if row}
+    assert "rayon" in packages
+    assert not {name for name in packages if re.match(r"pyo3|numpy|python", name)}
 
 
 def test_bindings_hold_no_instruction_set() -> None:
