@@ -43,7 +43,8 @@ class ShimBackend:
     Parameters
     ----------
     order : int
-        In which order the threads of a block get their turns: 0 ascending, 1 descending, else a seed.
+        In which order the threads of a block get their turns: 0 ascending, 1 descending, else a seed. With an odd
+        number a warp goes on for as long as it can before the next one starts, with an even one all advance together.
     flush : bool
         Flush subnormal floats to zero, as kernels that CuPy compiles do.
     specialised : bool

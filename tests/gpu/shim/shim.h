@@ -178,16 +178,35 @@ static void start() {
     for (;;) yield();
 }
 
-// The order in which fibers get their turns: 0 ascending, 1 descending, else shuffled anew for every block.
+// In which order fibers get their turns: 0 ascending, 1 descending, else shuffled anew for every block. Where the number
+// is odd, a warp goes on for as long as it can before the next one starts; else all go forward together.
 static unsigned long long schedule;
 
+// Gives the fibers from place `first` up to `last` of the order one turn each.
+static void turn(unsigned first, unsigned last) {
+    for (unsigned k = first; k < last && !block.error; k++) {
+        Fiber& fiber = block.fibers[block.order[k]];
+        if (fiber.done) continue;
+        current = &fiber;
+        shim_switch(&block.scheduler, fiber.stack);
+    }
+}
+
+static unsigned long long random_state;
+static unsigned below(unsigned n) {
+    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)((random_state >> 33) % n);
+}
+
+// Warps stay together: each takes 32 places in a row.
 static void shuffle_order(unsigned n) {
     for (unsigned i = 0; i < n; i++) block.order[i] = schedule == 1 ? n - 1 - i : i;
     if (schedule < 2) return;
-    for (unsigned i = n - 1; i > 0; i--) {
-        schedule = schedule * 6364136223846793005ull + 1442695040888963407ull;
-        std::swap(block.order[i], block.order[(schedule >> 33) % (i + 1)]);
+    for (unsigned w = n / 32 - 1; w > 0; w--) {
+        const unsigned other = below(w + 1);
+        for (unsigned i = 0; i < 32; i++) std::swap(block.order[32 * w + i], block.order[32 * other + i]);
     }
+    for (unsigned i = 0; i < n; i++) std::swap(block.order[i], block.order[i / 32 * 32 + below(32)]);
 }
 
 static void run_block(unsigned n) {
@@ -207,11 +226,12 @@ static void run_block(unsigned n) {
     shuffle_order(n);
     while (block.live && !block.error) {
         const unsigned long long before = block.progress;
-        for (unsigned k = 0; k < n && !block.error; k++) {
-            Fiber& fiber = block.fibers[block.order[k]];
-            if (fiber.done) continue;
-            current = &fiber;
-            shim_switch(&block.scheduler, fiber.stack);
+        for (unsigned w = 0; w < n; w += 32) {
+            unsigned long long own;
+            do {
+                own = block.progress;
+                turn(w, w + 32);
+            } while (schedule % 2 && block.progress != own && !block.error);
         }
         if (block.live && block.progress == before) fail("threads wait for others that never come");
     }
@@ -260,7 +280,7 @@ static const char* launch(void (*kernel)(A...), unsigned blocks, unsigned thread
     block.error = nullptr;
     block_size.x = threads;
     grid_size.x = blocks;
-    schedule = order;
+    schedule = random_state = order;
     const unsigned mode = _mm_getcsr();
     Faults faults;
     if (sigsetjmp(outside, 1)) {

@@ -150,7 +150,6 @@ __device__ __forceinline__ void tq_block_transform(float* row, int offset, const
         }
         tq_sync_block();
     }
-    if (TQ_LOG == 0) tq_sync_block();
 }
 
 #define TQ_TRANSFORMS (TQ_POWER == TQ_DIM ? 1 : 2)

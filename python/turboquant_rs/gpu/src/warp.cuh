@@ -186,11 +186,13 @@ __device__ __forceinline__ void tq_warp_transform(tq_row& v, float* buffer, cons
 // first, as its transposition uses that place, and what it leaves alone behind.
 __device__ __forceinline__ int tq_place(int i) { return i < TQ_DIM - TQ_POWER ? TQ_POWER + i : i - (TQ_DIM - TQ_POWER); }
 
-// Between the two transforms of a round: all coordinates in, the second transform's out.
-__device__ __forceinline__ void tq_warp_to_second(tq_row& v, float* buffer) {
+// Before the second transform of a round: all coordinates in, by a permutation where the inverse has one here; then the
+// second transform's out.
+__device__ __forceinline__ void tq_warp_to_second(tq_row& v, float* buffer, const unsigned short* places) {
 #pragma unroll
     for (int j = 0; j < TQ_SLOTS_USED; j++) {
-        if (tq_holds(j)) buffer[tq_place(32 * j + tq_lane())] = v[j];
+        const int i = 32 * j + tq_lane();
+        if (tq_holds(j)) buffer[places ? places[i] : tq_place(i)] = v[j];
     }
     tq_sync_warp();
 #pragma unroll
@@ -216,7 +218,7 @@ __device__ __forceinline__ void tq_warp_rotate(tq_row& v, float* buffer, const u
     for (int round = 0; round < TQ_ROUNDS; round++) {
         tq_warp_transform(v, buffer, TQ_SIGNS(round, 0), factor, true);
         if (TQ_POWER != TQ_DIM) {
-            tq_warp_to_second(v, buffer);
+            tq_warp_to_second(v, buffer, nullptr);
             tq_warp_transform(v, buffer, TQ_SIGNS(round, 1), factor, true);
             tq_warp_from_second(v, buffer);
             const bool shuffled = round + 1 < TQ_ROUNDS;
@@ -234,19 +236,7 @@ __device__ __forceinline__ void tq_warp_rotate_back(tq_row& v, float* buffer, co
                                                     const unsigned short* places, float factor) {
     for (int round = TQ_ROUNDS - 1; round >= 0; round--) {
         if (TQ_POWER != TQ_DIM) {
-            if (round + 1 < TQ_ROUNDS) {
-#pragma unroll
-                for (int j = 0; j < TQ_SLOTS_USED; j++) {
-                    if (tq_holds(j)) buffer[places[round * TQ_DIM + 32 * j + tq_lane()]] = v[j];
-                }
-                tq_sync_warp();
-#pragma unroll
-                for (int j = 0; j < TQ_SLOTS_USED; j++) {
-                    if (tq_holds(j)) v[j] = buffer[tq_place(32 * j + tq_lane())];
-                }
-                tq_sync_warp();
-            }
-            tq_warp_to_second(v, buffer);
+            tq_warp_to_second(v, buffer, round + 1 < TQ_ROUNDS ? places + round * TQ_DIM : nullptr);
             tq_warp_transform(v, buffer, TQ_SIGNS(round, 1), factor, false);
             tq_warp_from_second(v, buffer);
 #pragma unroll
