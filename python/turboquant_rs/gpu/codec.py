@@ -18,7 +18,9 @@ from .constants import CodecKey
 from .decode import decode as launch_decode
 from .encode import encode as launch_encode
 from .faults import Fault
+from .plan import query_bytes
 from .runtime import CupyBackend
+from .score import QUERY_BUFFER
 from .score import score as launch_score
 
 if TYPE_CHECKING:
@@ -72,7 +74,9 @@ def score(codec: TurboQuant, queries: Any, codes: Codes, *, validate: bool) -> A
     with arrays.working_beside(queries, "queries"):
         rows, single = as_queries(arrays.as_real(queries, "queries", codes.device), codec.dim, "codec")
         packed, scales = _contiguous(codes)
-        size = 4 * len(rows) * len(codes)
+        size = 4 * len(rows) * len(codes) + (0 if arrays.in_place(rows) else 4 * codec.dim * len(rows))
+        integers = min(len(rows) * query_bytes(codec.dim), QUERY_BUFFER)
+        size += integers * (2 if codes.bits > 4 else 1)
         what = f"scoring {len(rows):,} queries against {len(codes):,} codes"
         with arrays.memory_for(what, size, codes.device, "score fewer queries a call, or free memory there"):
             backend = CupyBackend()

@@ -415,7 +415,7 @@ def test_too_little_memory(cp: ModuleType) -> None:
         ),
         (
             lambda: Q.score(x, codes),
-            f"scoring 4,000 queries against 4,000 codes needs 64,000,000 {room} score fewer queries a call",
+            f"scoring 4,000 queries against 4,000 codes needs 64,128,000 {room} score fewer queries a call",
         ),
     ]
     for call, text in wanted:

@@ -174,3 +174,21 @@ def test_threads_with_streams_and_gpus_of_their_own(cp: ModuleType) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(32)))
+
+
+@pytest.mark.parametrize(("bits", "integers"), [(4, 256), (8, 512)])
+def test_scoring_and_decoding_take_what_the_page_says(cp: ModuleType, bits: int, integers: int) -> None:
+    """Beside the result: the queries as integers and nothing; float16 queries once more as float32."""
+    q = TurboQuant(256, bits)
+    x = np.random.default_rng(0).standard_normal((300, 256)).astype(np.float16)
+    codes = q.encode(x).to("cuda")
+    for queries, converted in ((cp.asarray(x.astype(np.float32)), 0), (cp.asarray(x), 1024)):
+        q.score(queries, codes)
+        before = CUDA.used[0]
+        CUDA.reset()
+        scores = q.score(queries, codes)
+        assert CUDA.peak[0] - before - scores.nbytes < 300 * (integers + converted) + 8192
+    q.decode(codes)
+    before = CUDA.used[0]
+    CUDA.reset()
+    assert CUDA.peak[0] - before - q.decode(codes).nbytes < 4096
