@@ -187,8 +187,9 @@ def test_scoring_and_decoding_take_what_the_page_says(cp: ModuleType, bits: int,
         before = CUDA.used[0]
         CUDA.reset()
         scores = q.score(queries, codes)
-        assert CUDA.peak[0] - before - scores.nbytes < 300 * (integers + converted) + 8192
+        assert 0 < CUDA.peak[0] - before - scores.nbytes < 300 * (integers + converted) + 8192
     q.decode(codes)
     before = CUDA.used[0]
     CUDA.reset()
-    assert CUDA.peak[0] - before - q.decode(codes).nbytes < 4096
+    decoded = q.decode(codes)
+    assert 0 <= CUDA.peak[0] - before - decoded.nbytes < 4096
