@@ -26,7 +26,7 @@ const TASK_ROWS: usize = 256;
 
 /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch.
 fn rows_per_block(dim: usize) -> usize {
-    (16_384 / dim).clamp(1, 64)
+    (8_192 / dim).clamp(1, 64)
 }
 
 /// Choices of a codec beyond its dimension and bits.

@@ -9,11 +9,12 @@ use crate::codec::{Segment, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::Result;
 use crate::kernels::Level;
-use crate::kernels::dot::{PANEL_STEP, add_products};
-use crate::kernels::lookup;
-use crate::kernels::units::{self, Place};
+use crate::kernels::prefetch::prefetch;
+use crate::kernels::product::{GROUP, Panel, Queries, TILE, products};
+use crate::kernels::scores::{Worth, from_halves, from_products};
+use crate::kernels::units::Place;
 use crate::parallel::Exec;
-use crate::units::units_of;
+use crate::units::{MOST_UNITS, units_of};
 
 /// Where the units of all segments lie: packed rows, or one array a stage.
 #[derive(Debug)]
@@ -38,14 +39,25 @@ impl<'a> Rows<'a> {
         });
         Self { segments: segments.collect(), scales: codes.scales }
     }
+
+    /// Asks for part `part` of `parts` of the bytes of some rows.
+    fn prefetch(&self, rows: Range<usize>, part: usize, parts: usize) {
+        let mut last = std::ptr::null();
+        for &(bytes, Place { stride, .. }) in self.segments.iter().flatten() {
+            // Units of packed rows, and those of a stage, lie in one array.
+            if bytes.as_ptr() != last {
+                let (start, len) = (rows.start * stride, rows.len() * stride);
+                prefetch(&bytes[start + len * part / parts..start + len * (part + 1) / parts]);
+                last = bytes.as_ptr();
+            }
+        }
+    }
 }
 
 /// Integer levels of a segment, by code.
 #[derive(Debug)]
 struct Levels {
     segment: Segment,
-    /// Padded number of coordinates.
-    width: usize,
     entries: usize,
     high: [i8; 256],
     /// Low bytes of two-byte levels, for widths from 5.
@@ -57,112 +69,97 @@ struct Levels {
 pub(crate) struct Scanner {
     level: Level,
     levels: Vec<Levels>,
-    codes: Vec<u8>,
-    high: Vec<i8>,
-    low: Vec<i8>,
-    products: [Vec<i32>; 3],
-    /// Products of a segment as float32.
-    rounded: Vec<f32>,
-    row_scales: Vec<f32>,
+    /// The decoded rows of each segment: levels, or their high and low bytes.
+    panels: Vec<[Panel; 2]>,
+    /// Products of a group of queries: whole in the first, or those of the bytes high·high, high·low, low·high, low·low.
+    products: [Vec<i32>; 4],
+    /// Scales of the panel's rows, a segment after the other.
+    scales: Vec<f32>,
     scores: Vec<f32>,
 }
 
 impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
-        let levels =
-            codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
+        let segments = codec.spec().segments.iter().zip(keep);
+        let levels: Vec<_> = segments.map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
         Ok(Self {
             level: exec.level()?,
+            panels: levels.iter().map(|_| Default::default()).collect(),
             levels,
-            codes: Vec::new(),
-            high: Vec::new(),
-            low: Vec::new(),
-            products: [const { Vec::new() }; 3],
-            rounded: Vec::new(),
-            row_scales: Vec::new(),
-            scores: Vec::new(),
+            products: [const { Vec::new() }; 4],
+            scales: Vec::new(),
+            scores: vec![0.0; GROUP * PANEL_ROWS],
         })
     }
 
-    /// Scores `queries` against rows `range`, a panel at a time: `each(query, first row, scores of consecutive rows)`.
+    /// Scores `queries` against rows `range`, a panel of n ≤ [`PANEL_ROWS`] rows and a group of queries at a time:
+    /// `each(queries, rows, scores)`, where query j's n scores start at j·[`PANEL_ROWS`]. The scores are the callee's to overwrite.
     pub(crate) fn scan(
         &mut self,
         rows: &Rows<'_>,
         range: Range<usize>,
         queries: &PreparedQueries,
-        mut each: impl FnMut(usize, usize, &[f32]),
+        mut each: impl FnMut(Range<usize>, Range<usize>, &mut [f32]),
     ) {
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
-            self.scores.clear();
-            self.scores.resize(queries.len() * n, 0.0);
+            self.scales.clear();
             for i in 0..self.levels.len() {
                 self.decode(i, &rows.segments[i], first, n);
-                self.add_segment(i, rows, first, n, &queries.segments[i]);
+                let scales = &rows.scales[first * self.levels.len()..(first + n) * self.levels.len()];
+                self.scales.extend(scales.iter().skip(i).step_by(self.levels.len()));
             }
-            for (query, scores) in self.scores.chunks_exact(n).enumerate() {
-                each(query, first, scores);
+            let groups = queries.len().div_ceil(GROUP);
+            // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered.
+            let next = first + n..range.end.min(first + n + PANEL_ROWS);
+            for group in 0..groups {
+                rows.prefetch(next.clone(), group, groups);
+                let members = group * GROUP..queries.len().min((group + 1) * GROUP);
+                for (i, segment) in queries.segments.iter().enumerate() {
+                    self.add_segment(i, n, segment, group, members.clone());
+                }
+                each(members, first..first + n, &mut self.scores);
             }
         }
     }
 
-    /// Decodes segment `i` of rows `first .. first + n` to a panel of int8 levels.
+    /// Decodes segment `i` of rows `first .. first + n` to its panel of int8 levels, or to two of bytes.
     fn decode(&mut self, i: usize, units: &[(&[u8], Place)], first: usize, n: usize) {
-        let levels = &self.levels[i];
-        let m = levels.segment.dim;
-        self.codes.clear();
-        self.codes.resize(n * m, 0);
-        for &(bytes, place) in units {
-            let block = &bytes[first * place.stride..(first + n) * place.stride];
-            units::unpack(self.level, block, m, place, &mut self.codes);
-        }
-        let fill = |table: &[i8; 256], panel: &mut Vec<i8>| {
-            panel.resize(n * levels.width, 0);
-            for (codes, row) in self.codes.chunks_exact(m).zip(panel.chunks_exact_mut(levels.width)) {
-                lookup::integers(self.level, codes, table, levels.entries, &mut row[..m]);
-                // The panel may hold another segment's longer rows.
-                row[m..].fill(0);
+        let (level, levels) = (self.level, &self.levels[i]);
+        let tables = [Some(&levels.high), levels.low.as_ref()];
+        for (panel, table) in self.panels[i].iter_mut().zip(tables).filter_map(|(panel, table)| Some((panel, table?))) {
+            panel.begin(level, n, levels.segment.dim);
+            for (tile, start) in (first..first + n).step_by(TILE).enumerate() {
+                let rows = start..(first + n).min(start + TILE);
+                let mut of_rows = [(&[][..], Place::default()); MOST_UNITS];
+                for (to, &(array, place)) in of_rows.iter_mut().zip(units) {
+                    *to = (&array[rows.start * place.stride..rows.end * place.stride], place);
+                }
+                panel.fill(level, tile, &of_rows[..units.len()], table, levels.entries);
             }
-        };
-        fill(&levels.high, &mut self.high);
-        if let Some(low) = &levels.low {
-            fill(low, &mut self.low);
         }
     }
 
-    /// Adds segment `i`'s share to the scores.
-    fn add_segment(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &SegmentQueries) {
-        let Levels { width, ref low, .. } = self.levels[i];
-        let (level, norms) = (self.level, self.levels.len());
-        let (pairs, panel) = (queries.factors.len() * n, &self.high[..n * width]);
-        let [hh, cross, ll] = &mut self.products;
-        let product = |products: &mut Vec<i32>, terms: &[(&[i8], &[i8])]| {
-            products.clear();
-            products.resize(pairs, 0);
-            terms.iter().for_each(|(queries, panel)| add_products(level, queries, panel, width, products));
+    /// Adds segment `i`'s share to the scores of one group of queries.
+    fn add_segment(&mut self, i: usize, n: usize, queries: &SegmentQueries, group: usize, members: Range<usize>) {
+        let (level, [high, low]) = (self.level, &self.panels[i]);
+        let stride = high.padded_rows();
+        let scales = &self.scales[i * n..(i + 1) * n];
+        let worth = Worth { factors: &queries.factors[members], scales, first: i == 0, stride };
+        let places = worth.factors.len() * stride;
+        let multiply = |out: &mut Vec<i32>, queries: &Queries, panel: &Panel| {
+            out.resize(places, 0);
+            products(level, queries, group, panel, out);
         };
-        product(hh, &[(&queries.high, panel)]);
-        self.rounded.clear();
-        if low.is_some() {
-            let low_panel = &self.low[..n * width];
-            product(cross, &[(&queries.high, low_panel), (&queries.low, panel)]);
-            product(ll, &[(&queries.low, low_panel)]);
-            let parts = hh.iter().zip(cross.iter().zip(ll.iter()));
-            // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
-            let whole = |(&hh, (&cross, &ll))| i64::from(hh) * 16_384 + i64::from(cross) * 128 + i64::from(ll);
-            self.rounded.extend(parts.map(|parts| whole(parts) as f32));
+        let [hh, hl, lh, ll] = &mut self.products;
+        multiply(hh, &queries.high, high);
+        if let Some(low_queries) = &queries.low {
+            multiply(hl, &queries.high, low);
+            multiply(lh, low_queries, high);
+            multiply(ll, low_queries, low);
+            from_halves(level, [hh, hl, lh, ll], worth, &mut self.scores);
         } else {
-            self.rounded.extend(hh.iter().map(|&product| product as f32));
-        }
-        let scales = &rows.scales[first * norms..(first + n) * norms];
-        self.row_scales.clear();
-        self.row_scales.extend(scales.iter().skip(i).step_by(norms));
-        let outputs = self.scores.chunks_exact_mut(n).zip(self.rounded.chunks_exact(n));
-        for (&factor, (scores, products)) in queries.factors.iter().zip(outputs) {
-            for (score, (product, scale)) in scores.iter_mut().zip(products.iter().zip(&self.row_scales)) {
-                let share = (factor * product) * scale;
-                *score = if i == 0 { share } else { *score + share };
-            }
+            from_products(level, hh, worth, &mut self.scores);
         }
     }
 }
@@ -176,7 +173,6 @@ impl Levels {
         }
         Self {
             segment,
-            width: segment.dim.next_multiple_of(PANEL_STEP),
             entries: 1 << keep,
             high,
             low: (keep > 4).then_some(low),

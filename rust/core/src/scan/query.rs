@@ -3,7 +3,9 @@
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
-use crate::kernels::dot::PANEL_STEP;
+use crate::kernels::Level;
+use crate::kernels::product::Queries;
+use crate::kernels::rows::round_scaled;
 use crate::parallel::Exec;
 
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
@@ -12,10 +14,10 @@ const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
 /// The queries of one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQueries {
-    /// Integers (or their high bytes), rows padded with zeros to a panel's width.
-    pub(crate) high: Vec<i8>,
-    /// Low bytes of two-byte integers; empty for widths up to 4.
-    pub(crate) low: Vec<i8>,
+    /// Integers, or their high bytes.
+    pub(crate) high: Queries,
+    /// Low bytes of two-byte integers, for widths from 5.
+    pub(crate) low: Option<Queries>,
     /// What one unit of the integer product is worth, F of docs/numerics.md, one a query.
     pub(crate) factors: Vec<f32>,
 }
@@ -52,9 +54,12 @@ impl PreparedQueries {
                 prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect();
             segment.rotation.apply(level, &mut rotated, &mut spare);
             let scale = integer_levels(segment.segment.bits, keep, m).scale;
-            let mut out = SegmentQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
+            let low = (keep > 4).then(|| Queries::new(level, m));
+            let mut out = SegmentQueries { high: Queries::new(level, m), low, factors: Vec::with_capacity(len) };
+            let mut integers = vec![0; m];
             for (row, (&norm, &exponent)) in rotated.chunks_exact(m).zip(norms.iter().zip(&exponents)) {
-                let unit = out.push(row, if keep <= 4 { ONE_BYTE } else { TWO_BYTES }, keep > 4);
+                let unit = to_integers(level, row, if keep <= 4 { ONE_BYTE } else { TWO_BYTES }, &mut integers);
+                out.push(&integers);
                 let factor = unit * scale;
                 out.factors.push(match (cosine, norm == 0.0) {
                     (false, _) => times_power(factor, exponent),
@@ -62,6 +67,8 @@ impl PreparedQueries {
                     (true, false) => factor / norm,
                 });
             }
+            out.high.finish();
+            out.low.iter_mut().for_each(Queries::finish);
             out
         });
         Ok(Self { segments: segments.collect(), len })
@@ -74,23 +81,20 @@ impl PreparedQueries {
 }
 
 impl SegmentQueries {
-    /// Appends one rotated query, rounded so that its largest magnitude becomes `reach`; returns the value of one unit.
-    fn push(&mut self, row: &[f32], reach: f32, two_bytes: bool) -> f32 {
-        let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        let inverse = reach / if largest == 0.0 { 1.0 } else { largest };
-        let integers = row.iter().map(|value| (value * inverse).round_ties_even().clamp(-reach, reach) as i32);
-        let width = row.len().next_multiple_of(PANEL_STEP);
-        let end = self.high.len() + width;
-        if two_bytes {
-            for (high, low) in integers.map(halves) {
-                self.high.push(high);
-                self.low.push(low);
-            }
-            self.low.resize(end, 0);
-        } else {
-            self.high.extend(integers.map(|value| value as i8));
-        }
-        self.high.resize(end, 0);
-        largest / reach
+    /// Appends one query's integers.
+    fn push(&mut self, integers: &[i32]) {
+        let Some(low) = &mut self.low else {
+            return self.high.push(&integers.iter().map(|&value| value as i8).collect::<Vec<_>>());
+        };
+        let (highs, lows): (Vec<_>, Vec<_>) = integers.iter().map(|&value| halves(value)).unzip();
+        self.high.push(&highs);
+        low.push(&lows);
     }
+}
+
+/// Rounds a rotated query so that its largest magnitude becomes `reach`; returns the value of one unit.
+fn to_integers(level: Level, row: &[f32], reach: f32, integers: &mut [i32]) -> f32 {
+    let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    round_scaled(level, row, reach / if largest == 0.0 { 1.0 } else { largest }, reach, integers);
+    largest / reach
 }
