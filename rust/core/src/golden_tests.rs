@@ -4,7 +4,7 @@
 //! cannot run, on an emulated processor for one, this is what proves that the core computes the reference's bytes.
 //! `TURBOQUANT_TEST_DEPTH=quick` thins the dimensions.
 
-mod fitted;
+mod fitted_tests;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn every_stage_is_the_references() {
                 "dim" => (2, &DIM_STAGES, dim_stages(level, &inputs)),
                 "code" => (5, &CODE_STAGES, code_stages(level, &inputs, &line[2..5])),
                 "find" => (4, &["found"], vec![found(level, &inputs, &line[2..4])]),
-                "fit" => (6, &FIT_STAGES, fitted::stages(level, &inputs, &line[2..6])),
+                "fit" => (6, &FIT_STAGES, fitted_tests::stages(level, &inputs, &line[2..6])),
                 kind => panic!("unknown kind of line: {kind}"),
             };
             assert_eq!(line.len(), keys + names.len(), "a whole line: {line:?}");
