@@ -36,7 +36,8 @@ def normals(key: int, count: int) -> NDArray[np.float32]:
     """
     fields = stream(key, -(-count // PER_WORD)).astype("<u8").view("<u2")[:count]
     magnitudes = magnitude_table()[fields & np.uint16(CELLS - 1)]
-    return np.where(fields >> np.uint16(15) == 1, -magnitudes, magnitudes)
+    result: NDArray[np.float32] = np.where(fields >> np.uint16(15) == 1, -magnitudes, magnitudes)
+    return result
 
 
 @cache

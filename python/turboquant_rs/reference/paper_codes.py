@@ -53,7 +53,7 @@ class PaperSpec:
 
     @property
     def norms(self) -> int:
-        """Scales a row: one for the levels, where there are any, and one for the sketch; polar rows hold their radii."""
+        """Scales a row: of the levels, where there are any, and of the sketch; polar rows hold their radii."""
         return {"qjl": 1, "prod": 1 if self.bits == (1,) else 2, "polar": 0}[self.kind]
 
 
@@ -136,8 +136,8 @@ def row_bytes(spec: PaperSpec) -> int:
     """
     if spec.kind == "polar":
         radius = (2, 4)[spec.choice]
-        angles = [((spec.dim >> level) * bits + 7) // 8 for level, bits in enumerate(spec.bits, 1)]
-        return radius * (spec.dim >> len(spec.bits)) + sum(angles)
+        angles = sum((spec.dim >> level) * bits for level, bits in enumerate(spec.bits, 1))
+        return radius * (spec.dim >> len(spec.bits)) + (angles + 7) // 8
     coarse = spec.bits[0] - 1
     return (spec.size + 7) // 8 + (units_bytes(spec.dim, coarse, coarse) if coarse else 0)
 

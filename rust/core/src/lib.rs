@@ -6,10 +6,14 @@ mod codes;
 mod error;
 #[cfg(test)]
 mod golden_tests;
+mod haar;
 mod index;
 mod kernels;
 mod metric;
+mod normals;
+pub mod papers;
 mod parallel;
+mod projection;
 mod rng;
 mod rotation;
 mod scan;
