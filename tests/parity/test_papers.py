@@ -153,7 +153,10 @@ def test_a_usual_embedding(level: str, projection: Any) -> None:
 def test_an_orthogonal_sketch_shows_the_references_matrix() -> None:
     """A one-hot query's score against a row is that entry of Sᵀ·signs: the matrices themselves are compared."""
     dim = 150
-    fast, reference = QJL(dim, dim, projection="orthogonal", seed=4), plain.QJL(dim, dim, projection="orthogonal", seed=4)
+    fast, reference = (
+        QJL(dim, dim, projection="orthogonal", seed=4),
+        plain.QJL(dim, dim, projection="orthogonal", seed=4),
+    )
     x = np.eye(dim, dtype=np.float32)
     assert same(fast.encode(x).packed, reference.encode(x).packed)
     assert np.array_equal(reference.sketch.projection.values, np.rint(haar(dim, _orthogonal_key(4)) * 32_000))  # type: ignore[attr-defined]

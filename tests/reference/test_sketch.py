@@ -1,5 +1,7 @@
 """QJL and TurboQuant_prod against their theory: unbiased, with the variance that each projection must have.
 
+Measured on the package, which tests/parity holds equal to the reference.
+
 Seeds are fixed, so each test either always passes or always fails; the false-alarm probabilities say how lucky or
 unlucky the fixed seeds can have been.
 """
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from turboquant_rs.reference import QJL, TurboQuantProd
+from turboquant_rs import QJL, TurboQuantProd, reference
 from turboquant_rs.reference.haar import haar
 from turboquant_rs.reference.lloyd_max import solve
 from turboquant_rs.reference.normals import derived_magnitudes, magnitude_table, normals
@@ -170,11 +172,10 @@ def test_the_sketch_is_unbiased(kind: str, dim: int, size: int, rows: str) -> No
 
 def test_the_limit_of_the_constant_is_caught() -> None:
     """The control: √(π/(2d)), the constant of released code, is off by 1/(4d): 3 % at 8 dimensions."""
-
     limit = np.float32(math.sqrt(math.pi / (2 * 8)))
 
-    def make(seed: int) -> QJL:
-        q = QJL(8, 8, projection="orthogonal", seed=seed)
+    def make(seed: int) -> reference.QJL:
+        q = reference.QJL(8, 8, projection="orthogonal", seed=seed)
         q.sketch.constant = limit
         return q
 
@@ -229,7 +230,9 @@ def test_the_sketchs_variance_is_the_derived_one(kind: str, rho: float) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
 def test_prods_variance_is_the_sketchs_of_the_residual(kind: str, bits: int) -> None:
-    """At ρ = 0: (π/2)·D/d for Gaussian S and (π/2 − 1)·D/d for orthogonal S, D the distortion at bits − 1 (1 at 0 bits)."""
+    """At ρ = 0: (π/2)·D/d for Gaussian S and (π/2 − 1)·D/d for orthogonal S, D the distortion at bits − 1 (1 at 0
+    bits).
+    """
     dim = 128
     x, queries = pairs_of("random", dim, 0.0, PAIRS)
     values = errors(lambda seed: TurboQuantProd(dim, bits, projection=kind, seed=seed), x, queries)

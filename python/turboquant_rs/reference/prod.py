@@ -82,8 +82,10 @@ class TurboQuantProd:
             self.coarse, queries, Codes(packed, codes.scales[:, :1], self.coarse.spec, (self.spec.bits[0] - 1,))
         )
         rotated = self.coarse.rotations[0].apply(row)
+        sketched = self.sketch.score(rotated, n, exponent, signs, codes.scales[:, 1])
+        # Where the levels' share is beyond float32 it decides; an infinite residue of the other sign would make NaN.
         with np.errstate(over="ignore"):
-            return share + self.sketch.score(rotated, n, exponent, signs, codes.scales[:, 1])
+            return np.where(np.isinf(share), share, share + np.where(np.isinf(share), np.float32(0), sketched))
 
     def _levels(self, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return c, the level of every coordinate."""

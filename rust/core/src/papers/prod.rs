@@ -189,7 +189,8 @@ impl Blocks for TurboQuantProd {
             &mut out,
             exec,
         )?;
-        out.iter_mut().zip(sketched).for_each(|(score, part)| *score += part);
+        // Where the levels' share is beyond float32 it decides; an infinite residue of the other sign would make NaN.
+        out.iter_mut().zip(sketched).filter(|(score, _)| score.is_finite()).for_each(|(score, part)| *score += part);
         Ok(out)
     }
 }
