@@ -1,9 +1,11 @@
-"""Write rust/core/tests/golden_papers.txt: hashes of QJL, TurboQuant_prod and PolarQuant, from the NumPy reference alone.
+"""Write rust/core/tests/golden_papers.txt: hashes of QJL, TurboQuant_prod and PolarQuant, from the NumPy reference
+alone.
 
     python tests/golden/make_papers_golden.py
 
-As make_golden.py does for TurboQuant, whose inputs and hash it takes. `rust/core/tests/papers.rs` computes the same lines on every
-SIMD level, `tests/parity/test_papers_golden.py` with the Python package. A line is a kind, its keys, and a hash for each stage:
+As make_golden.py does for TurboQuant, whose inputs and hash it takes. `rust/core/tests/papers.rs` computes the same
+lines on every SIMD level, `tests/parity/test_papers_golden.py` with the Python package. A line is a kind, its keys, and
+a hash for each stage:
 
     normals KEY COUNT                     values
     haar DIM KEY                          values
@@ -19,7 +21,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from turboquant_rs import reference
 from turboquant_rs.reference.haar import haar
 from turboquant_rs.reference.normals import normals
@@ -36,7 +37,15 @@ PATH = OTHER_PATH.with_name("golden_papers.txt")
 PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
 QJL = ((1, 1), (3, 8), (16, 40), (64, 64), (97, 33), (128, 256), (200, 200))
 PROD = ((1, 2), (5, 3), (32, 1), (64, 4), (97, 2), (100, 8), (128, 6))
-POLAR = ((2, (1,)), (8, (3, 2)), (16, (4, 2, 2, 2)), (48, (5, 8, 1)), (128, (4, 2, 2, 2)), (200, (2, 2, 7)), (256, (4,) + (3,) * 7))
+POLAR = (
+    (2, (1,)),
+    (8, (3, 2)),
+    (16, (4, 2, 2, 2)),
+    (48, (5, 8, 1)),
+    (128, (4, 2, 2, 2)),
+    (200, (2, 2, 7)),
+    (256, (4, 3, 3, 3, 3, 3, 3, 3)),
+)
 #: The rows that float16 radii can hold: without the huge, the wide and the scaled ones.
 MODEST = (0, 1, 5, 6, 7, 8, 9, 10, 12)
 

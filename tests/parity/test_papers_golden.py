@@ -1,4 +1,4 @@
-"""The golden hashes of the papers' codecs: the reference still gives them, and the package gives them at every SIMD level.
+"""Golden hashes of the papers' codecs: the reference still gives them, the package gives them at every SIMD level.
 
 The Rust tests hold every level to the same file. If a change was meant, and format version 0 still allows it:
 `python tests/golden/make_papers_golden.py`.
