@@ -21,7 +21,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated lint lint-rust lint-python wheel bench lock clean
+.PHONY: help venv develop demo test test-emulated lint lint-rust lint-python wheel bench paper lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -62,6 +62,9 @@ wheel: $(VENV)/.wheel ## Build wheel, sdist and crate into dist/, and test each 
 bench: develop ## Run the benchmarks of both languages
 	$(PY) benches/encode.py
 	$(CARGO) bench --package turboquant-rs-core --locked
+
+paper: develop ## Make the papers' figures and tables anew, into docs/papers/
+	$(PY) benches/paper.py
 
 lock: $(VENV)/.dev ## Renew constraints.txt and Cargo.lock
 	$(PIP) install --constraint constraints.txt --group lock
