@@ -63,6 +63,12 @@ class PaperCodes(Codes):
         """Refuse: only codes of TurboQuant have stages (ValueError)."""
         raise ValueError(f"codes must have stages to be truncated, got codes of {self.codec!r}; encode anew instead")
 
+    def to(self, device: str) -> PaperCodes:
+        """Return these codes, which live on the CPU: another device is refused (ValueError)."""
+        if device != "cpu":
+            raise ValueError(f'device must be "cpu" for codes of {self.codec!r}, got {device!r}')
+        return self
+
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> PaperCodes:
         """Return the rows of all ``parts`` in order (a copy). They must come from one codec."""

@@ -45,6 +45,9 @@ def test_codes_are_codes(make: Any, tmp_path: Path) -> None:
     assert Codes.load(tmp_path / "codes.tq") == codes
     text = f"codes must have stages to be truncated, got codes of {q!r}; encode anew instead"
     refuses(lambda: codes.truncate(1), text)
+    assert codes.to("cpu") is codes
+    assert codes.device == "cpu"
+    refuses(lambda: codes.to("cuda"), f"device must be \"cpu\" for codes of {q!r}, got 'cuda'")
 
 
 @pytest.mark.parametrize("make", MAKERS)
