@@ -5,40 +5,70 @@
 
 use crate::normals::normals;
 
+/// Columns that are worked on together: their reflections know nothing of other columns, and so few stay in a second-level cache.
+const STRIP: usize = 32;
+
+/// The symmetric orthogonal matrix −s·(I − τvvᵀ) that sends e₁ to x/|x|.
+struct Reflection {
+    v: Vec<f64>,
+    tau: f64,
+    s: f64,
+}
+
 /// A Haar-random orthogonal matrix of dim·dim values, row-major, from the stream `key`. 4/3·dim³ products and as many sums.
 pub(crate) fn haar(dim: usize, key: u64) -> Vec<f64> {
     let draws = normals(key, dim * (dim + 1) / 2);
+    let mut rest = &draws[..];
+    let reflections = (1..=dim).map(|j| {
+        let (x, later) = rest.split_at(j);
+        rest = later;
+        Reflection::new(x)
+    });
+    let reflections: Vec<_> = reflections.collect();
     let mut q = vec![0.0; dim * dim];
-    let (mut used, mut x, mut w) = (0, Vec::new(), Vec::new());
-    for j in 1..=dim {
-        x.clear();
-        x.extend(draws[used..used + j].iter().map(|&normal| f64::from(normal)));
-        used += j;
-        let first = dim - j;
-        q[first * dim + first] = 1.0;
-        let rows = q[first * dim..].chunks_exact_mut(dim).map(|row| &mut row[first..]);
-        reflect(rows.collect(), &mut x, &mut w);
+    let mut w = Vec::with_capacity(STRIP);
+    for start in (0..dim).step_by(STRIP) {
+        let width = STRIP.min(dim - start);
+        let mut strip = vec![0.0; dim * width];
+        // Column c joins as e₁ with the reflection of dim − c coordinates; the later columns of the strip are there by then.
+        for (first, reflection) in (0..start + width).rev().map(|first| (first, &reflections[dim - first - 1])) {
+            let joined = first.saturating_sub(start);
+            if first >= start {
+                strip[first * width + joined] = 1.0;
+            }
+            reflection.apply(&mut strip[first * width..], width, joined, &mut w);
+        }
+        for (row, part) in q.chunks_exact_mut(dim).zip(strip.chunks_exact(width)) {
+            row[start..start + width].copy_from_slice(part);
+        }
     }
     q
 }
 
-/// Multiplies a block of j rows by the symmetric orthogonal matrix that sends e₁ to x/|x|; `x` becomes the reflection's vector.
-fn reflect(mut block: Vec<&mut [f64]>, x: &mut [f64], w: &mut Vec<f64>) {
-    let s = if x[0] < 0.0 { -1.0 } else { 1.0 };
-    let rest = |start: f64, x: &[f64]| x[1..].iter().fold(start, |sum, value| sum + value * value);
-    x[0] += s * rest(x[0] * x[0], x).sqrt();
-    let tau = 2.0 / rest(x[0] * x[0], x);
-    w.clear();
-    w.extend(block[0].iter().map(|value| x[0] * value));
-    for (row, v) in block[1..].iter().zip(&x[1..]) {
-        for (w, value) in w.iter_mut().zip(&**row) {
-            *w += v * value;
-        }
+impl Reflection {
+    fn new(x: &[f32]) -> Self {
+        let mut v: Vec<f64> = x.iter().map(|&normal| f64::from(normal)).collect();
+        let s = if v[0] < 0.0 { -1.0 } else { 1.0 };
+        let squares = |v: &[f64]| v[1..].iter().fold(v[0] * v[0], |sum, value| sum + value * value);
+        v[0] += s * squares(&v).sqrt();
+        let tau = 2.0 / squares(&v);
+        Self { v, tau, s }
     }
-    for (row, v) in block.iter_mut().zip(&*x) {
-        let factor = tau * v;
-        for (value, w) in row.iter_mut().zip(&*w) {
-            *value = -s * (*value - factor * w);
+
+    /// Reflects the columns from `joined` on of rows of `width`.
+    fn apply(&self, rows: &mut [f64], width: usize, joined: usize, w: &mut Vec<f64>) {
+        w.clear();
+        w.extend(rows[joined..width].iter().map(|value| self.v[0] * value));
+        for (row, v) in rows.chunks_exact(width).zip(&self.v).skip(1) {
+            for (w, value) in w.iter_mut().zip(&row[joined..]) {
+                *w += v * value;
+            }
+        }
+        for (row, v) in rows.chunks_exact_mut(width).zip(&self.v) {
+            let factor = self.tau * v;
+            for (value, w) in row[joined..].iter_mut().zip(&*w) {
+                *value = -self.s * (*value - factor * w);
+            }
         }
     }
 }
