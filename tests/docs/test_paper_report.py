@@ -58,7 +58,7 @@ def test_variances_are_within_five_percent_of_theory(results: dict[str, Any]) ->
 
 
 def test_the_order_of_methods_at_two_bits(results: dict[str, Any]) -> None:
-    """What the words say of 1@1: the unbiased scale and Extended RaBitQ, mse, prod with orthogonal S, with Gaussian S."""
+    """What the words say of 1@1: unbiased scale and Extended RaBitQ, mse, prod with orthogonal, with Gaussian S."""
     first = {row["name"]: row["recall"][0] for row in results["recall"] if row["bits"] == 2}
     assert abs(first["unbiased"] - first["Extended RaBitQ"]) < 0.03
     assert first["unbiased"] > first["mse"] > first["prod, orthogonal S"] > first["prod, Gaussian S"]

@@ -123,6 +123,20 @@ def test_any_polar_and_matrix(level: str, data: st.DataObject, seed: int) -> Non
     assert compare(fast, reference, data.draw(matrices(dim)), queries_of(dim, 7)) == []
 
 
+@pytest.mark.slow
+def test_the_largest_dimensions(level: str) -> None:
+    x, queries = mixed_rows(65_536, 1, ("normal", "sparse", "wide")), mixed_rows(65_536, 2, ("normal", "one-hot"))
+    pairs = (
+        (QJL(65_536, 65_536, projection="hadamard"), plain.QJL(65_536, 65_536, projection="hadamard")),
+        (QJL(3000, 65_536, projection="hadamard"), plain.QJL(3000, 65_536, projection="hadamard")),
+        (QJL(2, 16_384), plain.QJL(2, 16_384)),
+        (QJL(4096, 70), plain.QJL(4096, 70)),
+        (PolarQuant(65_536, 16, (2,) * 16), plain.PolarQuant(65_536, 16, (2,) * 16)),
+    )
+    for fast, reference in pairs:
+        assert compare(fast, reference, x[:, : fast.dim], queries[:, : fast.dim]) == []
+
+
 def test_many_rows_and_threads() -> None:
     """More rows than a task and a block, more queries than a batch: no split changes a byte."""
     rng = np.random.default_rng(3)
