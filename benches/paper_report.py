@@ -12,8 +12,10 @@ from turboquant_rs.viz import COLOURS
 
 #: The report's words; numbers go where its braces are.
 TEMPLATE = Path(__file__).with_name("paper_report.md.in")
-PQ = """
-PQ, trained on the very rows that it codes as in the paper, its codebooks (0.4 MB) not counted, is level with the unbiased scale."""
+PQ = (
+    "\nPQ, trained on the very rows that it codes as in the paper, its codebooks (0.4 MB) not counted, is level with "
+    "the unbiased scale."
+)
 
 
 def write(results: dict[str, Any], out: Path) -> None:
