@@ -1,0 +1,100 @@
+"""What a codec keeps of rows that its fit has not seen: neighbours found, and squared error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sample import Floats, Rows
+
+if TYPE_CHECKING:
+    from ..codec import TurboQuant
+
+#: Neighbours of a query that are looked for.
+K = 10
+#: Held-out rows that serve as queries where none are given: a quarter, and never more than this.
+MOST_QUERIES = 512
+#: Scores closer than this, relative to the largest, are tied.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one codec.
+
+    Attributes
+    ----------
+    recall : ndarray of float64, shape (nq,)
+        Share of the true neighbours found, for each query.
+    distortion : float
+        Mean of |x − x̂|²/|x|² with x̂ at its best length, so that codecs compare whatever their scale is for.
+    """
+
+    recall: Floats
+    distortion: float
+
+    def beats(self, other: Measured) -> bool:
+        """Whether recall is larger by more than one standard error of the difference over queries."""
+        difference = self.recall - other.recall
+        return float(difference.mean()) > standard_error(difference)
+
+
+class HeldOut:
+    """Rows and queries that no fit has seen, with the true neighbours.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (m, d)
+    queries : ndarray of float32, shape (nq, d), or None
+        None: some of the rows are the queries.
+    metric : {"ip", "cosine", "l2"}
+        With "cosine" rows are unit vectors.
+    """
+
+    def __init__(self, rows: Rows, queries: Rows | None, metric: str) -> None:
+        if queries is None:
+            count = min(MOST_QUERIES, len(rows) // 4)
+            queries, rows = rows[:count], rows[count:]
+        self.rows, self.queries = rows, queries[:MOST_QUERIES]
+        self._squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) if metric == "l2" else None
+        self._k = min(K, max(1, len(rows) // 4))
+        self._true = self._merit(self.queries.astype(np.float64) @ rows.T.astype(np.float64))
+        self._least = -np.partition(-self._true, self._k - 1, axis=1)[:, self._k - 1]
+        self._least -= _TIE * np.abs(self._true).max(axis=1)
+
+    def measure(self, codec: TurboQuant, threads: int | None = None) -> Measured:
+        """Encode the rows and search them with the queries."""
+        codes = codec.encode(self.rows, threads=threads)
+        found = self._merit(codec.score(self.queries, codes, threads=threads))
+        best = np.argpartition(-found, self._k - 1, axis=1)[:, : self._k]
+        hits = np.take_along_axis(self._true, best, axis=1) >= self._least[:, None]
+        error, size = errors(self.rows, codec.decode(codes, threads=threads), center_of(codec))
+        return Measured(hits.mean(axis=1), float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0)
+
+    def _merit(self, products: NDArray[np.floating]) -> Floats:
+        """Larger is nearer."""
+        merit = products.astype(np.float64)
+        return merit if self._squares is None else 2.0 * merit - self._squares
+
+
+def errors(rows: Rows, decoded: Rows, center: Rows | None) -> tuple[Floats, Floats]:
+    """Return |r|²·(1 − cos²(r, r̂)) and |x|² of rows x, (n,) each; r, r̂ are rows and decoded without the center."""
+    mean = np.zeros(rows.shape[1]) if center is None else center.astype(np.float64)
+    x, rest, back = rows.astype(np.float64), rows - mean, decoded - mean
+    along, own, size = (np.einsum("ij,ij->i", a, b) for a, b in ((rest, back), (back, back), (rest, rest)))
+    error = size - np.divide(along * along, own, out=np.zeros_like(own), where=own > 0)
+    return np.maximum(error, 0.0), np.einsum("ij,ij->i", x, x)
+
+
+def center_of(codec: TurboQuant) -> Rows | None:
+    """Return the center of a codec, None where it has none."""
+    fitted = describe(codec)
+    return None if fitted is None else fitted.center
+
+
+def standard_error(values: Floats) -> float:
+    """Return the standard error of a mean."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
