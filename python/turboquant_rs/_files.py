@@ -40,7 +40,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def writing(
-    path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: int | None = None
+    path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: float | None = None
 ) -> Iterator[CodesWriter]:
     """Yield a writer of ``rows`` codes of one codec; nothing appears at ``path`` before all are written."""
     with replacing(path) as file:
@@ -52,10 +52,11 @@ def writing(
 class CodesWriter:
     """Write codes to an open file in blocks. Memory: the scales (4 bytes a row) beside the block in hand."""
 
-    def __init__(self, file: IO[bytes], codec: TurboQuant, rows: int, bits: int) -> None:
+    def __init__(self, file: IO[bytes], codec: TurboQuant, rows: int, bits: float) -> None:
         self._file = file
         self._codec = codec
-        self._keep = [bits]
+        self._bits = bits
+        self._keep = codec._keep(bits)
         self._rows = rows
         self._written = 0
         self._crc = 0
@@ -65,7 +66,7 @@ class CodesWriter:
 
     def write(self, codes: Codes) -> None:
         """Append codes of this codec."""
-        if codes.codec != self._codec or [codes.bits] != self._keep or self._written + len(codes) > self._rows:
+        if codes.codec != self._codec or codes.bits != self._bits or self._written + len(codes) > self._rows:
             raise ValueError(
                 f"codes must be of the file's codec and at most {self._rows - self._written} rows, got {codes!r}"
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -9,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import as_array, as_float32, as_int, as_rows, as_threads, back, blocks
-from .codes import Codes
+from .codes import Codes, read_header
 
 Rotation: TypeAlias = Literal["hadamard"]
 Scale: TypeAlias = Literal["unbiased", "mse", "matched", "paper"]
 Refine: TypeAlias = Literal[False, 8, 16, 32]
 
+_Core: TypeAlias = _core.Codec
 _SCALES = ("unbiased", "mse", "matched", "paper")
 
 
@@ -33,8 +37,8 @@ class TurboQuant:
     seed : int, default 0
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
     rotation : "hadamard"
-        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix is not
-        in this version.)
+        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix
+        is not in this version.)
     scale : "unbiased" (default), "mse", "matched" or "paper"
         What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its
         levels: "unbiased" n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse"
@@ -47,7 +51,7 @@ class TurboQuant:
     Attributes
     ----------
     dim, bits, seed, rotation, scale, refine
-        As given.
+        As given. ``bits`` of a fitted codec is the average over all coordinates, a float.
 
     Notes
     -----
@@ -71,7 +75,7 @@ class TurboQuant:
     __slots__ = ("_core", "bits", "dim", "refine", "rotation", "scale", "seed")
 
     dim: int
-    bits: int
+    bits: int | float
     seed: int
     rotation: Rotation
     scale: Scale
@@ -98,13 +102,62 @@ class TurboQuant:
         }
         if refine is not False and (type(refine) is not int or refine not in (8, 16, 32)):
             raise ValueError(f"refine must be False, 8, 16 or 32, got {refine!r}")
+        self._set(**fields)
+        self._set(_core=_core.Codec(*self._parameters()))
+
+    def _set(self, **fields: object) -> None:
         # Codes refer to their codec, so nobody may change one: __setattr__ refuses.
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_core", _core.Codec(*self._parameters()))
+
+    @classmethod
+    def _from_core(cls, core: _Core) -> TurboQuant:
+        codec = object.__new__(cls)
+        seed, rotation, scale, refine = core.choices
+        bits = core.row_bits(core.full) / core.dim if core.fitted else core.full[0]
+        fields = {"seed": seed, "rotation": rotation, "scale": scale, "refine": refine or False}
+        codec._set(dim=core.dim, bits=bits, _core=core, **fields)
+        return codec
+
+    @classmethod
+    def _from_parts(
+        cls,
+        center: NDArray[np.float32] | None,
+        transform: NDArray[np.int16],
+        sigmas: NDArray[np.float32],
+        segments: Sequence[tuple[int, int]],
+        order: Sequence[int],
+        *,
+        seed: int = 0,
+        scale: Scale = "unbiased",
+        refine: Refine = False,
+    ) -> TurboQuant:
+        """Return a fitted codec from the parts of docs/numerics.md section 11; ValueError names a faulty one.
+
+        ``center`` (dim,) float32 or None, ``transform`` (axes, dim) int16, ``sigmas`` (segments,) float32,
+        ``segments`` (axes, bits) each, ``order`` the segment of every unit of one bit.
+        """
+        if len(order) and (min(order) < 0 or max(order) > 255):
+            raise ValueError(f"order must name segments, 0 to 255, got {min(order)} to {max(order)}")
+        core = _core.Codec.from_parts(
+            None if center is None else np.ascontiguousarray(center, np.float32),
+            np.ascontiguousarray(transform, np.int16),
+            np.ascontiguousarray(sigmas, np.float32),
+            [(int(dim), int(bits)) for dim, bits in segments],
+            bytes(int(segment) for segment in order),
+            seed,
+            scale,
+            int(refine),
+        )
+        return cls._from_core(core)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a TurboQuant is immutable; make a new one to change {name}")
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the codec was fitted to a sample; a plain one depends on nothing but its parameters."""
+        return self._core.fitted
 
     @property
     def fingerprint(self) -> int:
@@ -113,18 +166,34 @@ class TurboQuant:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the codec itself holds (rotation and tables)."""
+        """Bytes that the codec itself holds (rotation and tables, and what a fit has found)."""
         return self._core.nbytes
 
-    def bytes_per_vector(self, bits: int | None = None) -> int:
+    def bytes_per_vector(self, bits: float | None = None) -> int:
         """Return the bytes of one encoded vector, scale included; of codes truncated to ``bits`` if given.
 
         >>> from turboquant_rs import TurboQuant
         >>> TurboQuant(768, bits=4).bytes_per_vector(), TurboQuant(768, bits=4).bytes_per_vector(1)
         (388, 100)
         """
-        keep = self.bits if bits is None else as_int(bits, "bits", 1, self.bits)
-        return self._core.row_bytes([keep]) + 4 * self._core.norms
+        keep = self._core.full if bits is None else self._keep(bits)
+        return self._core.row_bytes(keep) + 4 * self._core.norms
+
+    def _keep(self, bits: float) -> list[int]:
+        """Return the bits that codes of ``bits`` bits a coordinate have of every segment."""
+        if not self.fitted:
+            return [as_int(bits, "bits", 1, int(self.bits))]
+        return self._core.full if bits == self.bits else self._core.prefix(self._row_bits(bits))
+
+    def _row_bits(self, bits: float) -> int:
+        """Return the whole bits in a row of ``bits`` bits a coordinate, which may be any rational number."""
+        if isinstance(bits, (bool, np.bool_)) or not isinstance(bits, (int, float, Fraction, np.integer, np.floating)):
+            raise TypeError(f"bits must be a number, got {bits!r}")
+        if not 0 < bits <= 8:
+            raise ValueError(f"bits must be above 0 and at most 8, got {bits}")
+        # A float stands for the fraction that prints like it: 0.3 is three tenths.
+        rate = bits if isinstance(bits, Fraction) else Fraction(float(bits)).limit_denominator(65_536)
+        return int(rate * self.dim)
 
     def encode(self, x: ArrayLike, *, threads: int | None = None) -> Codes:
         """Return the codes of the rows of ``x``.
@@ -181,12 +250,13 @@ class TurboQuant:
             If the codes come from another codec.
         """
         self._check(codes)
+        keep = self._keep(codes.bits)
         out = np.empty((len(codes), self.dim), np.float32)
         threads = as_threads(threads)
         step = max(1, (8 << 20) // (4 * self.dim))
         for first in range(0, len(codes), step):
             part = codes[first : first + step]
-            self._core.decode(*part._contiguous(), [codes.bits], out[first : first + step], threads)
+            self._core.decode(*part._contiguous(), keep, out[first : first + step], threads)
         return out
 
     def score(self, queries: ArrayLike, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
@@ -215,12 +285,13 @@ class TurboQuant:
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
         packed, scales = codes._contiguous()
+        keep = self._keep(codes.bits)
         threads = as_threads(threads)
         # A block's products take a few tenths of a second, so that Ctrl-C is heard between two.
         step = max(1, (1 << 33) // (self.dim * max(1, len(codes))))
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
-            self._core.score(rows[part], packed, scales, [codes.bits], out[part], first, threads)
+            self._core.score(rows[part], packed, scales, keep, out[part], first, threads)
         return back(out[0] if single else out, queries)  # type: ignore[no-any-return]
 
     def _check(self, codes: Codes) -> None:
@@ -232,6 +303,47 @@ class TurboQuant:
                 f"got codes of {codes.codec!r} with {codes.fingerprint:016x}"
             )
 
+    def to_bytes(self) -> bytes:
+        """Return the codec as bytes, checksums included: codes of no rows in the form of docs/format.md."""
+        packed = np.empty((0, self._core.row_bytes(self._core.full)), np.uint8)
+        return self._core.to_bytes(packed, np.empty((0, self._core.norms), np.float32), self._core.full)
+
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview) -> TurboQuant:
+        """Return the codec in :meth:`to_bytes`'s bytes, or in those of codes.
+
+        Raises
+        ------
+        CorruptError
+            If a bit is flipped or a byte missing anywhere.
+
+        Examples
+        --------
+        >>> from turboquant_rs import TurboQuant
+        >>> q = TurboQuant(64, bits=3, seed=5)
+        >>> TurboQuant.from_bytes(q.to_bytes()) == q
+        True
+        """
+        return Codes.from_bytes(data).codec
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
+        from ._files import replacing
+
+        with replacing(path) as file:
+            file.write(self.to_bytes())
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> TurboQuant:
+        """Return the codec in a file that :meth:`save` wrote, or the one of a file of codes, whose rows are not read.
+
+        Raises
+        ------
+        CorruptError
+            If the codec's part of the file is damaged, or the file has another length than it says.
+        """
+        return TurboQuant._from_core(read_header(path)[0])
+
     @classmethod
     def _from_parameters(cls, parameters: tuple[int, int, int, str, str, int]) -> TurboQuant:
         dim, bits, seed, rotation, scale, refine = parameters
@@ -240,17 +352,25 @@ class TurboQuant:
     def _parameters(self) -> tuple[Any, ...]:
         return (self.dim, self.bits, self.seed, self.rotation, self.scale, int(self.refine))
 
+    def _identity(self) -> tuple[Any, ...]:
+        return (*self._parameters()[:5], self.fingerprint)
+
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.fitted:
+            return TurboQuant.from_bytes, (self.to_bytes(),)
         return TurboQuant._from_parameters, (self._parameters(),)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TurboQuant) and self._parameters()[:5] == other._parameters()[:5]
+        return isinstance(other, TurboQuant) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash(self._parameters()[:5])
+        return hash(self._identity())
 
     def __repr__(self) -> str:
         text = f"TurboQuant(dim={self.dim}, bits={self.bits}"
+        if self.fitted:
+            axes = self._core.row_bits([1] * len(self._core.full))
+            text = f"TurboQuant(dim={self.dim}, bits={self.bits:g} fitted, axes={axes}"
         for name, default in (("seed", 0), ("scale", "unbiased"), ("refine", False)):
             value = getattr(self, name)
             text += "" if value == default else f", {name}={value!r}"

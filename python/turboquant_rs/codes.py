@@ -16,7 +16,7 @@ from . import _core
 if TYPE_CHECKING:
     from .codec import TurboQuant
 
-#: Bytes that a header can have at most (255 segments), so that one read finds it whole.
+#: More than the longest header without the section of a fitted codec, so that one read tells the length of both.
 _HEADER_READ = 4096
 
 
@@ -34,8 +34,9 @@ class Codes:
         What a row's levels are multiplied with. One number a row (``norms`` is 1) in this version.
     codec : TurboQuant
         The codec that made them.
-    bits : int
-        Bits a coordinate that are present: the codec's, or fewer after :meth:`truncate`.
+    bits : int or float
+        Bits a coordinate that are present: the codec's, or fewer after :meth:`truncate`. Of a fitted codec the average
+        over all coordinates, a float.
 
     Examples
     --------
@@ -55,9 +56,9 @@ class Codes:
     packed: NDArray[np.uint8]
     scales: NDArray[np.float32]
     codec: TurboQuant
-    bits: int
+    bits: int | float
 
-    def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: TurboQuant, bits: int) -> None:
+    def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: TurboQuant, bits: float) -> None:
         self.packed = packed
         self.scales = scales
         self.codec = codec
@@ -103,16 +104,18 @@ class Codes:
         """64-bit identity of the codec."""
         return self.codec.fingerprint
 
-    def truncate(self, bits: int) -> Codes:
+    def truncate(self, bits: float) -> Codes:
         """Return codes of the top ``bits`` bits, without the vectors: a copy with scales derived from the codes.
 
         Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes
-        made at 2 bits 0.1175.
+        made at 2 bits 0.1175. Codes of a fitted codec can be cut to any number of bits, whole or not (an int, a float
+        or a Fraction): the longest prefix of their units with at most that average, the best code of its size. However
+        a length is reached, the result is the same.
 
         Raises
         ------
         ValueError
-            If no stage ends at ``bits``, or the codes have fewer.
+            If no stage ends at ``bits``, or the codes have fewer; for fitted codes, if not even the first unit fits.
 
         Examples
         --------
@@ -123,8 +126,13 @@ class Codes:
         """
         from ._arrays import as_int
 
+        core, keep = self.codec._core, self.codec._keep(self.bits)
+        if self.codec.fitted:
+            row_bits = min(self.codec._row_bits(bits), core.row_bits(keep))
+            packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
+            return Codes(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
         bits = as_int(bits, "bits", 1, 8)
-        packed, scales = self.codec._core.truncate(*self._contiguous(), [self.bits], bits)
+        packed, scales = core.truncate(*self._contiguous(), keep, bits)
         return Codes(packed, scales, self.codec, bits)
 
     @staticmethod
@@ -144,7 +152,7 @@ class Codes:
 
     def to_bytes(self) -> bytes:
         """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
-        return self.codec._core.to_bytes(*self._contiguous(), [self.bits])
+        return self.codec._core.to_bytes(*self._contiguous(), self.codec._keep(self.bits))
 
     @staticmethod
     def from_bytes(data: bytes | bytearray | memoryview) -> Codes:
@@ -156,14 +164,12 @@ class Codes:
             If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer
             format version.
         """
-        from .codec import TurboQuant
-
         try:
             view = memoryview(data)
         except TypeError:
             raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
-        parameters, keep, packed, scales = _core.codes_from_bytes(bytes(view))
-        return Codes(packed, scales, TurboQuant._from_parameters(parameters), keep[0])
+        core, keep, packed, scales = _core.codes_from_bytes(bytes(view))
+        return Codes(packed, scales, *_codec_and_bits(core, keep))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
@@ -184,16 +190,10 @@ class Codes:
         CorruptError
             As for :meth:`from_bytes`.
         """
-        from .codec import TurboQuant
-
         path = Path(path)
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            parameters, keep, rows, packed_at, scales_at, packed_crc, scales_crc, _ = _core.header_from_bytes(
-                file.read(_HEADER_READ), size
-            )
-        codec = TurboQuant._from_parameters(parameters)
-        shape = (rows, codec._core.row_bytes(keep))
+        core, keep, rows, packed_at, scales_at, packed_crc, scales_crc, _ = read_header(path)
+        codec, bits = _codec_and_bits(core, keep)
+        shape = (rows, core.row_bytes(keep))
         packed: NDArray[np.uint8]
         if rows == 0:
             packed, scales = np.empty(shape, np.uint8), np.empty((0, codec._core.norms), np.float32)
@@ -212,7 +212,7 @@ class Codes:
                 if zlib.crc32(section.data) != crc:
                     text = f"damaged code bytes: {what} fail their checksum, section starts at byte {at} of {path}"
                     raise _core.CorruptError(text)
-        return Codes(packed, scales, codec, keep[0])
+        return Codes(packed, scales, codec, bits)
 
     def _contiguous(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         return np.ascontiguousarray(self.packed), np.ascontiguousarray(self.scales)
@@ -230,7 +230,23 @@ class Codes:
 
     def __repr__(self) -> str:
         size = self.codec.bytes_per_vector(self.bits)
-        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits}, {size:.1f} bytes per vector)"
+        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits:g}, {size:.1f} bytes per vector)"
+
+
+def read_header(path: str | os.PathLike[str]) -> tuple[_core.Codec, list[int], int, int, int, int, int, int]:
+    """Return what ``header_from_bytes`` finds in a file of codes; the section of a fitted codec is read with it."""
+    path = Path(path)
+    with path.open("rb") as file:
+        data = file.read(_HEADER_READ)
+        length = _core.header_len(data)
+        data += file.read(max(0, length - len(data)))
+    return _core.header_from_bytes(data, path.stat().st_size)
+
+
+def _codec_and_bits(core: _core.Codec, keep: list[int]) -> tuple[TurboQuant, int | float]:
+    from .codec import TurboQuant
+
+    return TurboQuant._from_core(core), core.row_bits(keep) / core.dim if core.fitted else keep[0]
 
 
 def _check_padding(path: Path, start: int, end: int) -> None:

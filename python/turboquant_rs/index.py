@@ -76,8 +76,8 @@ class Index:
         return self.codec.dim
 
     @property
-    def bits(self) -> int:
-        """Bits a coordinate."""
+    def bits(self) -> int | float:
+        """Bits a coordinate; of a fitted codec the average, a float."""
         return self.codec.bits
 
     @property
@@ -189,7 +189,7 @@ class Index:
 
     def __repr__(self) -> str:
         size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + 8
-        what = f"dim={self.dim}, bits={self.bits}, metric={self.metric!r}, n={len(self)}"
+        what = f"dim={self.dim}, bits={self.bits:g}, metric={self.metric!r}, n={len(self)}"
         return f"Index({what}, {size:.1f} bytes per vector)"
 
     def __reduce__(self) -> tuple[Any, ...]:

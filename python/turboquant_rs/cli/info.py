@@ -12,8 +12,9 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from .. import __version__, _core, simd
+from .. import __version__, simd
 from ..codec import TurboQuant
+from ..codes import read_header
 from ._options import Json, Key
 from ._output import Failure, facts, show, size, write_json
 from .inputs import NpzVectors, Vectors, kind_of, open_array, open_arrays
@@ -98,10 +99,7 @@ def _installation_facts(report: dict[str, Any]) -> Any:
 
 def _codes(path: Path, verify: bool) -> dict[str, Any]:
     codes = open_codes(path, verify=verify)
-    with path.open("rb") as file:
-        _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = _core.header_from_bytes(
-            file.read(4096), path.stat().st_size
-        )
+    _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = read_header(path)
     codec, row_bytes = codes.codec, codes.packed.shape[1]
     per_vector = codec.bytes_per_vector(codes.bits)
     return {

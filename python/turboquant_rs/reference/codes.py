@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .fitted import Fitted, section_bytes
 from .rng import derive
 from .units import row_bytes, stage_ends
 
@@ -20,8 +21,10 @@ SCALES = ("unbiased", "mse", "matched", "paper")
 ROTATIONS = ("hadamard",)
 _FIXED = struct.Struct("<6sHQQIBBBBQ")
 _SEGMENT = struct.Struct("<IBBH")
-_CRCS = struct.Struct("<III")
+_CRC = struct.Struct("<I")
 _ALIGN = 64
+#: Bits of the rotation's byte: the codec is fitted, and has a center.
+_FITTED, _CENTERED = 128, 64
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,34 @@ class CodecSpec:
     rotation: str
     scale: str
     refine: int
+    fitted: Fitted | None = None
 
     @property
     def dim(self) -> int:
         """Coordinates of a vector."""
-        return sum(s.dim for s in self.segments)
+        return sum(s.dim for s in self.segments) if self.fitted is None else self.fitted.dim
+
+    @property
+    def norms(self) -> int:
+        """Scales a vector: one a segment, one for all of them if fitted."""
+        return len(self.segments) if self.fitted is None else 1
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """Bits of every segment."""
+        return tuple(s.bits for s in self.segments)
+
+    def row_bytes(self, keep: tuple[int, ...]) -> int:
+        """Return the bytes of a packed row that keeps these bits of every segment."""
+        if self.fitted is not None:
+            return sum(kept * -(-s.dim // 8) for s, kept in zip(self.segments, keep, strict=True))
+        return sum(row_bytes(s.dim, s.bits, kept) for s, kept in zip(self.segments, keep, strict=True))
+
+    def ends(self) -> list[tuple[int, ...]]:
+        """Return what the prefixes that are codes of their own keep of every segment, the shortest first."""
+        if self.fitted is not None:
+            return self.fitted.prefixes(len(self.segments))[1:]
+        return [(end,) for end in stage_ends(self.segments[0].bits)]
 
     @property
     def fingerprint(self) -> int:
@@ -55,6 +81,8 @@ class CodecSpec:
         words.append(len(self.segments))
         for s in self.segments:
             words += [s.dim, s.bits]
+        if self.fitted is not None:
+            words.append(self.fitted.digest)
         return derive(0x5455_5242_4F51_5541, *words)
 
 
@@ -91,15 +119,17 @@ class Codes:
             spec.dim,
             SCALES.index(spec.scale),
             spec.refine,
-            ROTATIONS.index(spec.rotation),
+            ROTATIONS.index(spec.rotation) + _flags(spec),
             len(spec.segments),
             spec.seed,
         )
         entries = zip(spec.segments, self.keep, strict=True)
         head += b"".join(_SEGMENT.pack(s.dim, s.bits, keep, 0) for s, keep in entries)
-        head += struct.pack("<II", zlib.crc32(packed), zlib.crc32(scales))
-        head += struct.pack("<I", zlib.crc32(head))
-        return _padded(head) + _padded(packed) + scales
+        section = b"" if spec.fitted is None else spec.fitted.to_bytes()
+        parts = [packed, scales] if spec.fitted is None else [packed, scales, section]
+        head += b"".join(_CRC.pack(zlib.crc32(part)) for part in parts)
+        head += _CRC.pack(zlib.crc32(head))
+        return _padded(head) + _padded(section) + _padded(packed) + scales
 
     @staticmethod
     def from_bytes(data: bytes) -> Codes:
@@ -109,33 +139,57 @@ class Codes:
         _, version, fingerprint, n, dim, scale, refine, rotation, count, seed = _FIXED.unpack_from(data)
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
+        fitted, centered = bool(rotation & _FITTED), bool(rotation & _CENTERED)
+        crcs = 4 if fitted else 3
         end = _FIXED.size + count * _SEGMENT.size
-        if len(data) < end + _CRCS.size:
+        if len(data) < end + crcs * _CRC.size:
             raise ValueError("truncated header")
-        packed_crc, scales_crc, head_crc = _CRCS.unpack_from(data, end)
-        if zlib.crc32(data[: end + 8]) != head_crc:
+        *section_crcs, head_crc = struct.unpack_from(f"<{crcs}I", data, end)
+        end += crcs * _CRC.size
+        if zlib.crc32(data[: end - 4]) != head_crc:
             raise ValueError("header checksum")
         fields = [_SEGMENT.unpack_from(data, _FIXED.size + i * _SEGMENT.size) for i in range(count)]
         starts = reduce(lambda acc, f: [*acc, acc[-1] + f[0]], fields, [0])
         segments = tuple(Segment(start, f[0], f[1]) for start, f in zip(starts, fields, strict=False))
-        spec = CodecSpec(segments, seed, ROTATIONS[rotation], SCALES[scale], refine)
+        parts, section_at = None, _up(end)
+        packed_at = section_at
+        if fitted:
+            shape = (dim, sum(f[0] for f in fields), count, sum(f[1] for f in fields))
+            size = section_bytes(*shape, centered=centered)
+            if len(data) < section_at + size:
+                raise ValueError("truncated codec section")
+            section = data[section_at : section_at + size]
+            if zlib.crc32(section) != section_crcs[2]:
+                raise ValueError("codec section checksum")
+            parts = Fitted.from_bytes(section, *shape, centered=centered)
+            parts.check([(f[0], f[1]) for f in fields])
+            packed_at = _up(section_at + size)
+        spec = CodecSpec(segments, seed, ROTATIONS[rotation % _CENTERED], SCALES[scale], refine, parts)
         keep = tuple(f[2] for f in fields)
         if spec.fingerprint != fingerprint or spec.dim != dim or any(f[3] for f in fields):
             raise ValueError("header fields contradict each other")
-        if any(k not in stage_ends(s.bits) for s, k in zip(segments, keep, strict=True)):
+        if keep not in spec.ends():
             raise ValueError("kept bits end no stage")
-        width = sum(row_bytes(s.dim, s.bits, k) for s, k in zip(segments, keep, strict=True))
-        packed_at = _up(end + _CRCS.size)
+        width = spec.row_bytes(keep)
         scales_at = _up(packed_at + n * width)
-        if len(data) != scales_at + n * 4 * count:
+        if len(data) != scales_at + n * 4 * spec.norms:
             raise ValueError("wrong length")
-        if any(data[end + _CRCS.size : packed_at]) or any(data[packed_at + n * width : scales_at]):
+        gaps = [(end, section_at), (packed_at + n * width, scales_at)]
+        if fitted:
+            gaps.append((section_at + size, packed_at))
+        if any(any(data[start:stop]) for start, stop in gaps):
             raise ValueError("padding is not zero")
         packed = np.frombuffer(data, np.uint8, n * width, packed_at).reshape(n, width)
-        scales = np.frombuffer(data, "<f4", n * count, scales_at).reshape(n, count)
-        if zlib.crc32(packed.tobytes()) != packed_crc or zlib.crc32(scales.tobytes()) != scales_crc:
+        scales = np.frombuffer(data, "<f4", n * spec.norms, scales_at).reshape(n, spec.norms)
+        if zlib.crc32(packed.tobytes()) != section_crcs[0] or zlib.crc32(scales.tobytes()) != section_crcs[1]:
             raise ValueError("section checksum")
         return Codes(packed, scales.astype(np.float32), spec, keep)
+
+
+def _flags(spec: CodecSpec) -> int:
+    if spec.fitted is None:
+        return 0
+    return _FITTED + (0 if spec.fitted.center is None else _CENTERED)
 
 
 def _up(size: int) -> int:

@@ -114,6 +114,17 @@ class TurboQuant:
         segment = self.spec.segments[0]
         return [unpack(codes.packed, segment.dim, segment.bits, codes.keep[0])]
 
+    def query_parts(
+        self, row: NDArray[np.float32], total: NDArray[np.float32]
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
+        """Return prepared queries (n, dim) of norms ``total`` in each segment's coordinates; no center to add."""
+        parts = zip(self.spec.segments, self.rotations, strict=True)
+        return [rotation.apply(row[:, s.start : s.start + s.dim]) for s, rotation in parts], None
+
+    def groups(self, keep: tuple[int, ...]) -> list[tuple[list[int], int, int, int]]:
+        """Return the runs of segments that are scored together: (segments, bits, kept bits, dim of the codebook)."""
+        return [([i], s.bits, kept, s.dim) for i, (s, kept) in enumerate(zip(self.spec.segments, keep, strict=True))]
+
     def truncate(self, codes: Codes, bits: int) -> Codes:
         """Keep the stages that hold the top ``bits`` bits and derive the scale that fits them from the codes."""
         segment, keep = self.spec.segments[0], codes.keep[0]

@@ -41,6 +41,23 @@ def stream(key: int, count: int) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+def digest(data: bytes) -> int:
+    r"""Return 64 bits that depend on every bit of ``data``, its place, and the length: what a fingerprint takes in.
+
+    splitmix64(Σ_i splitmix64(word_i, i), length), the sum modulo 2**64 over little-endian words, zero-padded.
+
+    >>> digest(b"") == splitmix64(0, 0), digest(b"\x01") == splitmix64(splitmix64(1, 0), 1)
+    (True, True)
+    """
+    words = np.frombuffer(data + bytes(-len(data) % 8), "<u8").astype(np.uint64)
+    with np.errstate(over="ignore"):
+        z = words + np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        total = int((z ^ (z >> np.uint64(31))).sum(dtype=np.uint64))
+    return splitmix64(total, len(data))
+
+
 def signs(key: int, count: int) -> NDArray[np.float32]:
     """Return ``count`` signs, ±1 as float32: bit i % 64 of output i // 64, where 1 means −1."""
     words = stream(key, (count + 63) // 64)

@@ -1,9 +1,9 @@
 """The random rotation: rounds of signs and Walsh–Hadamard, any dimension (docs/numerics.md section 4).
 
 One rotation serves all vectors; randomness is only in its seed (TurboQuant, arXiv 2504.19874, Algorithm 1 line 2
-draws a dense Haar matrix; three or four structured rounds act like it on every input that was tried, one-hot rows included, in
-O(m log m)). Where m is no power of two, two overlapping blocks cover the segment and a permutation between
-rounds carries energy across, so nothing is padded.
+draws a dense Haar matrix; three or four structured rounds act like it on every input that was tried, one-hot rows
+included, in O(m log m)). Where m is no power of two, two overlapping blocks cover the segment and a permutation
+between rounds carries energy across, so nothing is padded.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ use crate::codec::prepare;
 use crate::kernels::Level;
 use crate::kernels::rows;
 use crate::kernels::testing::other_levels;
-use crate::rng::{derive, is_negative, permutation, splitmix64};
+use crate::rng::{derive, digest, is_negative, permutation, splitmix64};
 use crate::rotation::Rotation;
 use crate::units::{self, stage_ends};
 use crate::{Codes, EncodeOptions, Exec, Index, Metric, Options, Scale, TurboQuant};
@@ -213,7 +213,7 @@ fn code_stages(level: Level, inputs: &Inputs, keys: &[&str]) -> Vec<String> {
     let (mut packed, mut scales) = (vec![0xAA; ROWS * codec.row_bytes()], vec![f32::NAN; ROWS]);
     codec.encode_into(&inputs.rows, &mut packed, &mut scales, EncodeOptions::default(), exec).unwrap();
     let mut unpacked = vec![0; ROWS * dim];
-    units::unpack(level, &packed, (dim, bits, bits), codec.row_bytes(), 0, &mut unpacked);
+    units::unpack(level, &packed, dim, &codec.spec().units(&[bits])[0], codec.row_bytes(), &mut unpacked);
     let codes = Codes::new(codec.spec().clone(), vec![bits], packed, scales).unwrap();
     let decode = |codes: &Codes| {
         let mut out = vec![f32::NAN; ROWS * dim];
@@ -277,12 +277,6 @@ impl Fold {
 
     /// Eight hex digits that depend on every bit, its place, and the length.
     fn digits(&self) -> String {
-        let words = self.0.chunks(8).map(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        });
-        let total = words.zip(0..).fold(0_u64, |total, (word, i)| total.wrapping_add(splitmix64(word, i)));
-        format!("{:08x}", splitmix64(total, self.0.len() as u64) >> 32)
+        format!("{:08x}", digest(&self.0) >> 32)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, flush, prepare, row_norms, times_power};
+use crate::codec::{EncodeOptions, L2_NORM_LIMIT, Segment, TurboQuant, flush, prepare, row_norms, times_power};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::kernels::units::Place;
@@ -11,7 +11,7 @@ use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::{PreparedQueries, QUERY_BLOCK, Rows, Scanner, TASK_ROWS};
 use crate::topk::TopK;
-use crate::units::{row_bytes, stage_ends, units_of};
+use crate::units::{Unit, stage_ends};
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;
@@ -56,9 +56,8 @@ pub struct Index {
 }
 
 /// The units of one stage, of all segments.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Stage {
-    /// (segment, bytes in the packed row, bytes in the stage's row, unit) of each unit.
     units: Vec<StageUnit>,
     stride: usize,
     bytes: Vec<u8>,
@@ -67,9 +66,9 @@ struct Stage {
 #[derive(Debug, Clone, Copy)]
 struct StageUnit {
     segment: usize,
-    width: u32,
-    shift: u32,
-    packed_at: usize,
+    /// Where it lies in a packed row.
+    unit: Unit,
+    /// Its first byte in the stage's row, and how many it has.
     at: usize,
     len: usize,
 }
@@ -288,7 +287,7 @@ impl Index {
             for stage in &self.stages {
                 for unit in &stage.units {
                     let bytes = &stage.bytes[row * stage.stride + unit.at..][..unit.len];
-                    packed[unit.packed_at..][..unit.len].copy_from_slice(bytes);
+                    packed[unit.unit.offset..][..unit.len].copy_from_slice(bytes);
                 }
             }
             scales.extend_from_slice(&self.scales[row * norms..][..norms]);
@@ -383,7 +382,7 @@ impl Index {
         for row in packed.chunks_exact(self.codec.row_bytes()) {
             for stage in &mut self.stages {
                 for unit in &stage.units {
-                    stage.bytes.extend_from_slice(&row[unit.packed_at..][..unit.len]);
+                    stage.bytes.extend_from_slice(&row[unit.unit.offset..][..unit.len]);
                 }
             }
         }
@@ -402,7 +401,7 @@ impl Index {
         let mut segments = vec![Vec::new(); self.codec.segments.len()];
         for stage in &self.stages {
             for unit in &stage.units {
-                let place = Place { width: unit.width, shift: unit.shift, offset: unit.at, stride: stage.stride };
+                let place = Place { offset: unit.at, ..unit.unit.place(stage.stride) };
                 segments[unit.segment].push((&stage.bytes[..], place));
             }
         }
@@ -410,23 +409,28 @@ impl Index {
     }
 }
 
-/// The empty stages of a codec: units go to the stage in which their lowest bit falls.
+/// The empty stages of a codec: units go to the stage in which their lowest bit falls. Those of a fitted codec keep their order; the
+/// first two stages are a quarter and half a bit a coordinate, as near as whole units come.
 fn stages(codec: &TurboQuant) -> Vec<Stage> {
-    let segments = &codec.spec().segments;
-    let count = segments.iter().map(|s| stage_ends(s.bits).len()).max().unwrap_or(0);
-    let mut stages: Vec<_> = (0..count).map(|_| Stage { units: Vec::new(), stride: 0, bytes: Vec::new() }).collect();
-    let mut start = 0;
-    for (i, segment) in segments.iter().enumerate() {
-        for (width, shift, offset) in units_of(segment.dim, segment.bits, segment.bits) {
-            let read = segment.bits - shift;
-            let at = stage_ends(segment.bits).iter().position(|&end| read <= end).expect("the last stage ends at bits");
-            let stage = &mut stages[at];
-            let len = crate::kernels::units::unit_bytes(segment.dim, width);
-            let (packed_at, at) = (start + offset, stage.stride);
-            stage.units.push(StageUnit { segment: i, width, shift, packed_at, at, len });
-            stage.stride += len;
-        }
-        start += row_bytes(segment.dim, segment.bits, segment.bits);
+    let spec = codec.spec();
+    let units = spec.units(&spec.full());
+    let units = units.iter().enumerate().flat_map(|(i, units)| units.iter().map(move |unit| (i, *unit)));
+    let mut units: Vec<_> = units.collect();
+    units.sort_by_key(|(_, unit)| unit.offset);
+    let mut stages: Vec<Stage> = Vec::new();
+    for (i, unit) in units {
+        let Segment { dim, bits, .. } = spec.segments[i];
+        let at = if spec.fitted.is_some() {
+            usize::from(unit.offset >= codec.dim() / 32) + usize::from(unit.offset >= codec.dim() / 16)
+        } else {
+            let read = bits - unit.shift;
+            stage_ends(bits).iter().position(|&end| read <= end).expect("the last stage ends at bits")
+        };
+        stages.resize_with(stages.len().max(at + 1), Stage::default);
+        let stage = &mut stages[at];
+        let len = crate::kernels::units::unit_bytes(dim, unit.width);
+        stage.units.push(StageUnit { segment: i, unit, at: stage.stride, len });
+        stage.stride += len;
     }
     stages
 }

@@ -16,7 +16,10 @@ mod scan;
 mod topk;
 mod units;
 
-pub use codec::{CodecSpec, EncodeOptions, FORMAT_VERSION, MAX_DIM, Options, RotationKind, Scale, Segment, TurboQuant};
+pub use codec::{
+    CodecSpec, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, RotationKind, Scale, Segment,
+    TurboQuant,
+};
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
 pub use index::{Index, Neighbors};

@@ -19,6 +19,18 @@ pub(crate) fn derive(seed: u64, words: &[u64]) -> u64 {
     words.iter().fold(seed, |key, &word| splitmix64(key, word))
 }
 
+/// 64 bits that depend on every bit of `bytes`, its place, and the length: what a fingerprint takes in.
+#[must_use]
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    let total = words.zip(0..).fold(0_u64, |total, (word, i)| total.wrapping_add(splitmix64(word, i)));
+    splitmix64(total, bytes.len() as u64)
+}
+
 /// Whether sign `i` of the stream `key` is negative.
 #[must_use]
 pub(crate) const fn is_negative(key: u64, i: u64) -> bool {

@@ -37,6 +37,21 @@ pub(crate) const fn stage_ends(bits: u32) -> &'static [u32] {
     }
 }
 
+/// A unit in a packed row: `width` bits of every coordinate, the lowest of which is bit `shift` of a code, from byte `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) width: u32,
+    pub(crate) shift: u32,
+    pub(crate) offset: usize,
+}
+
+impl Unit {
+    /// Its place in rows of `stride` bytes.
+    pub(crate) fn place(self, stride: usize) -> Place {
+        Place { width: self.width, shift: self.shift, offset: self.offset, stride }
+    }
+}
+
 /// The units that hold the top `keep` bits: (width, lowest bit of the code, byte offset in the row).
 pub(crate) fn units_of(m: usize, bits: u32, keep: u32) -> impl Iterator<Item = (u32, u32, usize)> {
     let (mut shift, mut offset) = (bits, 0);
@@ -56,26 +71,15 @@ pub(crate) fn row_bytes(m: usize, bits: u32, keep: u32) -> usize {
     units_of(m, bits, keep).map(|(width, ..)| unit_bytes(m, width)).sum()
 }
 
-/// Packs rows of `codes` (rows of `m`, `bits` bits each) into `packed` rows of `stride` bytes, from byte `start`.
-pub(crate) fn pack(level: Level, codes: &[u8], m: usize, bits: u32, packed: &mut [u8], stride: usize, start: usize) {
-    for (width, shift, offset) in units_of(m, bits, bits) {
-        units::pack(level, codes, m, Place { width, shift, offset: start + offset, stride }, packed);
-    }
+/// Packs the given units of `codes` (rows of `m`) into `packed` rows of `stride` bytes.
+pub(crate) fn pack(level: Level, codes: &[u8], m: usize, units: &[Unit], packed: &mut [u8], stride: usize) {
+    units.iter().for_each(|unit| units::pack(level, codes, m, unit.place(stride), packed));
 }
 
-/// Unpacks the top `keep` bits of every code from `packed` rows of `stride` bytes, from byte `start`.
-pub(crate) fn unpack(
-    level: Level,
-    packed: &[u8],
-    (m, bits, keep): (usize, u32, u32),
-    stride: usize,
-    start: usize,
-    codes: &mut [u8],
-) {
+/// Unpacks the bits that the given units, most significant first, hold of every code (rows of `m`).
+pub(crate) fn unpack(level: Level, packed: &[u8], m: usize, units: &[Unit], stride: usize, codes: &mut [u8]) {
     codes.fill(0);
-    for (width, shift, offset) in units_of(m, bits, keep) {
-        units::unpack(level, packed, m, Place { width, shift, offset: start + offset, stride }, codes);
-    }
+    units.iter().for_each(|unit| units::unpack(level, packed, m, unit.place(stride), codes));
 }
 
 #[cfg(test)]

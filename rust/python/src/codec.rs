@@ -2,20 +2,33 @@
 
 use std::sync::Arc;
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2,
+    PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use turboquant_rs::{Codes, CodesView, EncodeOptions, Header, Options, RotationKind, Scale, TurboQuant};
+use turboquant_rs::{
+    CodecSpec, Codes, CodesView, EncodeOptions, FittedParts, Header, Options, RotationKind, Scale, TurboQuant,
+};
 
 use crate::error::to_py;
 use crate::pool;
 
-/// Everything that `Codec(...)` takes, in its order.
-type Parameters = (usize, u32, u64, &'static str, &'static str, u8);
-/// Parameters, kept bits, rows, where packed rows and scales start, their checksums, bytes of the whole.
-type HeaderParts = (Parameters, Vec<u32>, usize, usize, usize, u32, u32, usize);
-/// Parameters, kept bits, packed rows, scales.
-type CodesParts<'py> = (Parameters, Vec<u32>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
+/// Seed, rotation, scale, refine.
+type Choices = (u64, &'static str, &'static str, u8);
+/// Codec, kept bits, rows, where packed rows and scales start, their checksums, bytes of the whole.
+type HeaderParts = (Codec, Vec<u32>, usize, usize, usize, u32, u32, usize);
+/// Codec, kept bits, packed rows, scales.
+type CodesParts<'py> = (Codec, Vec<u32>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
+/// Center, transform, deviations, segments, order of units.
+type Fit<'py> = (
+    Option<Bound<'py, PyArray1<f32>>>,
+    Bound<'py, PyArray2<i16>>,
+    Bound<'py, PyArray1<f32>>,
+    Vec<(usize, u32)>,
+    Vec<u8>,
+);
 
 /// Packed rows and scales.
 type Arrays<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
@@ -36,6 +49,70 @@ impl Codec {
             TurboQuant::new(dim, bits, options)
         };
         Ok(Self { inner: Arc::new(build().map_err(|error| to_py(error, 0))?) })
+    }
+
+    /// from_parts(center, transform, sigmas, segments, order, seed, scale, refine) -> Codec: a fitted codec.
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "the parts of a fit")]
+    fn from_parts(
+        py: Python<'_>,
+        center: Option<PyReadonlyArray1<'_, f32>>,
+        transform: PyReadonlyArray2<'_, i16>,
+        sigmas: PyReadonlyArray1<'_, f32>,
+        segments: Vec<(usize, u32)>,
+        order: Vec<u8>,
+        seed: u64,
+        scale: &str,
+        refine: u8,
+    ) -> PyResult<Self> {
+        let center = center.as_ref().map(|center| center.as_slice()).transpose()?;
+        let (dim, transform, sigmas) = (transform.shape()[1], transform.as_slice()?, sigmas.as_slice()?);
+        let build = || {
+            let options = Options { seed, scale: Scale::named(scale)?, refine, ..Options::default() };
+            let parts = FittedParts { dim, center, transform, sigmas, segments: &segments, order: &order };
+            TurboQuant::from_parts(parts, options)
+        };
+        Ok(Self { inner: Arc::new(py.detach(build).map_err(|error| to_py(error, 0))?) })
+    }
+
+    /// parts() -> (center, transform, sigmas, segments, order) of a fitted codec, copies; None of a plain one.
+    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Option<Fit<'py>>> {
+        let spec = self.inner.spec();
+        let Some(fitted) = &spec.fitted else { return Ok(None) };
+        let center = fitted.center().map(|center| PyArray1::from_slice(py, center));
+        let axes = fitted.transform().len() / fitted.dim();
+        let transform = PyArray1::from_slice(py, fitted.transform()).reshape([axes, fitted.dim()])?;
+        let segments = spec.segments.iter().map(|segment| (segment.dim, segment.bits)).collect();
+        Ok(Some((center, transform, PyArray1::from_slice(py, fitted.sigmas()), segments, fitted.order().to_vec())))
+    }
+
+    /// Whether a fit has made it.
+    #[getter]
+    fn fitted(&self) -> bool {
+        self.inner.spec().fitted.is_some()
+    }
+
+    /// Coordinates of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    /// (seed, rotation, scale, refine).
+    #[getter]
+    fn choices(&self) -> Choices {
+        let spec = self.inner.spec();
+        (spec.seed, spec.rotation.name(), spec.scale.name(), spec.refine)
+    }
+
+    /// row_bits(keep) -> bits of a row that keeps these bits of each segment, padding and scales apart.
+    fn row_bits(&self, keep: Vec<u32>) -> usize {
+        self.inner.spec().segments.iter().zip(keep).map(|(segment, keep)| segment.dim * keep as usize).sum()
+    }
+
+    /// prefix(row_bits) -> bits of each segment in the longest prefix of a fitted codec's units with at most these bits a row.
+    fn prefix(&self, row_bits: usize) -> Vec<u32> {
+        self.inner.spec().prefix(row_bits)
     }
 
     /// 64-bit identity that the codec's codes carry.
@@ -124,7 +201,7 @@ impl Codec {
         py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
     }
 
-    /// truncate(packed, scales, keep, bits) -> (packed, scales) of the top bits.
+    /// truncate(packed, scales, keep, bits) -> (packed, scales) of the top bits; bits a row of a fitted codec.
     fn truncate<'py>(
         &self,
         py: Python<'py>,
@@ -134,7 +211,13 @@ impl Codec {
         bits: u32,
     ) -> PyResult<Arrays<'py>> {
         let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
-        let work = |exec| self.inner.truncate_with(CodesView::new(&self.inner, &keep, packed, scales)?, bits, exec);
+        let work = |exec| {
+            let codes = CodesView::new(&self.inner, &keep, packed, scales)?;
+            if self.fitted() {
+                return self.inner.truncate_to(codes, bits as usize, exec);
+            }
+            self.inner.truncate_with(codes, bits, exec)
+        };
         let codes = py.detach(|| pool::run(None, work)).map_err(|error| to_py(error, 0))?;
         arrays(py, &codes)
     }
@@ -168,31 +251,38 @@ impl Codec {
     }
 }
 
+/// header_len(data) -> bytes from the start that header_from_bytes reads; data holds at least the first 2,112 of them.
+#[pyfunction]
+pub(crate) fn header_len(data: &[u8]) -> PyResult<usize> {
+    Header::len_of(data).map_err(|error| to_py(error, 0))
+}
+
 /// header_from_bytes(data, size) -> the parts of the header of a code file of `size` bytes; `data` may be its first bytes only.
 #[pyfunction]
 pub(crate) fn header_from_bytes(data: &[u8], size: usize) -> PyResult<HeaderParts> {
     let header = Header::parse(data).map_err(|error| to_py(error, 0))?;
     header.check_length(size).map_err(|error| to_py(error, 0))?;
-    let parameters = parameters(header.spec.segments.len(), &header.spec)?;
+    let codec = codec_of(&header.spec)?;
     let (packed_at, scales_at, total) = (header.packed_at(), header.scales_at(), header.total_len());
-    Ok((parameters, header.keep, header.rows, packed_at, scales_at, header.packed_crc, header.scales_crc, total))
+    Ok((codec, header.keep, header.rows, packed_at, scales_at, header.packed_crc, header.scales_crc, total))
 }
 
-/// codes_from_bytes(data) -> (parameters, keep, packed, scales), checked against every checksum.
+/// codes_from_bytes(data) -> (codec, keep, packed, scales), checked against every checksum.
 #[pyfunction]
 pub(crate) fn codes_from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<CodesParts<'py>> {
     let codes = py.detach(|| Codes::from_bytes(data)).map_err(|error| to_py(error, 0))?;
-    let parameters = parameters(codes.spec().segments.len(), codes.spec())?;
+    let codec = codec_of(codes.spec())?;
     let (packed, scales) = arrays(py, &codes)?;
-    Ok((parameters, codes.keep().to_vec(), packed, scales))
+    Ok((codec, codes.keep().to_vec(), packed, scales))
 }
 
-fn parameters(segments: usize, spec: &turboquant_rs::CodecSpec) -> PyResult<Parameters> {
-    if segments != 1 {
+fn codec_of(spec: &CodecSpec) -> PyResult<Codec> {
+    let segments = spec.segments.len();
+    if segments != 1 && spec.fitted.is_none() {
         let text = format!("codes of {segments} segments need a newer turboquant-rs");
         return Err(crate::error::CorruptError::new_err(text));
     }
-    Ok((spec.dim(), spec.segments[0].bits, spec.seed, spec.rotation.name(), spec.scale.name(), spec.refine))
+    Ok(Codec { inner: Arc::new(TurboQuant::from_spec(spec.clone()).map_err(|error| to_py(error, 0))?) })
 }
 
 fn arrays<'py>(py: Python<'py>, codes: &Codes) -> PyResult<Arrays<'py>> {

@@ -14,7 +14,7 @@ mod simd;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use crate::codec::{Codec, codes_from_bytes, header_from_bytes};
+    use crate::codec::{Codec, codes_from_bytes, header_from_bytes, header_len};
     #[pymodule_export]
     use crate::error::CorruptError;
     #[pymodule_export]

@@ -1,5 +1,6 @@
 //! Decoding: levels, inverse rotation, scale.
 
+use super::transform::DenseScratch;
 use super::{TASK_ROWS, TurboQuant, rows_per_block};
 use crate::codebook::levels;
 use crate::codes::CodesView;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::rows;
 use crate::parallel::Exec;
-use crate::units;
+use crate::units::{self, Unit};
 
 /// Buffers of a task, reused from block to block.
 #[derive(Default)]
@@ -16,6 +17,17 @@ struct Scratch {
     rows: Vec<f32>,
     spare: Vec<f32>,
     factors: Vec<f32>,
+    /// Rows of axes of a fitted codec.
+    axes: Vec<f32>,
+    dense: DenseScratch,
+}
+
+/// Packed rows of a block, where their units lie, and the levels of each segment.
+struct Packed<'a> {
+    rows: &'a [u8],
+    stride: usize,
+    units: &'a [Vec<Unit>],
+    tables: &'a [[f32; 256]],
 }
 
 impl TurboQuant {
@@ -58,44 +70,47 @@ impl TurboQuant {
     ) -> Result<()> {
         let (dim, stride, norms) = (self.dim(), self.spec.row_bytes(keep), self.spec.norms());
         let level = exec.level()?;
-        let tables =
-            self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.segment.dim));
-        let tables: Vec<_> = tables.collect();
+        let tables = self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.table_dim));
+        let (tables, units): (Vec<_>, _) = (tables.collect(), self.spec.units(keep));
         let rows = exec.rows_per_task(out.len() / dim, TASK_ROWS);
         let tasks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
-        exec.map(tasks.collect(), |((out, packed), scales)| {
+        exec.try_for_each(tasks.collect(), |((out, packed), scales)| {
             let mut scratch = Scratch::default();
             let rows = rows_per_block(dim);
             let blocks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
             for ((out, packed), scales) in blocks {
-                self.decode_block(level, packed, scales, keep, &tables, out, &mut scratch);
+                let packed = Packed { rows: packed, stride, units: &units, tables: &tables };
+                self.decode_block(level, packed, scales, out, &mut scratch)?;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one block's inputs and outputs")]
     fn decode_block(
         &self,
         level: Level,
-        packed: &[u8],
+        packed: Packed<'_>,
         scales: &[f32],
-        keep: &[u32],
-        tables: &[[f32; 256]],
         out: &mut [f32],
         s: &mut Scratch,
-    ) {
-        let (dim, norms, stride) = (self.dim(), self.spec.norms(), self.spec.row_bytes(keep));
+    ) -> Result<()> {
+        let (dim, norms) = (self.dim(), self.spec.norms());
         let n = out.len() / dim;
-        let mut start = 0;
-        for (i, (segment, table)) in self.segments.iter().zip(tables).enumerate() {
-            let (m, bits) = (segment.segment.dim, segment.segment.bits);
-            s.codes.resize(n * m, 0);
-            units::unpack(level, packed, (m, bits, keep[i]), stride, start, &mut s.codes);
-            start += units::row_bytes(m, bits, keep[i]);
-            s.rows.clear();
-            s.rows.extend(s.codes.iter().map(|&code| table[usize::from(code)]));
-            segment.rotation.apply_inverse(level, &mut s.rows, &mut s.spare);
+        if let Some(transform) = &self.transform {
+            let axes = self.spec.axes();
+            s.axes.resize(n * axes, 0.0);
+            for (i, segment) in self.segments.iter().enumerate() {
+                self.decode_segment(level, i, &packed, n, s);
+                let (m, start, sigma) = (segment.segment.dim, segment.segment.start, transform.fitted.sigmas()[i]);
+                for (row, out) in s.rows.chunks_exact(m).zip(s.axes.chunks_exact_mut(axes)) {
+                    out[start..start + m].iter_mut().zip(row).for_each(|(out, value)| *out = value * sigma);
+                }
+            }
+            return transform.backward(level, &s.axes, scales, &mut s.dense, out);
+        }
+        for (i, segment) in self.segments.iter().enumerate() {
+            self.decode_segment(level, i, &packed, n, s);
+            let m = segment.segment.dim;
             s.factors.clear();
             s.factors.extend(scales.chunks_exact(norms).map(|scales| scales[i]));
             rows::multiply(level, &mut s.rows, m, &s.factors);
@@ -103,13 +118,30 @@ impl TurboQuant {
                 out[segment.segment.start..][..m].copy_from_slice(row);
             }
         }
+        Ok(())
+    }
+
+    /// Levels of segment `i` of `n` rows, rotated back, to `s.rows`; zeros where no bit of it is kept.
+    fn decode_segment(&self, level: Level, i: usize, packed: &Packed<'_>, n: usize, s: &mut Scratch) {
+        let (segment, units, table) = (&self.segments[i], &packed.units[i], &packed.tables[i]);
+        let m = segment.segment.dim;
+        s.rows.clear();
+        if units.is_empty() {
+            return s.rows.resize(n * m, 0.0);
+        }
+        s.codes.resize(n * m, 0);
+        units::unpack(level, packed.rows, m, units, packed.stride, &mut s.codes);
+        s.rows.extend(s.codes.iter().map(|&code| table[usize::from(code)]));
+        segment.rotation.apply_inverse(level, &mut s.rows, &mut s.spare);
     }
 }
 
-/// The levels by code in a table that any byte may index.
+/// The levels by code in a table that any byte may index; zeros where no bit is kept.
 pub(crate) fn padded_levels(bits: u32, keep: u32, dim: usize) -> [f32; 256] {
     let mut table = [0.0; 256];
-    let level = levels(bits, keep, dim);
-    table[..level.len()].copy_from_slice(&level);
+    if keep > 0 {
+        let level = levels(bits, keep, dim);
+        table[..level.len()].copy_from_slice(&level);
+    }
     table
 }

@@ -1,5 +1,6 @@
 //! Encoding: docs/numerics.md sections 2 to 8, a block of rows at a time.
 
+use super::encode_fitted::FittedScratch;
 use super::{Scale, SegmentCodec, TASK_ROWS, TurboQuant, rows_per_block};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
@@ -31,29 +32,30 @@ struct Task<'a> {
 }
 
 /// Where a block's results go; as many rows as its input.
-struct Outputs<'a> {
-    packed: &'a mut [u8],
-    scales: &'a mut [f32],
+pub(super) struct Outputs<'a> {
+    pub(super) packed: &'a mut [u8],
+    pub(super) scales: &'a mut [f32],
     squares: Option<&'a mut [f32]>,
 }
 
 /// Buffers of a task, reused from block to block.
 #[derive(Default)]
-struct Scratch {
-    tops: Vec<u32>,
-    exponents: Vec<i32>,
-    prepared: Vec<f32>,
+pub(super) struct Scratch {
+    pub(super) tops: Vec<u32>,
+    pub(super) exponents: Vec<i32>,
+    pub(super) prepared: Vec<f32>,
     /// Norms of the whole rows, and of the segment in hand, without their powers of two.
-    total: Vec<f32>,
+    pub(super) total: Vec<f32>,
     norms: Vec<f32>,
     /// √dim of the segment over the norm.
     gains: Vec<f32>,
     y: Vec<f32>,
-    spare: Vec<f32>,
+    pub(super) spare: Vec<f32>,
     codes: Vec<u8>,
     trial: Vec<u8>,
-    products: Vec<Products>,
-    trial_products: Vec<Products>,
+    pub(super) products: Vec<Products>,
+    pub(super) trial_products: Vec<Products>,
+    pub(super) fitted: FittedScratch,
 }
 
 impl TurboQuant {
@@ -137,7 +139,7 @@ impl TurboQuant {
         s: &mut Scratch,
     ) -> Result<()> {
         let (dim, norms) = (self.dim(), self.spec.norms());
-        let Outputs { packed, scales, squares } = outputs;
+        let mut outputs = outputs;
         prepare(level, "x", x, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
         row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
         for (row, (&total, &exponent)) in s.total.iter().zip(&s.exponents).enumerate() {
@@ -145,22 +147,24 @@ impl TurboQuant {
             if !unit_norm && !norm.is_finite() {
                 return Err(Error::Norm { argument: "x", row, limit: "within float32" });
             }
-            if squares.is_some() && norm >= L2_NORM_LIMIT {
+            if outputs.squares.is_some() && norm >= L2_NORM_LIMIT {
                 return Err(Error::Norm { argument: "x", row, limit: "below 2^63 for squared L2 distances" });
             }
         }
-        if let Some(squares) = squares {
+        if let Some(squares) = &mut outputs.squares {
             for (square, (&total, &exponent)) in squares.iter_mut().zip(s.total.iter().zip(&s.exponents)) {
                 let norm = times_power(total, exponent);
                 *square = flush(norm * norm);
             }
         }
+        if let Some(transform) = &self.transform {
+            return self.encode_fitted(level, transform, x, &mut outputs, unit_norm, s);
+        }
+        let Outputs { packed, scales, .. } = outputs;
         let stride = self.row_bytes();
-        let mut start = 0;
-        for (i, segment) in self.segments.iter().enumerate() {
+        for (i, (segment, units)) in self.segments.iter().zip(self.spec.units(&self.spec.full())).enumerate() {
             segment.assign_block(level, dim, s);
-            units::pack(level, &s.codes, segment.segment.dim, segment.segment.bits, packed, stride, start);
-            start += units::row_bytes(segment.segment.dim, segment.segment.bits, segment.segment.bits);
+            units::pack(level, &s.codes, segment.segment.dim, &units, packed, stride);
             for (row, scales) in scales.chunks_exact_mut(norms).enumerate() {
                 let k = if s.norms[row] == 0.0 { 0.0 } else { segment.k(self.spec.scale, s.products[row]) };
                 let scale = if unit_norm { k } else { times_power(k * s.norms[row], s.exponents[row]) };
@@ -221,7 +225,7 @@ impl SegmentCodec {
 }
 
 /// √dim times the cosine of row and code, the quantity a trial maximises.
-fn cosine(products: Products) -> f32 {
+pub(super) fn cosine(products: Products) -> f32 {
     products.yc / products.cc.sqrt()
 }
 

@@ -4,15 +4,23 @@
 //! x → power of two, norm → rotation → codebook → codes → scale        (encode)
 //! codes → levels → inverse rotation → scale                           (decode)
 //! ```
+//! A fitted codec goes through its [`Transform`] first, and back through it last.
 
 mod decode;
 mod encode;
+mod encode_fitted;
+mod fitted;
 mod spec;
+mod transform;
 mod trial_ranges;
 mod truncate;
+mod truncate_fitted;
 
 pub use encode::EncodeOptions;
 pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
+pub(crate) use fitted::section_len;
+pub use fitted::{Fitted, FittedParts};
+pub(crate) use spec::MAX_SEGMENTS;
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
 
 use crate::codebook::{boundaries, levels};
@@ -20,6 +28,8 @@ use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::kernels::assign::Table;
 use crate::rotation::Rotation;
+pub(crate) use transform::DenseScratch;
+use transform::Transform;
 
 /// Least rows of a parallel task of encoding, decoding or truncating.
 const TASK_ROWS: usize = 256;
@@ -62,6 +72,8 @@ pub struct TurboQuant {
     spec: CodecSpec,
     fingerprint: u64,
     pub(crate) segments: Vec<SegmentCodec>,
+    /// What a fitted codec does before its segments; a plain one has none.
+    pub(crate) transform: Option<Transform>,
 }
 
 /// What encoding and decoding a segment needs.
@@ -69,10 +81,24 @@ pub struct TurboQuant {
 pub(crate) struct SegmentCodec {
     pub(crate) segment: Segment,
     pub(crate) rotation: Rotation,
-    /// One table a trial scale; the first is of scale 1.
+    /// The dimension whose codebook the segment takes.
+    pub(crate) table_dim: usize,
+    /// One table a trial scale; the first is of scale 1. A fitted codec's segments have equally many.
     tables: Vec<Table>,
     /// √dim.
     root: f32,
+}
+
+/// Segments that are scored as one: they have one codebook and one query scale.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Indices and coordinates of the segments.
+    pub(crate) segments: Vec<(usize, usize)>,
+    pub(crate) bits: u32,
+    pub(crate) keep: u32,
+    pub(crate) table_dim: usize,
+    /// Coordinates of all of them.
+    pub(crate) dim: usize,
 }
 
 impl TurboQuant {
@@ -85,6 +111,14 @@ impl TurboQuant {
         Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?)
     }
 
+    /// A fitted codec from the parts that a fit has found (docs/numerics.md section 11).
+    ///
+    /// # Errors
+    /// As for [`CodecSpec::fitted`].
+    pub fn from_parts(parts: FittedParts<'_>, options: Options) -> Result<Self> {
+        Self::from_spec(CodecSpec::fitted(parts, options)?)
+    }
+
     /// The codec that codes with this description came from (see [`Codes::spec`](crate::Codes::spec)).
     ///
     /// # Errors
@@ -93,7 +127,8 @@ impl TurboQuant {
         spec.check()?;
         let segments = spec.segments.iter().enumerate();
         let segments = segments.map(|(i, &segment)| SegmentCodec::new(segment, &spec, i as u64)).collect();
-        Ok(Self { fingerprint: spec.fingerprint(), spec, segments })
+        let transform = spec.fitted.as_ref().map(|fitted| Transform::new(fitted, &spec));
+        Ok(Self { fingerprint: spec.fingerprint(), spec, segments, transform })
     }
 
     /// The codec's description.
@@ -120,11 +155,33 @@ impl TurboQuant {
         self.spec.row_bytes(&self.spec.full())
     }
 
-    /// Bytes that the codec itself holds (rotation and tables).
+    /// Bytes that the codec itself holds (rotation and tables, and what a fit has found).
     #[must_use]
     pub fn nbytes(&self) -> usize {
         let tables = |s: &SegmentCodec| s.tables.len() * 12 * (1 << s.segment.bits);
-        self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum()
+        let segments: usize = self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum();
+        segments + self.transform.as_ref().map_or(0, Transform::nbytes)
+    }
+
+    /// The runs of segments that are scored together for `keep` bits of each: segments of a fitted codec that stand side by side with the
+    /// same bits, kept and in full. Segments without any kept bit are left out.
+    pub(crate) fn groups(&self, keep: &[u32]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for (i, (segment, &keep)) in self.segments.iter().zip(keep).enumerate().filter(|(_, (_, keep))| **keep > 0) {
+            let Segment { dim, bits, .. } = segment.segment;
+            match groups.last_mut() {
+                Some(last)
+                    if self.transform.is_some()
+                        && (last.bits, last.keep) == (bits, keep)
+                        && last.segments.last().is_some_and(|&(before, _)| before + 1 == i) =>
+                {
+                    last.segments.push((i, dim));
+                    last.dim += dim;
+                }
+                _ => groups.push(Group { segments: vec![(i, dim)], bits, keep, table_dim: segment.table_dim, dim }),
+            }
+        }
+        groups
     }
 
     /// Refuses codes of another codec.
@@ -146,13 +203,24 @@ impl TurboQuant {
 
 impl SegmentCodec {
     fn new(segment: Segment, spec: &CodecSpec, index: u64) -> Self {
-        let level = levels(segment.bits, segment.bits, segment.dim);
+        let table_dim = spec.table_dim(&segment);
+        let level = levels(segment.bits, segment.bits, table_dim);
         let bounds = boundaries(&level);
-        let trials = trial_ranges::trial_scales(segment.bits, segment.dim, spec.refine);
+        let trials = match spec.fitted {
+            // One trial scale for all segments of a row: that of the average width.
+            Some(_) if spec.segments[0].bits > 1 => {
+                let (axes, bits) = (spec.axes(), spec.segments.iter().map(|s| s.dim * s.bits as usize).sum::<usize>());
+                let average = (2 * bits + axes) / (2 * axes);
+                trial_ranges::trial_scales(average.max(2) as u32, axes, spec.refine)
+            }
+            Some(_) => vec![1.0],
+            None => trial_ranges::trial_scales(segment.bits, segment.dim, spec.refine),
+        };
         let table = |t: f32| Table::new(&level, &bounds.iter().map(|b| b / t).collect::<Vec<_>>());
         Self {
             segment,
             rotation: Rotation::new(segment.dim, spec.seed, index),
+            table_dim,
             tables: trials.into_iter().map(table).collect(),
             root: (segment.dim as f32).sqrt(),
         }

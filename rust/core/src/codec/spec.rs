@@ -1,8 +1,11 @@
 //! What a codec is: its segments and choices, and the fingerprint that codes carry.
 
+use std::sync::Arc;
+
+use super::fitted::Fitted;
 use crate::error::{Error, Result};
 use crate::rng::derive;
-use crate::units::row_bytes;
+use crate::units::{Unit, row_bytes, stage_ends, units_of};
 
 /// Version of the bits and bytes this build writes. Version 0 may still change; version 1 will not.
 pub const FORMAT_VERSION: u16 = 0;
@@ -99,7 +102,7 @@ pub struct Segment {
 /// Everything that decides what a code means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CodecSpec {
-    /// The segments, in order, covering all coordinates.
+    /// The segments, in order, covering all coordinates, or all axes of a fitted codec.
     pub segments: Vec<Segment>,
     /// Seed of all randomness.
     pub seed: u64,
@@ -109,6 +112,8 @@ pub struct CodecSpec {
     pub scale: Scale,
     /// Trial scales an encoder tries: 0 (none), 8, 16 or 32. Chooses codes, not their meaning.
     pub refine: u8,
+    /// What a fit has found; a plain codec has none.
+    pub fitted: Option<Arc<Fitted>>,
 }
 
 impl CodecSpec {
@@ -117,7 +122,8 @@ impl CodecSpec {
     /// # Errors
     /// [`Error::Argument`] if `dim` is not 1 to 65,536, `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
     pub fn plain(dim: usize, bits: u32, seed: u64, rotation: RotationKind, scale: Scale, refine: u8) -> Result<Self> {
-        let spec = Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine };
+        let spec =
+            Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine, fitted: None };
         spec.check().map(|()| spec)
     }
 
@@ -125,7 +131,8 @@ impl CodecSpec {
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no segment or more than 255, they do not follow one another from 0, the dims add up to more
-    /// than 65,536, or a dim, a number of bits or `refine` is out of range.
+    /// than 65,536, or a dim, a number of bits or `refine` is out of range; for a fitted codec also if its parts belong to other
+    /// segments, or with the paper's scale.
     pub fn check(&self) -> Result<()> {
         if !(1..=MAX_SEGMENTS).contains(&self.segments.len()) {
             return Err(Error::argument("segments", "between 1 and 255", self.segments.len()));
@@ -147,19 +154,39 @@ impl CodecSpec {
         if !matches!(self.refine, 0 | 8 | 16 | 32) {
             return Err(Error::argument("refine", "0 (off), 8, 16 or 32", self.refine));
         }
+        if let Some(fitted) = &self.fitted {
+            if self.scale == Scale::Paper {
+                let expected = r#""unbiased", "mse" or "matched" for a fitted codec"#;
+                return Err(Error::argument("scale", expected, r#""paper""#));
+            }
+            if self.segment_parts() != fitted.segments() {
+                let expected = format!("those of the fitted parts {:?}", fitted.segments());
+                return Err(Error::argument("segments", expected, format!("{:?}", self.segment_parts())));
+            }
+        }
         Ok(())
+    }
+
+    /// (coordinates, bits) of each segment.
+    pub(crate) fn segment_parts(&self) -> Vec<(usize, u32)> {
+        self.segments.iter().map(|segment| (segment.dim, segment.bits)).collect()
     }
 
     /// Coordinates of a vector.
     #[must_use]
     pub fn dim(&self) -> usize {
+        self.fitted.as_ref().map_or_else(|| self.axes(), |fitted| fitted.dim())
+    }
+
+    /// Coordinates of all segments: `dim`, or the axes of a fitted codec.
+    pub(crate) fn axes(&self) -> usize {
         self.segments.iter().map(|segment| segment.dim).sum()
     }
 
-    /// Norms (scales) a vector: one a segment.
+    /// Norms (scales) a vector: one a segment; a fitted codec has one for all.
     #[must_use]
     pub fn norms(&self) -> usize {
-        self.segments.len()
+        if self.fitted.is_some() { 1 } else { self.segments.len() }
     }
 
     /// Bits of every segment, in full.
@@ -171,7 +198,70 @@ impl CodecSpec {
     /// Bytes of a packed row that keeps `keep` bits of each segment.
     #[must_use]
     pub fn row_bytes(&self, keep: &[u32]) -> usize {
-        self.segments.iter().zip(keep).map(|(segment, &keep)| row_bytes(segment.dim, segment.bits, keep)).sum()
+        let bytes = |(segment, &keep): (&Segment, &u32)| match self.fitted {
+            Some(_) => keep as usize * segment.dim.div_ceil(8),
+            None => row_bytes(segment.dim, segment.bits, keep),
+        };
+        self.segments.iter().zip(keep).map(bytes).sum()
+    }
+
+    /// The bits of each segment in the longest prefix of a fitted codec's units with at most `row_bits` bits; of a plain codec, none.
+    #[must_use]
+    pub fn prefix(&self, row_bits: usize) -> Vec<u32> {
+        let (mut keep, mut bits) = (vec![0; self.segments.len()], 0);
+        for segment in self.fitted.iter().flat_map(|fitted| fitted.order()).map(|&i| usize::from(i)) {
+            bits += self.segments[segment].dim;
+            if bits > row_bits {
+                break;
+            }
+            keep[segment] += 1;
+        }
+        keep
+    }
+
+    /// The units of each segment in packed rows that keep `keep` bits of it, most significant first.
+    pub(crate) fn units(&self, keep: &[u32]) -> Vec<Vec<Unit>> {
+        let Some(fitted) = &self.fitted else {
+            let mut start = 0;
+            let segments = self.segments.iter().zip(keep).map(|(segment, &keep)| {
+                let units = units_of(segment.dim, segment.bits, keep);
+                let units = units.map(|(width, shift, offset)| Unit { width, shift, offset: start + offset }).collect();
+                start += row_bytes(segment.dim, segment.bits, keep);
+                units
+            });
+            return segments.collect();
+        };
+        let mut units: Vec<Vec<Unit>> = vec![Vec::new(); self.segments.len()];
+        let mut offset = 0;
+        for &i in &fitted.order()[..keep.iter().map(|&keep| keep as usize).sum()] {
+            let (segment, units) = (self.segments[usize::from(i)], &mut units[usize::from(i)]);
+            units.push(Unit { width: 1, shift: segment.bits - 1 - units.len() as u32, offset });
+            offset += segment.dim.div_ceil(8);
+        }
+        units
+    }
+
+    /// Refuses `keep` unless it ends a stage: whole units of every segment, and a prefix of the units of a fitted codec.
+    pub(crate) fn check_keep(&self, keep: &[u32]) -> Result<()> {
+        let segments = &self.segments;
+        let valid = keep.len() == segments.len()
+            && match &self.fitted {
+                Some(fitted) => fitted.is_prefix(keep),
+                None => segments.iter().zip(keep).all(|(s, keep)| stage_ends(s.bits).contains(keep)),
+            };
+        if valid {
+            return Ok(());
+        }
+        let expected = match &self.fitted {
+            Some(_) => "what some first units keep of every segment",
+            None => "the end of a stage for every segment",
+        };
+        Err(Error::argument("keep", expected, format!("{keep:?}")))
+    }
+
+    /// The dimension whose codebook a segment takes: fitted segments take the Gaussian one at any length.
+    pub(crate) fn table_dim(&self, segment: &Segment) -> usize {
+        if self.fitted.is_some() { MAX_DIM } else { segment.dim }
     }
 
     /// The 64-bit identity of the codec: equal for codecs whose codes mean the same.
@@ -186,6 +276,7 @@ impl CodecSpec {
             self.segments.len() as u64,
         ];
         words.extend(self.segments.iter().flat_map(|s| [s.dim as u64, u64::from(s.bits)]));
+        words.extend(self.fitted.iter().map(|fitted| fitted.digest()));
         derive(0x5455_5242_4F51_5541, &words)
     }
 }

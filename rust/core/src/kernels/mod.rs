@@ -11,6 +11,7 @@ mod lanes;
 pub(crate) mod level;
 
 pub(crate) mod assign;
+pub(crate) mod dense;
 pub(crate) mod dot;
 pub(crate) mod hadamard;
 pub(crate) mod lookup;

@@ -122,6 +122,27 @@ fn multiply_body(rows: &mut [f32], dim: usize, factors: &[f32]) {
     }
 }
 
+/// Writes round-half-even(value·factor) of every row to `out`, rows of `width` whose places after `dim` become 0.
+///
+/// Results must be within ±32,767: rows of norm n' and factors 32,000/n' (docs/numerics.md section 11).
+pub(crate) fn fixed_point(level: Level, rows: &[f32], dim: usize, factors: &[f32], out: &mut [i16], width: usize) {
+    assert!(rows.len() == dim * factors.len() && out.len() == width * factors.len() && dim <= width, "whole rows");
+    per_level!(level, fixed_body(rows: &[f32], dim: usize, factors: &[f32], out: &mut [i16], width: usize));
+}
+
+#[inline(always)]
+fn fixed_body(rows: &[f32], dim: usize, factors: &[f32], out: &mut [i16], width: usize) {
+    /// 1.5·2^23: the sum with a smaller value is rounded to an integer, ties to even, which is its low bits.
+    const MAGIC: f32 = 12_582_912.0;
+    for ((row, &factor), out) in rows.chunks_exact(dim).zip(factors).zip(out.chunks_exact_mut(width)) {
+        let (out, padding) = out.split_at_mut(dim);
+        for (out, value) in out.iter_mut().zip(row) {
+            *out = (value * factor + MAGIC).to_bits() as i16;
+        }
+        padding.fill(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +166,24 @@ mod tests {
                 square_sums(Level::Scalar, &x, dim, dim / 3, dim - dim / 3, &mut want_sums);
                 square_sums(level, &x, dim, dim / 3, dim - dim / 3, &mut sums);
                 assert_eq!(sums.map(f32::to_bits), want_sums.map(f32::to_bits), "sums at dim {dim}");
+            }
+        }
+    }
+
+    #[test]
+    fn fixed_point_rounds_ties_to_even_and_pads() {
+        for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for dim in (1..=66).chain([200]) {
+                let mut x = floats(2 * dim, dim as u64);
+                x.iter_mut().step_by(5).zip((-3..).map(|i| i as f32 + 0.5)).for_each(|(x, tie)| *x = tie);
+                let (factors, mut out) = ([1.0, 101.7], vec![9; 2 * (dim + 3)]);
+                fixed_point(level, &x, dim, &factors, &mut out, dim + 3);
+                let rounded = |(x, factor): (&[f32], f32)| -> Vec<i16> {
+                    let whole = x.iter().map(|x| (x * factor).round_ties_even() as i16);
+                    whole.chain([0; 3]).collect()
+                };
+                let want: Vec<_> = x.chunks_exact(dim).zip(factors).flat_map(rounded).collect();
+                assert_eq!(out, want, "{} at dim {dim}", level.name());
             }
         }
     }

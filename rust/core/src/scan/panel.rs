@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::PANEL_ROWS;
-use super::query::{PreparedQueries, SegmentQueries};
+use super::query::{GroupQueries, PreparedQueries};
 use crate::codebook::{halves, integer_levels};
-use crate::codec::{Segment, TurboQuant};
+use crate::codec::{Group, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::Result;
 use crate::kernels::Level;
@@ -13,37 +13,30 @@ use crate::kernels::dot::{PANEL_STEP, add_products};
 use crate::kernels::lookup;
 use crate::kernels::units::{self, Place};
 use crate::parallel::Exec;
-use crate::units::units_of;
 
 /// Where the units of all segments lie: packed rows, or one array a stage.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     /// For each segment its units: the array and the place in its rows.
     pub(crate) segments: Vec<Vec<(&'a [u8], Place)>>,
-    /// Scales, one a segment and row.
+    /// Scales, one a norm and row.
     pub(crate) scales: &'a [f32],
 }
 
 impl<'a> Rows<'a> {
     /// The units of packed rows.
     pub(crate) fn packed(codec: &TurboQuant, codes: &CodesView<'a>) -> Self {
-        let stride = codes.row_bytes;
-        let mut start = 0;
-        let segments = codec.spec().segments.iter().zip(codes.keep).map(|(segment, &keep)| {
-            let units = units_of(segment.dim, segment.bits, keep)
-                .map(|(width, shift, offset)| (codes.packed, Place { width, shift, offset: start + offset, stride }));
-            let units = units.collect();
-            start += crate::units::row_bytes(segment.dim, segment.bits, keep);
-            units
-        });
+        let segments = codec.spec().units(codes.keep).into_iter();
+        let place = |unit: crate::units::Unit| (codes.packed, unit.place(codes.row_bytes));
+        let segments = segments.map(|units| units.into_iter().map(place).collect());
         Self { segments: segments.collect(), scales: codes.scales }
     }
 }
 
-/// Integer levels of a segment, by code.
+/// Integer levels of a group of segments, by code.
 #[derive(Debug)]
 struct Levels {
-    segment: Segment,
+    group: Group,
     /// Padded number of coordinates.
     width: usize,
     entries: usize,
@@ -57,11 +50,16 @@ struct Levels {
 pub(crate) struct Scanner {
     level: Level,
     levels: Vec<Levels>,
+    norms: usize,
+    /// Whether all groups of a row share its scale, which then multiplies their sum.
+    one_scale: bool,
     codes: Vec<u8>,
+    /// Codes of one of several segments.
+    part: Vec<u8>,
     high: Vec<i8>,
     low: Vec<i8>,
     products: [Vec<i32>; 3],
-    /// Products of a segment as float32.
+    /// Products of a group as float32.
     rounded: Vec<f32>,
     row_scales: Vec<f32>,
     scores: Vec<f32>,
@@ -69,12 +67,13 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
-        let levels =
-            codec.spec().segments.iter().zip(keep).map(|(&segment, &keep)| Levels::new(segment, keep)).collect();
         Ok(Self {
             level: exec.level()?,
-            levels,
+            levels: codec.groups(keep).into_iter().map(Levels::new).collect(),
+            norms: codec.spec().norms(),
+            one_scale: codec.transform.is_some(),
             codes: Vec::new(),
+            part: Vec::new(),
             high: Vec::new(),
             low: Vec::new(),
             products: [const { Vec::new() }; 3],
@@ -97,8 +96,19 @@ impl Scanner {
             self.scores.clear();
             self.scores.resize(queries.len() * n, 0.0);
             for i in 0..self.levels.len() {
-                self.decode(i, &rows.segments[i], first, n);
-                self.add_segment(i, rows, first, n, &queries.segments[i]);
+                self.decode(i, rows, first, n);
+                self.add_group(i, rows, first, n, &queries.groups[i]);
+            }
+            if self.one_scale {
+                let scales = &rows.scales[first..first + n];
+                for scores in self.scores.chunks_exact_mut(n) {
+                    scores.iter_mut().zip(scales).for_each(|(score, scale)| *score *= scale);
+                }
+            }
+            if let Some(center) = &queries.center {
+                for (scores, share) in self.scores.chunks_exact_mut(n).zip(center) {
+                    scores.iter_mut().for_each(|score| *score += share);
+                }
             }
             for (query, scores) in self.scores.chunks_exact(n).enumerate() {
                 each(query, first, scores);
@@ -106,21 +116,34 @@ impl Scanner {
         }
     }
 
-    /// Decodes segment `i` of rows `first .. first + n` to a panel of int8 levels.
-    fn decode(&mut self, i: usize, units: &[(&[u8], Place)], first: usize, n: usize) {
+    /// Decodes group `i` of rows `first .. first + n` to a panel of int8 levels.
+    fn decode(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
         let levels = &self.levels[i];
-        let m = levels.segment.dim;
+        let m = levels.group.dim;
         self.codes.clear();
         self.codes.resize(n * m, 0);
-        for &(bytes, place) in units {
-            let block = &bytes[first * place.stride..(first + n) * place.stride];
-            units::unpack(self.level, block, m, place, &mut self.codes);
+        let mut start = 0;
+        for &(segment, dim) in &levels.group.segments {
+            let whole = dim == m;
+            let codes = if whole { &mut self.codes } else { &mut self.part };
+            codes.clear();
+            codes.resize(n * dim, 0);
+            for &(bytes, place) in &rows.segments[segment] {
+                let block = &bytes[first * place.stride..(first + n) * place.stride];
+                units::unpack(self.level, block, dim, place, codes);
+            }
+            if !whole {
+                for (part, row) in self.part.chunks_exact(dim).zip(self.codes.chunks_exact_mut(m)) {
+                    row[start..start + dim].copy_from_slice(part);
+                }
+            }
+            start += dim;
         }
         let fill = |table: &[i8; 256], panel: &mut Vec<i8>| {
             panel.resize(n * levels.width, 0);
             for (codes, row) in self.codes.chunks_exact(m).zip(panel.chunks_exact_mut(levels.width)) {
                 lookup::integers(self.level, codes, table, levels.entries, &mut row[..m]);
-                // The panel may hold another segment's longer rows.
+                // The panel may hold another group's longer rows.
                 row[m..].fill(0);
             }
         };
@@ -130,10 +153,10 @@ impl Scanner {
         }
     }
 
-    /// Adds segment `i`'s share to the scores.
-    fn add_segment(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &SegmentQueries) {
+    /// Adds group `i`'s share to the scores, of a fitted codec without its scale.
+    fn add_group(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &GroupQueries) {
         let Levels { width, ref low, .. } = self.levels[i];
-        let (level, norms) = (self.level, self.levels.len());
+        let (level, norms) = (self.level, self.norms);
         let (pairs, panel) = (queries.factors.len() * n, &self.high[..n * width]);
         let [hh, cross, ll] = &mut self.products;
         let product = |products: &mut Vec<i32>, terms: &[(&[i8], &[i8])]| {
@@ -156,7 +179,11 @@ impl Scanner {
         }
         let scales = &rows.scales[first * norms..(first + n) * norms];
         self.row_scales.clear();
-        self.row_scales.extend(scales.iter().skip(i).step_by(norms));
+        if self.one_scale {
+            self.row_scales.resize(n, 1.0);
+        } else {
+            self.row_scales.extend(scales.iter().skip(i).step_by(norms));
+        }
         let outputs = self.scores.chunks_exact_mut(n).zip(self.rounded.chunks_exact(n));
         for (&factor, (scores, products)) in queries.factors.iter().zip(outputs) {
             for (score, (product, scale)) in scores.iter_mut().zip(products.iter().zip(&self.row_scales)) {
@@ -168,15 +195,16 @@ impl Scanner {
 }
 
 impl Levels {
-    fn new(segment: Segment, keep: u32) -> Self {
-        let integers = integer_levels(segment.bits, keep, segment.dim).values;
+    fn new(group: Group) -> Self {
+        let Group { bits, keep, table_dim, dim, .. } = group;
+        let integers = integer_levels(bits, keep, table_dim).values;
         let (mut high, mut low) = ([0; 256], [0; 256]);
         for (code, &value) in integers.iter().enumerate() {
             (high[code], low[code]) = if keep <= 4 { (value as i8, 0) } else { halves(value) };
         }
         Self {
-            segment,
-            width: segment.dim.next_multiple_of(PANEL_STEP),
+            group,
+            width: dim.next_multiple_of(PANEL_STEP),
             entries: 1 << keep,
             high,
             low: (keep > 4).then_some(low),

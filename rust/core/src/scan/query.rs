@@ -1,17 +1,18 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
-use crate::codec::{TurboQuant, prepare, row_norms, times_power};
+use crate::codec::{DenseScratch, TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
+use crate::kernels::Level;
 use crate::kernels::dot::PANEL_STEP;
 use crate::parallel::Exec;
 
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
 const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
 
-/// The queries of one segment.
+/// The queries of one group of segments.
 #[derive(Debug)]
-pub(crate) struct SegmentQueries {
+pub(crate) struct GroupQueries {
     /// Integers (or their high bytes), rows padded with zeros to a panel's width.
     pub(crate) high: Vec<i8>,
     /// Low bytes of two-byte integers; empty for widths up to 4.
@@ -23,7 +24,9 @@ pub(crate) struct SegmentQueries {
 /// A batch of prepared queries.
 #[derive(Debug)]
 pub(crate) struct PreparedQueries {
-    pub(crate) segments: Vec<SegmentQueries>,
+    pub(crate) groups: Vec<GroupQueries>,
+    /// ⟨query, center⟩ of a codec that has a center, to be added to every score.
+    pub(crate) center: Option<Vec<f32>>,
     len: usize,
 }
 
@@ -45,26 +48,32 @@ impl PreparedQueries {
                 return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });
             }
         }
-        let mut spare = Vec::new();
-        let segments = codec.segments.iter().zip(keep).map(|(segment, &keep)| {
-            let (m, start) = (segment.segment.dim, segment.segment.start);
-            let mut rotated: Vec<f32> =
-                prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect();
-            segment.rotation.apply(level, &mut rotated, &mut spare);
-            let scale = integer_levels(segment.segment.bits, keep, m).scale;
-            let mut out = SegmentQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
-            for (row, (&norm, &exponent)) in rotated.chunks_exact(m).zip(norms.iter().zip(&exponents)) {
-                let unit = out.push(row, if keep <= 4 { ONE_BYTE } else { TWO_BYTES }, keep > 4);
-                let factor = unit * scale;
-                out.factors.push(match (cosine, norm == 0.0) {
-                    (false, _) => times_power(factor, exponent),
-                    (true, true) => 0.0,
-                    (true, false) => factor / norm,
-                });
+        let (parts, center) = rotated(codec, level, &prepared, &norms);
+        // One value of a query, brought back from the prepared query to the query itself or to its direction.
+        let restored = |value: f32, row: usize| match (cosine, norms[row] == 0.0) {
+            (false, _) => times_power(value, exponents[row]),
+            (true, true) => 0.0,
+            (true, false) => value / norms[row],
+        };
+        let groups = codec.groups(keep).into_iter().map(|group| {
+            let scale = integer_levels(group.bits, group.keep, group.table_dim).scale;
+            let mut out = GroupQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
+            let mut whole = Vec::with_capacity(group.dim);
+            for row in 0..len {
+                whole.clear();
+                group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&parts[i][row * m..][..m]));
+                let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
+                let unit = out.push(&whole, reach, group.keep > 4);
+                out.factors.push(restored(unit * scale, row));
             }
             out
         });
-        Ok(Self { segments: segments.collect(), len })
+        // Finite, so that a score beyond float32 plus this share is not NaN.
+        let center = center.map(|shares| {
+            let shares = shares.into_iter().enumerate();
+            shares.map(|(row, share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
+        });
+        Ok(Self { groups: groups.collect(), center, len })
     }
 
     /// Queries in the batch.
@@ -73,7 +82,7 @@ impl PreparedQueries {
     }
 }
 
-impl SegmentQueries {
+impl GroupQueries {
     /// Appends one rotated query, rounded so that its largest magnitude becomes `reach`; returns the value of one unit.
     fn push(&mut self, row: &[f32], reach: f32, two_bytes: bool) -> f32 {
         let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -93,4 +102,24 @@ impl SegmentQueries {
         self.high.resize(end, 0);
         largest / reach
     }
+}
+
+/// Prepared queries in the coordinates of each segment, and their products with the center of a codec that has one.
+fn rotated(codec: &TurboQuant, level: Level, prepared: &[f32], norms: &[f32]) -> (Vec<Vec<f32>>, Option<Vec<f32>>) {
+    let (dim, mut parts, mut spare) = (codec.dim(), Vec::new(), Vec::new());
+    let mut center = None;
+    if let Some(transform) = &codec.transform {
+        let factor = |i: usize, row: usize| transform.query_factor(i, norms[row]);
+        transform.forward(level, prepared, norms, factor, &mut DenseScratch::default(), &mut parts);
+        center = transform.center_products(prepared);
+    } else {
+        parts.extend(codec.segments.iter().map(|segment| {
+            let (m, start) = (segment.segment.dim, segment.segment.start);
+            prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect()
+        }));
+    }
+    for (segment, part) in codec.segments.iter().zip(&mut parts) {
+        segment.rotation.apply(level, part, &mut spare);
+    }
+    (parts, center)
 }
