@@ -29,12 +29,9 @@ class Measured:
     ----------
     recall : ndarray of float64, shape (nq,)
         Share of the true neighbours found, for each query.
-    distortion : float
-        Mean of |x − x̂|²/|x|² with x̂ at its best length, so that codecs compare whatever their scale is for.
     """
 
     recall: Floats
-    distortion: float
 
     def beats(self, other: Measured) -> bool:
         """Whether recall is larger by more than one standard error of the difference over queries."""
@@ -71,8 +68,13 @@ class HeldOut:
         found = self._merit(codec.score(self.queries, codes, threads=threads))
         best = np.argpartition(-found, self._k - 1, axis=1)[:, : self._k]
         hits = np.take_along_axis(self._true, best, axis=1) >= self._least[:, None]
-        error, size = errors(self.rows, codec.decode(codes, threads=threads), center_of(codec))
-        return Measured(hits.mean(axis=1), float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0)
+        return Measured(hits.mean(axis=1))
+
+    def distortion(self, codec: TurboQuant, threads: int | None = None) -> float:
+        """Return the mean of |x − x̂|²/|x|², x̂ at its best length, so that codecs compare whatever their scale is for."""
+        decoded = codec.decode(codec.encode(self.rows, threads=threads), threads=threads)
+        error, size = errors(self.rows, decoded, center_of(codec))
+        return float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0
 
     def _merit(self, products: NDArray[np.floating]) -> Floats:
         """Larger is nearer."""
@@ -91,8 +93,8 @@ def errors(rows: Rows, decoded: Rows, center: Rows | None) -> tuple[Floats, Floa
 
 def center_of(codec: TurboQuant) -> Rows | None:
     """Return the center of a codec, None where it has none."""
-    fitted = describe(codec)
-    return None if fitted is None else fitted.center
+    parts = codec._core.parts()
+    return None if parts is None else parts[0]
 
 
 def standard_error(values: Floats) -> float:

@@ -101,7 +101,7 @@ class Sample:
         """Return the moments of the rows that are held out, or of the others."""
         second, count = np.zeros((self.dim, self.dim)), 0
         for block, out in self._blocks():
-            unit, _ = directions(block[out == held_out], center)
+            unit = directions(block[out == held_out], center)
             # A block's float32 products are good to 1e-6 of the largest; their float64 sum adds nothing to that.
             second += unit.T @ unit
             count += len(unit)
@@ -109,25 +109,31 @@ class Sample:
 
     def _blocks(self) -> Iterator[tuple[Rows, NDArray[np.bool_]]]:
         for first, block in blocks(self._array, self.name):
-            finite = np.isfinite(block)
-            if not finite.all():
-                row, column = np.argwhere(~finite)[0]
+            if not np.isfinite(block.sum(axis=1, dtype=np.float64)).all():
+                row, column = np.argwhere(~np.isfinite(block))[0]
                 raise ValueError(
                     f"{self.name} must be finite, got {block[row, column]} at row {first + row}, column {column}"
                 )
-            yield (directions(block)[0] if self.unit else block), self._out[first : first + len(block)]
+            out = self._out[first : first + len(block)]
+            if self.unit:
+                # A zero row has no direction; it stays a zero row, so that rows keep their numbers.
+                some = block.any(axis=1)
+                block = np.where(some[:, None], block, 0)
+                block[some] = directions(block[some])
+            yield block, out
 
 
-def directions(rows: Rows, center: Rows | None = None) -> tuple[Rows, Floats]:
-    """Return (x − center)/|x − center| of the rows where that is not 0, (m, d) float32, and all norms, (n,) float64."""
-    rest = rows.astype(np.float64)
-    if center is not None:
-        rest = rest - center
+def directions(rows: Rows, center: Rows | None = None) -> Rows:
+    """Return (x − center)/|x − center| of the rows where that is not 0, (m, d) float32."""
+    rest = rows if center is None else rows - center
+    # By the largest coordinate first, so that no square is beyond float32.
     size = np.abs(rest).max(axis=1, initial=0.0)
-    rest = rest / np.where(size > 0, size, 1.0)[:, None]
-    norms = np.sqrt(np.einsum("ij,ij->i", rest, rest))
-    kept = norms > 0
-    return (rest[kept] / norms[kept, None]).astype(np.float32), norms * size
+    kept = size > 0
+    if not kept.all():
+        rest, size = rest[kept], size[kept]
+    rest = rest / size[:, None]
+    rest /= np.sqrt(np.einsum("ij,ij->i", rest, rest))[:, None]
+    return rest
 
 
 def as_center(mean: Floats) -> Rows:

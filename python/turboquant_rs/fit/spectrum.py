@@ -9,7 +9,7 @@ orthogonal up to a factor for each axis, and what remains is to weigh the varian
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,15 +70,20 @@ def shrunk(moments: Moments) -> tuple[Floats, float]:
     return (1.0 - share) * second + share * even * np.eye(dim), share
 
 
-def orthonormal(moments: Moments, power: float) -> Spectrum:
-    """Axes of the rows alone; the cost of an axis is λ^power.
+def orthonormal(moments: Moments) -> Spectrum:
+    """Axes of the rows alone; the cost of an axis is its variance, so that what is minimised is the error of rows."""
+    second, share = shrunk(moments)
+    variance, axes = _descending(second)
+    return Spectrum(axes, None, variance, variance, share)
+
+
+def weighted(spectrum: Spectrum, power: float) -> Spectrum:
+    """The same axes with costs λ^power.
 
     1 is the squared error of the rows. 2 is that of scores if queries are like rows: an axis matters as much as
     queries vary along it. In between, both count.
     """
-    second, share = shrunk(moments)
-    variance, axes = _descending(second)
-    return Spectrum(axes, None, variance, variance**power, share)
+    return replace(spectrum, costs=spectrum.variance**power)
 
 
 def dual(moments: Moments, queries: Moments, power: float) -> Spectrum:
