@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_array, as_float32, as_int, as_rows, as_threads, back, blocks
+from ._arrays import as_array, as_float32, as_int, as_refine, as_rows, as_threads, back, blocks, one_of
 from .codes import Codes, read_header
-
-if TYPE_CHECKING:
-    from .fit import Drift, Report
+from .fit.fittable import Fittable
 
 Rotation: TypeAlias = Literal["hadamard"]
 Scale: TypeAlias = Literal["unbiased", "mse", "matched", "paper"]
@@ -26,7 +24,7 @@ _Core: TypeAlias = _core.Codec
 _SCALES = ("unbiased", "mse", "matched", "paper")
 
 
-class TurboQuant:
+class TurboQuant(Fittable):
     """Encode vectors to 1–8 bits a coordinate without training, decode them, score queries against the codes.
 
     TurboQuant_mse (arXiv 2504.19874, Algorithm 1): a random rotation makes every coordinate nearly Gaussian, each is
@@ -76,7 +74,7 @@ class TurboQuant:
     True
     """
 
-    __slots__ = ("_core", "_report", "bits", "dim", "refine", "rotation", "scale", "seed")
+    __slots__ = ("_core", "bits", "dim", "refine", "rotation", "scale", "seed")
 
     dim: int
     bits: int | float
@@ -85,7 +83,6 @@ class TurboQuant:
     scale: Scale
     refine: Refine
     _core: _core.Codec
-    _report: Report
 
     def __init__(
         self,
@@ -101,9 +98,9 @@ class TurboQuant:
             "dim": as_int(dim, "dim", 1, 65_536),
             "bits": as_int(bits, "bits", 1, 8),
             "seed": as_int(seed, "seed", 0, (1 << 64) - 1),
-            "rotation": _one_of(rotation, "rotation", ("hadamard",)),
-            "scale": _one_of(scale, "scale", _SCALES),
-            "refine": _refine(refine),
+            "rotation": one_of(rotation, "rotation", ("hadamard",)),
+            "scale": one_of(scale, "scale", _SCALES),
+            "refine": as_refine(refine),
         }
         self._set(**fields)
         self._set(_core=_core.Codec(*self._parameters()))
@@ -153,141 +150,6 @@ class TurboQuant:
             int(refine),
         )
         return cls._from_core(core)
-
-    @classmethod
-    def fit(
-        cls,
-        sample: ArrayLike,
-        bits: float = 2,
-        *,
-        queries: ArrayLike | None = None,
-        center: bool | Literal["auto"] = "auto",
-        metric: Metric = "ip",
-        scale: Scale | Literal["auto"] = "auto",
-        refine: Refine = False,
-        seed: int = 0,
-        threads: int | None = None,
-    ) -> TurboQuant:
-        """Return a codec that spends its bits where vectors like the sample's vary: the recall of about twice the bytes.
-
-        The second moment of the sample gives axes; the bits go where an error costs most (docs/fitted.md), and axes
-        without any are never computed. A quarter of the sample is held out to choose the center, the weighting and
-        the scale, and to compare with a plain codec, which is returned where it does as well. The idea: SAQ (arXiv
-        2509.12086); optimized product quantization (Ge et al., 2013) for the fitted rotation.
-
-        Parameters
-        ----------
-        sample : array_like, shape (n, dim)
-            At least 256 vectors like those to be encoded, better 20·dim; up to 8,192 dimensions. Read a block of 8 MiB
-            at a time, a few times over, so it may be a memory-mapped file larger than memory.
-        bits : float, default 2
-            Bits a coordinate on average, up to 8 and at least one byte a vector: any number, 0.25 or 1.5 too. A vector's
-            codes take ⌈dim·bits/8⌉ bytes exactly.
-        queries : array_like, shape (nq, dim), optional
-            At least 64 queries, where they are distributed unlike the vectors (questions and documents): then the
-            error of their scores is minimised. Decoded vectors may be worse in directions that no query looks in.
-        center : "auto" (default), True or False
-            Whether the mean of the sample is taken off each vector.
-        metric : "ip" (default), "cosine" or "l2"
-            How held-out neighbours are found; with "cosine" vectors count by their direction.
-        scale : "auto" (default), "unbiased", "mse" or "matched"
-            As for :class:`TurboQuant`; "auto" chooses. "mse" also makes the bits minimise the error of vectors alone.
-        refine, seed
-            As for :class:`TurboQuant`; the seed also draws the rows that are held out.
-        threads : int, optional
-            Of the measurements; NumPy's linear algebra has its own.
-
-        Returns
-        -------
-        TurboQuant
-            With :meth:`report`. It is deterministic for one machine and NumPy; the codes of a codec are on all.
-
-        Raises
-        ------
-        ValueError
-            For a sample or queries of too few rows, NaN or ±inf (row and column are named), other numbers of columns,
-            and bits, center, metric, scale, refine or seed out of range.
-        TypeError
-            As for :meth:`encode`.
-
-        Warns
-        -----
-        FitWarning
-            If a plain codec is returned, or the sample is small for its dimensions.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from turboquant_rs import TurboQuant
-        >>> x = np.random.default_rng(0).standard_normal((4000, 64)) * np.arange(1, 65) ** -0.5
-        >>> q = TurboQuant.fit(x, bits=1.5)
-        >>> q.fitted, q.bits, q.bytes_per_vector()
-        (True, 1.5, 16)
-        >>> report = q.report()
-        >>> report.recall > report.recall_plain
-        True
-        """
-        from .fit.fitting import Fit, Options
-
-        if isinstance(bits, (bool, np.bool_)) or not isinstance(bits, (int, float, Fraction, np.integer, np.floating)):
-            raise TypeError(f"bits must be a number, got {bits!r}")
-        if not 0 < bits <= 8:
-            raise ValueError(f"bits must be above 0 and at most 8, got {bits}")
-        if not isinstance(center, bool) and center != "auto":
-            raise ValueError(f'center must be "auto", True or False, got {center!r}')
-        options = Options(
-            bits=float(bits),
-            center=None if center == "auto" else center,
-            metric=_one_of(metric, "metric", ("ip", "cosine", "l2")),
-            scale=None if scale == "auto" else _one_of(scale, "scale", ("unbiased", "mse", "matched")),
-            refine=_refine(refine),
-            seed=as_int(seed, "seed", 0, (1 << 64) - 1),
-            threads=as_threads(threads),
-        )
-        return Fit(sample, queries, options).run()
-
-    def report(self) -> Report:
-        """Return what :meth:`fit` found on the rows it held out: recall and distortion against a plain codec, choices, seconds.
-
-        Raises
-        ------
-        ValueError
-            If this codec was not made by :meth:`fit` in this process: bytes and files keep the codec alone.
-        """
-        report = getattr(self, "_report", None)
-        if report is None:
-            raise ValueError("report is there for codecs that TurboQuant.fit returned in this process; this one was made otherwise")
-        return report
-
-    def drift(self, x: ArrayLike, *, threads: int | None = None) -> Drift:
-        """Return how much more of the vectors ``x`` is lost than of the sample's: whether it is time to fit again.
-
-        Parameters
-        ----------
-        x : array_like, shape (n, dim)
-            As for :meth:`encode`; a few hundred are enough. For a codec that was fitted to queries the shares are of
-            what they can see.
-
-        Returns
-        -------
-        Drift
-            ``ratio`` is 1 for vectors like the sample's, and for every vector if the codec is plain; ``reading`` says
-            it in a word.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from turboquant_rs import TurboQuant
-        >>> rng, size = np.random.default_rng(0), np.arange(1, 65) ** -0.5
-        >>> q = TurboQuant.fit(rng.standard_normal((4000, 64)) * size, bits=2)
-        >>> q.drift(rng.standard_normal((500, 64)) * size).reading
-        'as fitted'
-        >>> q.drift(rng.standard_normal((500, 64))).reading
-        'refit'
-        """
-        from .fit.drift import drift
-
-        return drift(self, x, threads)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a TurboQuant is immutable; make a new one to change {name}")
@@ -524,16 +386,3 @@ def queries_of(queries: ArrayLike, dim: int, owner: str) -> tuple[NDArray[np.flo
             raise ValueError(f"queries must have {dim} columns (the {owner}'s dim), got {len(array)}")
         array = array[None, :]
     return as_float32(as_rows(array, "queries", dim, owner), "queries"), single
-
-
-def _refine(refine: Any) -> Refine:
-    if refine is not False and (type(refine) is not int or refine not in (8, 16, 32)):
-        raise ValueError(f"refine must be False, 8, 16 or 32, got {refine!r}")
-    return refine  # type: ignore[return-value]
-
-
-def _one_of(value: Any, name: str, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        names = ", ".join(f'"{a}"' for a in allowed)
-        raise ValueError(f"{name} must be {names}{' in this version' if len(allowed) == 1 else ''}, got {value!r}")
-    return value

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_rows, as_threads, blocks
 from .distortion import distortion
 from .held_out import center_of, errors
-from .sample import Floats
+from .sample import Floats, Rows
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -105,6 +105,6 @@ def plain_distortion(bits: float) -> float:
     return distortion(low) if share == 0 else (1.0 - share) * distortion(low) + share * distortion(low + 1)
 
 
-def _from_center(block: Floats | np.ndarray, center: np.ndarray | None) -> Floats:  # type: ignore[type-arg]
+def _from_center(block: Rows, center: Rows | None) -> Floats:
     rest = block.astype(np.float64) - (0.0 if center is None else center)
     return np.asarray(np.einsum("ij,ij->i", rest, rest))

@@ -71,7 +71,7 @@ class HeldOut:
         return Measured(hits.mean(axis=1))
 
     def distortion(self, codec: TurboQuant, threads: int | None = None) -> float:
-        """Return the mean of |x − x̂|²/|x|², x̂ at its best length, so that codecs compare whatever their scale is for."""
+        """Return the mean of |x − x̂|²/|x|², x̂ at its best length: codecs compare, whatever their scale is for."""
         decoded = codec.decode(codec.encode(self.rows, threads=threads), threads=threads)
         error, size = errors(self.rows, decoded, center_of(codec))
         return float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0

@@ -14,9 +14,9 @@ class FitWarning(UserWarning):
 class Report:
     """What :meth:`TurboQuant.report` returns.
 
-    Recall is 10@10 (fewer neighbours where few rows are held out) of the scores of held-out queries with held-out rows, by codecs fitted on
-    the rest of the sample; the codec that ``fit`` returns is then fitted on all of it. On a larger base all recalls
-    are lower; their order is what this measurement is for.
+    Recall is 10@10 (of fewer neighbours where few rows are held out) of held-out queries among held-out rows, by codecs
+    fitted on the rest of the sample; the codec that ``fit`` returns is then fitted on all of it. On a larger base all
+    recalls are lower; their order is what this measurement is for.
 
     Attributes
     ----------
@@ -74,13 +74,14 @@ class Report:
 
     def __str__(self) -> str:
         what = "fitted" if self.fitted else f"plain, because {self.reason}"
+        center = "taken off" if self.center else "none"
         lines = [
             f"{self.bits:g} bits, {self.bytes_per_vector:,} bytes a vector: {what}",
             f"on {self.held_out:,} rows held out of {self.rows:,}, {self.queries:,} queries:",
             f"  recall      {self.recall:.3f} fitted, {self.recall_plain:.3f} plain (± {self.recall_error:.3f})",
             f"  distortion  {self.distortion:.4g} fitted, {self.distortion_plain:.4g} plain",
-            f"axes {self.axes} of {self.dim} in {self.segments} segments, center {'taken off' if self.center else 'none'}, "
-            f"scale {self.scale}, bits by the error of {self.weighting}",
+            f"axes {self.axes} of {self.dim} in {self.segments} segments, center {center}, scale {self.scale}, "
+            f"bits by the error of {self.weighting}",
             f"codec {self.codec_bytes:,} bytes, fitted in {self.seconds:.2f} s",
         ]
         return "\n".join(lines)

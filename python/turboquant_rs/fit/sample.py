@@ -117,7 +117,7 @@ class Sample:
             out = self._out[first : first + len(block)]
             if self.unit:
                 # A zero row has no direction; it stays a zero row, so that rows keep their numbers.
-                some = block.any(axis=1)
+                some: NDArray[np.bool_] = np.asarray(block.any(axis=1))
                 block = np.where(some[:, None], block, 0)
                 block[some] = directions(block[some])
             yield block, out
@@ -131,7 +131,7 @@ def directions(rows: Rows, center: Rows | None = None) -> Rows:
     kept = size > 0
     if not kept.all():
         rest, size = rest[kept], size[kept]
-    rest = rest / size[:, None]
+    rest = np.asarray(rest / size[:, None], np.float32)
     rest /= np.sqrt(np.einsum("ij,ij->i", rest, rest))[:, None]
     return rest
 
