@@ -1,7 +1,7 @@
 //! Decoding: levels, inverse rotation, scale.
 
 use super::transform::DenseScratch;
-use super::{TASK_ROWS, TurboQuant, rows_per_block};
+use super::{TASK_ROWS, TurboQuant};
 use crate::codebook::levels;
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
@@ -76,7 +76,7 @@ impl TurboQuant {
         let tasks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
         exec.try_for_each(tasks.collect(), |((out, packed), scales)| {
             let mut scratch = Scratch::default();
-            let rows = rows_per_block(dim);
+            let rows = self.rows_per_block();
             let blocks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
             for ((out, packed), scales) in blocks {
                 let packed = Packed { rows: packed, stride, units: &units, tables: &tables };

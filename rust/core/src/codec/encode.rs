@@ -1,7 +1,7 @@
 //! Encoding: docs/numerics.md sections 2 to 8, a block of rows at a time.
 
 use super::encode_fitted::FittedScratch;
-use super::{Scale, SegmentCodec, TASK_ROWS, TurboQuant, rows_per_block};
+use super::{Scale, SegmentCodec, TASK_ROWS, TurboQuant};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -109,7 +109,7 @@ impl TurboQuant {
 
     fn encode_task(&self, level: Level, task: Task<'_>, unit_norm: bool) -> Result<()> {
         let (dim, bytes, norms) = (self.dim(), self.row_bytes(), self.spec.norms());
-        let rows = rows_per_block(dim);
+        let rows = self.rows_per_block();
         let mut scratch = Scratch::default();
         let Task { first_row, x, packed, scales, squares } = task;
         let mut squares = squares.map(|s| s.chunks_mut(rows));

@@ -34,11 +34,6 @@ use transform::Transform;
 /// Least rows of a parallel task of encoding, decoding or truncating.
 const TASK_ROWS: usize = 256;
 
-/// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch.
-fn rows_per_block(dim: usize) -> usize {
-    (16_384 / dim).clamp(1, 64)
-}
-
 /// Choices of a codec beyond its dimension and bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
@@ -161,6 +156,12 @@ impl TurboQuant {
         let tables = |s: &SegmentCodec| s.tables.len() * 12 * (1 << s.segment.bits);
         let segments: usize = self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum();
         segments + self.transform.as_ref().map_or(0, Transform::nbytes)
+    }
+
+    /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the
+    /// transform of a fitted codec once a block.
+    fn rows_per_block(&self) -> usize {
+        if self.transform.is_some() { 64 } else { (16_384 / self.dim()).clamp(1, 64) }
     }
 
     /// The runs of segments that are scored together for `keep` bits of each: segments of a fitted codec that stand side by side with the

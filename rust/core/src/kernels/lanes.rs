@@ -3,10 +3,12 @@
 /// Strided partial sums a sum is made of.
 pub(super) const LANES: usize = 64;
 
-/// Adds the lanes by halving: j and j + 32, then j and j + 16, … , then 0 and 1.
+/// Adds the lanes of a sum of `terms` terms by halving: j and j + 32, then j and j + 16, … , then 0 and 1.
+///
+/// Lanes from `terms` on are +0, and no lane is −0, since each started from +0: adding them would change nothing.
 #[inline(always)]
-pub(super) fn fold(lanes: &mut [f32; LANES]) -> f32 {
-    let mut width = LANES;
+pub(super) fn fold(lanes: &mut [f32; LANES], terms: usize) -> f32 {
+    let mut width = if terms < LANES { terms.next_power_of_two() } else { LANES };
     while width > 1 {
         width /= 2;
         let (low, high) = lanes.split_at_mut(width);
@@ -30,7 +32,7 @@ pub(super) fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     for (lane, &value) in lanes.iter_mut().zip(blocks.remainder()) {
         *lane += term(value);
     }
-    fold(&mut lanes)
+    fold(&mut lanes, values.len())
 }
 
 /// ⟨a, b⟩ in the tree's order.
@@ -41,5 +43,5 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
             *lane += a * b;
         }
     }
-    fold(&mut lanes)
+    fold(&mut lanes, a.len())
 }

@@ -42,8 +42,19 @@ fn rows<const BITS: usize>(table: &Table, y: &[f32], m: usize, codes: &mut [u8],
                 );
             }
         }
-        scalar::tail(table, &y[whole..], &mut codes[whole..], &mut yc, &mut cc);
-        *products = Products { yc: fold(&mut yc), cc: fold(&mut cc) };
+        let eights = m / 8 * 8;
+        for start in (whole..eights).step_by(8) {
+            // SAFETY: start + 8 ≤ m, and its lanes start − whole … + 8 are among the 64; the table was checked above.
+            unsafe {
+                let (y, codes) = (y.as_ptr().add(start), codes.as_mut_ptr().add(start));
+                let (yc, cc) = (yc.as_mut_ptr().add(start - whole), cc.as_mut_ptr().add(start - whole));
+                let found = eight::<BITS>(table, &steps, y, yc, cc);
+                let words = _mm_packs_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
+                _mm_storel_epi64(codes.cast(), _mm_packus_epi16(words, words));
+            }
+        }
+        scalar::tail(table, &y[eights..], &mut codes[eights..], eights - whole, &mut yc, &mut cc);
+        *products = Products { yc: fold(&mut yc, m), cc: fold(&mut cc, m) };
     }
 }
 
@@ -77,15 +88,7 @@ unsafe fn sixty_four<const BITS: usize>(
         for (i, found) in found.iter_mut().enumerate() {
             let at = half + 8 * i;
             // SAFETY: at + 8 ≤ 64.
-            unsafe {
-                let value = _mm256_loadu_ps(y.add(at));
-                *found = search::<BITS>(table, steps, value);
-                let c = levels_of::<BITS>(table, *found);
-                let sum = _mm256_add_ps(_mm256_loadu_ps(yc.add(at)), _mm256_mul_ps(value, c));
-                _mm256_storeu_ps(yc.add(at), sum);
-                let sum = _mm256_add_ps(_mm256_loadu_ps(cc.add(at)), _mm256_mul_ps(c, c));
-                _mm256_storeu_ps(cc.add(at), sum);
-            }
+            *found = unsafe { eight::<BITS>(table, steps, y.add(at), yc.add(at), cc.add(at)) };
         }
         // Narrow 4 × 8 values to 32 bytes; the packs work within 128-bit halves, the permutation puts groups in order.
         let low = _mm256_packs_epi32(found[0], found[1]);
@@ -94,6 +97,30 @@ unsafe fn sixty_four<const BITS: usize>(
         let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
         // SAFETY: half + 32 ≤ 64.
         unsafe { _mm256_storeu_si256(codes.add(half).cast(), bytes) }
+    }
+}
+
+/// The codes of eight values; their products are added to eight lanes.
+///
+/// # Safety
+/// `y`, `yc` and `cc` hold 8 values; `table` is of `BITS` bits.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn eight<const BITS: usize>(
+    table: &Table,
+    steps: &[__m256; 4],
+    y: *const f32,
+    yc: *mut f32,
+    cc: *mut f32,
+) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let value = _mm256_loadu_ps(y);
+        let found = search::<BITS>(table, steps, value);
+        let c = levels_of::<BITS>(table, found);
+        _mm256_storeu_ps(yc, _mm256_add_ps(_mm256_loadu_ps(yc), _mm256_mul_ps(value, c)));
+        _mm256_storeu_ps(cc, _mm256_add_ps(_mm256_loadu_ps(cc), _mm256_mul_ps(c, c)));
+        found
     }
 }
 

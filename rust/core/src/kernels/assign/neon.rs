@@ -18,8 +18,8 @@ pub(super) fn assign(_: Neon, table: &Table, y: &[f32], m: usize, codes: &mut [u
             // SAFETY: the token proves NEON; both slices hold 64 values.
             unsafe { sixty_four(table, y, codes, &mut yc, &mut cc) };
         }
-        scalar::tail(table, &y[whole..], &mut codes[whole..], &mut yc, &mut cc);
-        *products = Products { yc: fold(&mut yc), cc: fold(&mut cc) };
+        scalar::tail(table, &y[whole..], &mut codes[whole..], 0, &mut yc, &mut cc);
+        *products = Products { yc: fold(&mut yc, m), cc: fold(&mut cc, m) };
     }
 }
 

@@ -6,14 +6,21 @@ use crate::kernels::lanes::{LANES, fold};
 pub(super) fn assign(table: &Table, y: &[f32], m: usize, codes: &mut [u8], products: &mut [Products]) {
     for ((y, codes), products) in y.chunks_exact(m).zip(codes.chunks_exact_mut(m)).zip(products) {
         let (mut yc, mut cc) = ([0.0; LANES], [0.0; LANES]);
-        tail(table, y, codes, &mut yc, &mut cc);
-        *products = Products { yc: fold(&mut yc), cc: fold(&mut cc) };
+        tail(table, y, codes, 0, &mut yc, &mut cc);
+        *products = Products { yc: fold(&mut yc, m), cc: fold(&mut cc, m) };
     }
 }
 
-/// Assigns coordinates whose first one belongs to lane 0; SIMD kernels end a row with it.
+/// Assigns coordinates whose first one belongs to lane `lane`; SIMD kernels end a row with it.
 #[inline(always)]
-pub(super) fn tail(table: &Table, y: &[f32], codes: &mut [u8], yc: &mut [f32; LANES], cc: &mut [f32; LANES]) {
+pub(super) fn tail(
+    table: &Table,
+    y: &[f32],
+    codes: &mut [u8],
+    lane: usize,
+    yc: &mut [f32; LANES],
+    cc: &mut [f32; LANES],
+) {
     for (i, (&value, code)) in y.iter().zip(codes).enumerate() {
         let mut found = 0;
         for step in 0..table.bits {
@@ -22,7 +29,7 @@ pub(super) fn tail(table: &Table, y: &[f32], codes: &mut [u8], yc: &mut [f32; LA
         }
         *code = found as u8;
         let c = table.levels[found];
-        yc[i % LANES] += value * c;
-        cc[i % LANES] += c * c;
+        yc[(lane + i) % LANES] += value * c;
+        cc[(lane + i) % LANES] += c * c;
     }
 }

@@ -50,11 +50,22 @@ pub(super) unsafe fn transform<V: Vector>(
     let p = factors.len();
     for row in rows.chunks_exact_mut(stride) {
         let block = &mut row[offset..offset + p];
-        if p < 8 * V::LANES {
+        if p < V::LANES {
             scalar::block(direction, block, factors);
             continue;
         }
         let (at, factors) = (block.as_mut_ptr(), factors.as_ptr());
+        if p < 8 * V::LANES {
+            // SAFETY: p, a power of two, is one, two or four registers; `at` and `factors` hold p values each.
+            unsafe {
+                match p / V::LANES {
+                    1 => short::<V, 1>(direction, at, factors),
+                    2 => short::<V, 2>(direction, at, factors),
+                    _ => short::<V, 4>(direction, at, factors),
+                }
+            }
+            continue;
+        }
         // SAFETY: p is a power of two of at least 8 registers; `at` and `factors` hold p values each.
         unsafe {
             first_stages::<V>(direction, at, factors, p);
@@ -64,6 +75,35 @@ pub(super) unsafe fn transform<V: Vector>(
                     V::load(at.add(i)).mul(V::load(factors.add(i))).store(at.add(i));
                 }
             }
+        }
+    }
+}
+
+/// A whole block of `N` registers.
+///
+/// # Safety
+/// `at` and `factors` hold `N`·LANES values; the processor has the instruction set of `V`.
+#[inline(always)]
+unsafe fn short<V: Vector, const N: usize>(direction: Direction, at: *mut f32, factors: *const f32) {
+    // SAFETY: i < N in every load and store.
+    unsafe {
+        let factor = |i: usize| V::load(factors.add(i * V::LANES));
+        let mut v: [V; N] = std::array::from_fn(|i| {
+            let value = V::load(at.add(i * V::LANES));
+            let value = if direction == Direction::Forward { value.mul(factor(i)) } else { value };
+            value.inner_stages()
+        });
+        let mut half = 1;
+        while half < N {
+            for i in (0..N).filter(|i| i & half == 0) {
+                let (a, b) = (v[i], v[i + half]);
+                (v[i], v[i + half]) = (a.add(b), a.sub(b));
+            }
+            half *= 2;
+        }
+        for (i, value) in v.into_iter().enumerate() {
+            let value = if direction == Direction::Inverse { value.mul(factor(i)) } else { value };
+            value.store(at.add(i * V::LANES));
         }
     }
 }
