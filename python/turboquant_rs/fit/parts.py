@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypedDict
 
 import numpy as np
@@ -60,7 +61,7 @@ def parts_of(spectrum: Spectrum, bits: float, center: NDArray[np.float32] | None
 def _deviations(allocation: Allocation, variance: Floats) -> Floats:
     """Root mean square of the coordinates of each segment."""
     edges = np.cumsum([0, *(axes for axes, _ in allocation.segments)])
-    means = [float(variance[a:b].mean()) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [float(variance[a:b].mean()) for a, b in pairwise(edges)]
     return np.sqrt(np.maximum(means, _LEAST_SIGMA**2))
 
 
