@@ -20,9 +20,13 @@ class Parts(NamedTuple):
     sigmas: NDArray[np.float32]
     segments: list[tuple[int, int]]
     order: list[int]
+    #: ``dual``, ``row_gains`` and ``query_gains``, or nothing.
+    dual: dict[str, Any] = {}  # noqa: RUF012 - nothing changes it
 
 
-def random_parts(dim: int, seed: int, *, axes: int | None = None, center: bool = False, widest: int = 8) -> Parts:
+def random_parts(
+    dim: int, seed: int, *, axes: int | None = None, center: bool = False, dual: bool = False, widest: int = 8
+) -> Parts:
     """Return a description with orthonormal axes, segments of any length and width, and units in any order."""
     rng = np.random.default_rng(seed)
     axes = dim if axes is None else axes
@@ -39,9 +43,23 @@ def random_parts(dim: int, seed: int, *, axes: int | None = None, center: bool =
         mean = np.where(rng.random(dim) < 0.3, 0, rng.standard_normal(dim)).astype(np.float32)
         mean[int(rng.integers(dim))] = 2.0**-80
     sigmas = (rng.uniform(0.2, 2, len(lengths)) / np.sqrt(dim)).astype(np.float32)
-    return Parts(mean, fixed_matrix(basis), sigmas, list(zip(lengths, widths, strict=True)), order.tolist())
+    segments = list(zip(lengths, widths, strict=True))
+    if not dual:
+        return Parts(mean, fixed_matrix(basis), sigmas, segments, order.tolist())
+    # Rows of a transform that come from any square root, columns longer than one among them, and its dual.
+    skewed = basis @ np.diag(rng.uniform(0.5, 2, dim))
+    skewed /= np.linalg.norm(skewed, axis=1, keepdims=True)
+    other = np.linalg.pinv(skewed).T
+    other /= max(np.linalg.norm(other, axis=across).max() for across in (0, 1)) * 1.001
+    gains = {
+        "dual": fixed_matrix(other),
+        "row_gains": (rng.uniform(0.5, 2, axes) / np.repeat(sigmas, lengths)).astype(np.float32),
+        "query_gains": (rng.uniform(0.5, 2, axes) * np.repeat(sigmas, lengths)).astype(np.float32),
+    }
+    return Parts(mean, fixed_matrix(skewed), sigmas, segments, order.tolist(), gains)
 
 
 def fitted_pair(parts: Parts, **options: Any) -> Pair:
     """Return both codecs of one description."""
-    return Pair(TurboQuant._from_parts(*parts, **options), FittedTurboQuant(*parts, **options))
+    *parts_of, dual = parts
+    return Pair(TurboQuant._from_parts(*parts_of, **dual, **options), FittedTurboQuant(*parts_of, **dual, **options))

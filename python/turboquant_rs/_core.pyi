@@ -15,8 +15,9 @@ __all__ = [
     "set_level",
 ]
 
+_Dual: TypeAlias = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
 _Fit: TypeAlias = tuple[
-    NDArray[np.float32] | None, NDArray[np.int16], NDArray[np.float32], list[tuple[int, int]], bytes
+    NDArray[np.float32] | None, NDArray[np.int16], NDArray[np.float32], list[tuple[int, int]], bytes, _Dual | None
 ]
 
 class CorruptError(ValueError): ...
@@ -31,6 +32,7 @@ class Codec:
         sigmas: NDArray[np.float32],
         segments: list[tuple[int, int]],
         order: bytes | list[int],
+        dual: _Dual | None,
         seed: int,
         scale: str,
         refine: int,
@@ -53,12 +55,14 @@ class Codec:
     def full(self) -> list[int]: ...
     @property
     def nbytes(self) -> int: ...
+    def plain(self) -> Codec | None: ...
     def encode(
         self,
         x: NDArray[np.float32],
         packed: NDArray[np.uint8],
         scales: NDArray[np.float32],
         squares: NDArray[np.float32] | None,
+        badly: NDArray[np.bool_] | None,
         unit_norm: bool,
         first_row: int,
         threads: int | None,
@@ -96,6 +100,7 @@ class FlatIndex:
         scales: NDArray[np.float32],
         squares: NDArray[np.float32],
         ids: NDArray[np.int64] | None,
+        split: tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.float32]] | None,
     ) -> NDArray[np.int64]: ...
     def search(
         self,
@@ -107,6 +112,8 @@ class FlatIndex:
     ) -> None: ...
     def reconstruct(self, ids: NDArray[np.int64]) -> NDArray[np.float32]: ...
     def ids(self) -> NDArray[np.int64]: ...
+    @property
+    def plain_rows(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
     def __len__(self) -> int: ...

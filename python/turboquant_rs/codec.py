@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -131,20 +132,31 @@ class TurboQuant(Fittable):
         seed: int = 0,
         scale: Scale = "unbiased",
         refine: Refine = False,
+        dual: NDArray[np.int16] | None = None,
+        row_gains: NDArray[np.float32] | None = None,
+        query_gains: NDArray[np.float32] | None = None,
     ) -> TurboQuant:
         """Return a fitted codec from the parts of docs/numerics.md section 11; ValueError names a faulty one.
 
         ``center`` (dim,) float32 or None, ``transform`` (axes, dim) int16, ``sigmas`` (segments,) float32,
-        ``segments`` (axes, bits) each, ``order`` the segment of every unit of one bit.
+        ``segments`` (axes, bits) each, ``order`` the segment of every unit of one bit; ``dual`` (axes, dim) int16 with
+        ``row_gains`` and ``query_gains`` (axes,) float32, all or none, of a codec that was fitted to queries.
         """
         if len(order) and (min(order) < 0 or max(order) > 255):
             raise ValueError(f"order must name segments, 0 to 255, got {min(order)} to {max(order)}")
+        pair = None
+        if dual is not None and row_gains is not None and query_gains is not None:
+            gains = [np.ascontiguousarray(gain, np.float32) for gain in (row_gains, query_gains)]
+            pair = (np.ascontiguousarray(dual, np.int16), gains[0], gains[1])
+        elif dual is not None or row_gains is not None or query_gains is not None:
+            raise ValueError("dual, row_gains and query_gains must be given together, got some of them")
         core = _core.Codec.from_parts(
             None if center is None else np.ascontiguousarray(center, np.float32),
             np.ascontiguousarray(transform, np.int16),
             np.ascontiguousarray(sigmas, np.float32),
             [(int(dim), int(bits)) for dim, bits in segments],
             bytes(int(segment) for segment in order),
+            pair,
             seed,
             scale,
             int(refine),
@@ -193,7 +205,7 @@ class TurboQuant(Fittable):
             raise ValueError(f"bits must be above 0 and at most 8, got {bits}")
         # A float stands for the fraction that prints like it: 0.3 is three tenths.
         rate = bits if isinstance(bits, Fraction) else Fraction(float(bits)).limit_denominator(65_536)
-        return int(rate * self.dim)
+        return math.ceil(rate * self.dim)
 
     def encode(self, x: ArrayLike, *, threads: int | None = None) -> Codes:
         """Return the codes of the rows of ``x``.
@@ -223,9 +235,19 @@ class TurboQuant(Fittable):
         return self._encode(x, threads)[0]
 
     def _encode(
-        self, x: ArrayLike, threads: int | None, *, unit_norm: bool = False, squares: bool = False, first_row: int = 0
+        self,
+        x: ArrayLike,
+        threads: int | None,
+        *,
+        unit_norm: bool = False,
+        squares: bool = False,
+        first_row: int = 0,
+        badly: NDArray[np.bool_] | None = None,
     ) -> tuple[Codes, NDArray[np.float32]]:
-        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``."""
+        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``.
+
+        ``badly`` (n,) is told which rows the plain codec of this fitted one codes better.
+        """
         rows = as_rows(x, "x", self.dim, "codec")
         threads = as_threads(threads)
         n = len(rows)
@@ -235,7 +257,8 @@ class TurboQuant(Fittable):
         for first, block in blocks(rows, "x", first_row):
             part = slice(first, first + len(block))
             out = squared[part] if squares else None
-            self._core.encode(block, packed[part], scales[part], out, unit_norm, first_row + first, threads)
+            told = None if badly is None else badly[part]
+            self._core.encode(block, packed[part], scales[part], out, told, unit_norm, first_row + first, threads)
         return Codes(packed, scales, self, self.bits), squared
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:

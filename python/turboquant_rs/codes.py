@@ -109,8 +109,8 @@ class Codes:
 
         Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes
         made at 2 bits 0.1175. Codes of a fitted codec can be cut to any number of bits, whole or not (an int, a float
-        or a Fraction): the longest prefix of their units with at most that average, the best code of its size. However
-        a length is reached, the result is the same.
+        or a Fraction): the longest prefix of their units in ⌈dim·bits/8⌉ bytes, the best code of its size. However a
+        length is reached, the result is the same.
 
         Raises
         ------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_ids, as_int, as_threads, back, one_of
+from ._arrays import as_ids, as_int, as_rows, as_threads, back, one_of
 from .codec import Metric, TurboQuant, queries_of
 from .codes import Codes
 
@@ -34,6 +34,10 @@ class Index:
 
     Notes
     -----
+    Rows that a fitted codec codes worse than plain codes would be, since they are unlike its sample, are kept as plain
+    codes of the next lower whole number of bits (from 1 bit; not with a codec fitted to queries). :attr:`plain_rows`
+    counts them; results hold rows of both kinds.
+
     Memory: packed codes + 4 bytes a vector for the scale, 4 more for "l2", 8 for the id. Searches from many threads
     run side by side; an add waits for searches in progress and is then seen whole.
 
@@ -51,7 +55,7 @@ class Index:
     (5, True)
     """
 
-    __slots__ = ("_core", "codec", "metric")
+    __slots__ = ("_core", "_plain", "codec", "metric")
 
     def __init__(
         self, dim: int | None = None, bits: int | None = None, metric: Metric = "ip", *, codec: TurboQuant | None = None
@@ -67,6 +71,8 @@ class Index:
         self.codec = codec
         self.metric: Metric = one_of(metric, "metric", _METRICS)
         self._core = _core.FlatIndex(codec._core, self.metric)
+        plain = codec._core.plain()
+        self._plain = None if plain is None else TurboQuant._from_core(plain)
 
     @classmethod
     def fit(cls, sample: ArrayLike, bits: float = 2, metric: Metric = "ip", **options: Any) -> Index:
@@ -118,6 +124,11 @@ class Index:
         return self._core.ids()
 
     @property
+    def plain_rows(self) -> int:
+        """Vectors that are kept as plain codes, since the fitted codec codes them badly."""
+        return self._core.plain_rows
+
+    @property
     def nbytes(self) -> int:
         """Bytes held: codes, scales, squared norms (l2), ids and the codec; the map of the caller's ids is left out."""
         return self._core.nbytes
@@ -149,8 +160,17 @@ class Index:
         """
         given = None if ids is None else as_ids(ids, "ids")
         l2 = self.metric == "l2"
-        codes, squares = self.codec._encode(x, threads, unit_norm=self.metric == "cosine", squares=l2)
-        return self._core.add_codes(codes.packed, codes.scales, squares, given)
+        unit_norm, split = self.metric == "cosine", None
+        if self._plain is None:
+            codes, squares = self.codec._encode(x, threads, unit_norm=unit_norm, squares=l2)
+        else:
+            x = as_rows(x, "x", self.dim, "codec")
+            badly = np.zeros(len(x), bool)
+            codes, squares = self.codec._encode(x, threads, unit_norm=unit_norm, squares=l2, badly=badly)
+            if badly.any():
+                plain, _ = self._plain._encode(x[badly], threads, unit_norm=unit_norm)
+                split = (badly, plain.packed, plain.scales)
+        return self._core.add_codes(codes.packed, codes.scales, squares, given, split)
 
     def add_codes(self, codes: Codes, ids: ArrayLike | None = None) -> NDArray[np.int64]:
         """Append codes that :meth:`TurboQuant.encode` made, with metric "ip" only (the others store more than codes).
@@ -163,7 +183,7 @@ class Index:
         if codes.bits != self.bits:
             raise ValueError(f"codes must be whole, {self.bits} bits, got codes truncated to {codes.bits}")
         given = None if ids is None else as_ids(ids, "ids")
-        return self._core.add_codes(*codes._contiguous(), np.empty(0, np.float32), given)
+        return self._core.add_codes(*codes._contiguous(), np.empty(0, np.float32), given, None)
 
     def search(
         self, queries: ArrayLike, k: int = 10, *, threads: int | None = None

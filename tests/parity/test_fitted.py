@@ -38,11 +38,12 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
 def descriptions(draw: st.DrawFn) -> Parts:
     dim = draw(st.sampled_from(DIMS))
     axes = draw(st.just(dim) | st.integers(1, dim))
-    return random_parts(dim, draw(st.integers(0, 2**32 - 1)), axes=axes, center=draw(st.booleans()))
+    center, dual = draw(st.booleans()), draw(st.booleans())
+    return random_parts(dim, draw(st.integers(0, 2**32 - 1)), axes=axes, center=center, dual=dual)
 
 
 def rates(codes: ReferenceCodes) -> list[Fraction]:
-    """Return the average bits of every prefix of the units, the shortest first."""
+    """Return the average bits of every prefix of the units, the shortest first; each gives its prefix back."""
     spec = codes.spec
     sizes = [sum(kept * s.dim for kept, s in zip(keep, spec.segments, strict=True)) for keep in spec.ends()]
     return [Fraction(size, spec.dim) for size in sizes]
@@ -75,7 +76,9 @@ def test_random_descriptions(data: st.DataObject) -> None:
 def test_every_level(level: str) -> None:
     for dim in DIMS:
         for center in (False, True):
-            q = fitted_pair(random_parts(dim, dim, axes=(dim + 1) // 2 if center else dim, center=center), refine=16)
+            axes = (dim + 1) // 2 if center else dim
+            parts = random_parts(dim, dim, axes=axes, center=center, dual=dim % 2 == 0)
+            q = fitted_pair(parts, refine=16, scale=SCALES[dim % 3])
             assert_equal_everywhere(q, mixed_rows(dim, 5), mixed_rows(dim, 6, QUERY_KINDS))
 
 
@@ -99,8 +102,45 @@ def test_indexes(parts: Parts, metric: Any, seed: int) -> None:
         got, want = index.search(queries, k), reference.search(queries, k)
         assert same(got[0], want[0])
         assert same(got[1], want[1])
-    rows = q.plain.decode(q.plain.encode(x, unit_norm=metric == "cosine"))
+    assert index.plain_rows == sum(len(codes) for codec, _, codes in reference.partitions if codec is not q.plain)
+    rows = np.empty_like(x)
+    for codec, numbers, codes in reference.partitions:
+        rows[numbers] = codec.decode(codes)
     assert same(index.reconstruct(ids), rows)
+
+
+@pytest.mark.parametrize("metric", ["ip", "cosine", "l2"])
+@pytest.mark.parametrize("center", [False, True])
+def test_an_index_of_rows_like_the_sample_and_others(metric: Any, center: bool) -> None:
+    """Rows along the strong axes and rows along the weak ones, added in turns: both kinds of codes hold some."""
+    dim, strong = 64, 16
+    basis = random_parts(dim, 5).transform
+    sigmas = np.array([0.24, 0.03], np.float32)
+    mean = np.full(dim, 0.3, np.float32) if center else None
+    order = [0] * 6 + [1]
+    rng = np.random.default_rng(0)
+    spread = np.where(np.arange(dim) < strong, 1, 0.1)
+    x = (rng.standard_normal((500, dim)) * spread) @ (basis / 32_000)
+    x[::7] = (rng.standard_normal((72, dim)) * spread[::-1]) @ (basis / 32_000)
+    x = (x + (0 if mean is None else mean)).astype(np.float32)
+    if metric == "cosine" and mean is not None:
+        mean /= np.float32(np.linalg.norm(x, axis=1).mean())
+    q = fitted_pair(Parts(mean, basis, sigmas, [(strong, 6), (dim - strong, 1)], order), scale="matched")
+    index, reference = Index(codec=q.fast, metric=metric), ReferenceIndex(q.plain, metric)
+    for first, last in ((0, 1), (1, 200), (200, 500)):
+        index.add(x[first:last])
+        reference.add(x[first:last], np.arange(first, last))
+    assert 72 <= index.plain_rows < 150
+    got, want = index.search(x[:40], 12), reference.search(x[:40], 12)
+    assert same(got[0], want[0])
+    assert same(got[1], want[1])
+    assert len(set(got[1].ravel()[got[1].ravel() % 7 == 0])) > 10  # rows of both kinds are found
+    everything = index.reconstruct(index.ids)
+    assert same(index.reconstruct(index.ids[::-1]), everything[::-1])
+    assert index.ids.tolist() == list(range(500))
+    with pytest.raises(ValueError, match="row 3"):
+        index.add(np.where(np.arange(5)[:, None] == 3, np.float32(np.nan), x[:5]))
+    assert same(index.search(x[:40], 12)[1], want[1])
 
 
 @given(descriptions(), st.integers(0, 2**32 - 1), st.data())

@@ -23,8 +23,8 @@ _FIXED = struct.Struct("<6sHQQIBBBBQ")
 _SEGMENT = struct.Struct("<IBBH")
 _CRC = struct.Struct("<I")
 _ALIGN = 64
-#: Bits of the rotation's byte: the codec is fitted, and has a center.
-_FITTED, _CENTERED = 128, 64
+#: Bits of the rotation's byte: the codec is fitted, has a center, has a dual.
+_FITTED, _CENTERED, _DUAL = 128, 64, 32
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Codes:
         _, version, fingerprint, n, dim, scale, refine, rotation, count, seed = _FIXED.unpack_from(data)
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
-        fitted, centered = bool(rotation & _FITTED), bool(rotation & _CENTERED)
+        fitted, centered, dual = (bool(rotation & flag) for flag in (_FITTED, _CENTERED, _DUAL))
         crcs = 4 if fitted else 3
         end = _FIXED.size + count * _SEGMENT.size
         if len(data) < end + crcs * _CRC.size:
@@ -154,17 +154,17 @@ class Codes:
         parts, section_at = None, _up(end)
         packed_at = section_at
         if fitted:
-            shape = (dim, sum(f[0] for f in fields), count, sum(f[1] for f in fields))
-            size = section_bytes(*shape, centered=centered)
+            lengths = [(f[0], f[1]) for f in fields]
+            size = section_bytes(dim, lengths, centered=centered, dual=dual)
             if len(data) < section_at + size:
                 raise ValueError("truncated codec section")
             section = data[section_at : section_at + size]
             if zlib.crc32(section) != section_crcs[2]:
                 raise ValueError("codec section checksum")
-            parts = Fitted.from_bytes(section, *shape, centered=centered)
-            parts.check([(f[0], f[1]) for f in fields])
+            parts = Fitted.from_bytes(section, dim, lengths, centered=centered, dual=dual)
+            parts.check(lengths)
             packed_at = _up(section_at + size)
-        spec = CodecSpec(segments, seed, ROTATIONS[rotation % _CENTERED], SCALES[scale], refine, parts)
+        spec = CodecSpec(segments, seed, ROTATIONS[rotation % _DUAL], SCALES[scale], refine, parts)
         keep = tuple(f[2] for f in fields)
         if spec.fingerprint != fingerprint or spec.dim != dim or any(f[3] for f in fields):
             raise ValueError("header fields contradict each other")
@@ -189,7 +189,7 @@ class Codes:
 def _flags(spec: CodecSpec) -> int:
     if spec.fitted is None:
         return 0
-    return _FITTED + (0 if spec.fitted.center is None else _CENTERED)
+    return _FITTED + _CENTERED * (spec.fitted.center is not None) + _DUAL * (spec.fitted.dual is not None)
 
 
 def _up(size: int) -> int:

@@ -21,6 +21,32 @@ from .rng import digest
 LEAST_CENTER, MOST_CENTER = 2.0**-80, 2.0**60
 #: Deviations of coordinates of unit vectors along an axis.
 LEAST_SIGMA, MOST_SIGMA = 2.0**-40, 2.0
+#: Gains of a dual, and a row's gain times its segment's deviation, which is 1 without one: no sum of products
+#: is subnormal while a row has anything along the axes.
+LEAST_GAIN, MOST_GAIN = 2.0**-40, 2.0**40
+LEAST_PRODUCT, MOST_PRODUCT = 2.0**-24, 2.0**24
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """A second matrix, for queries and decoding: errors of scores count other than those of rows.
+
+    With C the second moment of rows and Q that of queries: rows go through Q^½ into the eigenbasis of Q^½ C Q^½,
+    queries through Q^-½, so that an error there is one of scores.
+
+    Parameters
+    ----------
+    matrix : (k, d) int16
+        In place of the transform for queries and decoding; rows and columns of norms up to 32,200.
+    row_gains : (k,) float32
+        γ, what a row's product with an axis is multiplied with in place of 1/σ.
+    query_gains : (k,) float32
+        β, what a query's product with a row of ``matrix``, or a decoded coordinate, is multiplied with in place of σ.
+    """
+
+    matrix: NDArray[np.int16]
+    row_gains: NDArray[np.float32]
+    query_gains: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +65,8 @@ class Fitted:
         Deviation of the coordinates of unit vectors along a segment's axes.
     order : tuple of int
         The segment of every unit of one bit, in the order of the bytes; a segment's units come most significant first.
+    dual : Dual or None
+        What a codec fitted to queries has beside the transform.
     """
 
     dim: int
@@ -46,6 +74,7 @@ class Fitted:
     transform: NDArray[np.int16]
     sigmas: NDArray[np.float32]
     order: tuple[int, ...]
+    dual: Dual | None = None
 
     def check(self, segments: list[tuple[int, int]]) -> None:
         """Raise ValueError unless this belongs to ``segments`` of (dim, bits) and keeps every bound of the page."""
@@ -56,14 +85,16 @@ class Fitted:
             raise ValueError("segments must stand in non-increasing width")
         if not 1 <= axes <= self.dim <= 65_536 or self.transform.shape != (axes, self.dim):
             raise ValueError("transform must be (axes, dim), at most as many axes as dims")
-        whole = self.transform.astype(np.int64)
-        for across in (0, 1):
-            if ((whole * whole).sum(axis=across) > NORM_LIMIT**2).any():
-                raise ValueError("transform must have rows and columns of norms up to 32,200")
+        if too_long(self.transform, across=1):
+            raise ValueError("transform must have rows of norms up to 32,200")
+        if too_long(self.transform if self.dual is None else self.dual.matrix, across=0):
+            raise ValueError("transform (with a dual, the dual) must have columns of norms up to 32,200")
         if self.sigmas.shape != (len(segments),):
             raise ValueError("sigmas must be one a segment")
         if not ((self.sigmas >= LEAST_SIGMA) & (self.sigmas <= MOST_SIGMA)).all():
             raise ValueError("sigmas must be between 2**-40 and 2")
+        if self.dual is not None:
+            self.check_dual(self.dual, [dim for dim, _ in segments])
         if self.center is not None:
             size = np.abs(self.center)
             inside = (size == 0) | ((size >= LEAST_CENTER) & (size <= MOST_CENTER))
@@ -73,6 +104,17 @@ class Fitted:
             raise ValueError("order must name every segment once a bit")
         if len(self.order) != sum(bits for _, bits in segments):
             raise ValueError("order must name segments only")
+
+    def check_dual(self, dual: Dual, axes: list[int]) -> None:
+        """Raise ValueError unless ``dual`` has the shapes of the rest and keeps its bounds."""
+        if dual.matrix.shape != self.transform.shape or too_long(dual.matrix, across=1):
+            raise ValueError("dual must be of the shape of transform, with rows of norms up to 32,200")
+        for gains in (dual.row_gains, dual.query_gains):
+            if gains.shape != (sum(axes),) or not ((gains >= LEAST_GAIN) & (gains <= MOST_GAIN)).all():
+                raise ValueError("gains must be one an axis, between 2**-40 and 2**40")
+        product = dual.row_gains * np.repeat(self.sigmas, axes)
+        if not ((product >= LEAST_PRODUCT) & (product <= MOST_PRODUCT)).all():
+            raise ValueError("row gains times sigmas must be between 2**-24 and 2**24")
 
     def prefixes(self, segments: int) -> list[tuple[int, ...]]:
         """Return the bits of every segment in each prefix of the units: the first is none, the last all."""
@@ -84,26 +126,48 @@ class Fitted:
         return result
 
     def to_bytes(self) -> bytes:
-        """Return the codec section of docs/format.md: center, deviations, order, transform."""
-        center = b"" if self.center is None else self.center.astype("<f4").tobytes()
-        return center + self.sigmas.astype("<f4").tobytes() + bytes(self.order) + self.transform.astype("<i2").tobytes()
+        """Return the codec section of docs/format.md: center, deviations, gains, order, transform, dual."""
+        floats = [] if self.center is None else [self.center]
+        floats.append(self.sigmas)
+        matrices = [self.transform]
+        if self.dual is not None:
+            floats += [self.dual.row_gains, self.dual.query_gains]
+            matrices.append(self.dual.matrix)
+        parts = [part.astype("<f4").tobytes() for part in floats] + [bytes(self.order)]
+        return b"".join(parts + [matrix.astype("<i2").tobytes() for matrix in matrices])
 
     @staticmethod
-    def from_bytes(data: bytes, dim: int, axes: int, segments: int, units: int, *, centered: bool) -> Fitted:
+    def from_bytes(data: bytes, dim: int, segments: list[tuple[int, int]], *, centered: bool, dual: bool) -> Fitted:
         """Read :meth:`to_bytes`'s bytes; the header knows the shapes."""
-        at = 4 * dim * centered
-        center = np.frombuffer(data, "<f4", dim).astype(np.float32) if centered else None
-        sigmas = np.frombuffer(data, "<f4", segments, at).astype(np.float32)
-        order = tuple(data[at + 4 * segments : at + 4 * segments + units])
-        transform = np.frombuffer(data, np.uint8, offset=at + 4 * segments + units).tobytes()
-        return Fitted(dim, center, np.frombuffer(transform, "<i2").reshape(axes, dim).astype(np.int16), sigmas, order)
+        axes, units = sum(m for m, _ in segments), sum(bits for _, bits in segments)
+        at = 0
+
+        def take(dtype: str, count: int) -> NDArray[np.generic]:
+            nonlocal at
+            part = np.frombuffer(data[at : at + np.dtype(dtype).itemsize * count], dtype)
+            at += part.nbytes
+            return part
+
+        center = take("<f4", dim).astype(np.float32) if centered else None
+        sigmas = take("<f4", len(segments)).astype(np.float32)
+        gains = [take("<f4", axes).astype(np.float32) for _ in range(2 * dual)]
+        order = tuple(take("u1", units).tolist())
+        matrices = [take("<i2", axes * dim).astype(np.int16).reshape(axes, dim) for _ in range(1 + dual)]
+        return Fitted(dim, center, matrices[0], sigmas, order, Dual(matrices[1], *gains) if dual else None)
 
     @cached_property
     def digest(self) -> int:
-        """What the fingerprint takes in: every stored number, and the dims that segments do not tell."""
-        return digest(self.to_bytes() + bytes([self.center is not None]))
+        """What the fingerprint takes in: every stored number, and which parts there are."""
+        return digest(self.to_bytes() + bytes([(self.center is not None) + 2 * (self.dual is not None)]))
 
 
-def section_bytes(dim: int, axes: int, segments: int, units: int, *, centered: bool) -> int:
+def too_long(matrix: NDArray[np.int16], *, across: int) -> bool:
+    """Return whether a row (across=1) or column (across=0) has a norm above the limit of exact products."""
+    whole = matrix.astype(np.int64)
+    return bool(((whole * whole).sum(axis=across) > NORM_LIMIT**2).any())
+
+
+def section_bytes(dim: int, segments: list[tuple[int, int]], *, centered: bool, dual: bool) -> int:
     """Return the length of a codec section."""
-    return 4 * dim * centered + 4 * segments + units + 2 * axes * dim
+    axes, units = sum(m for m, _ in segments), sum(bits for _, bits in segments)
+    return 4 * dim * centered + 4 * len(segments) + units + 2 * axes * dim + dual * (8 * axes + 2 * axes * dim)

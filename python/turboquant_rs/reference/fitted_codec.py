@@ -7,6 +7,7 @@ After Optimized scalar quantizers behind a fitted rotation; allocation by varian
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from .codebook import boundaries, levels
 from .codes import SCALES, CodecSpec, Codes, Segment
 from .dense import REACH, fixed_point, products
-from .fitted import Fitted
-from .mse import TurboQuant, assign, truncation_factor, unit_scale
+from .fitted import Dual, Fitted
+from .mse import TurboQuant, assign, truncation_factor
 from .rotation import Rotation
 from .rows import Prepared, norm, prepare, times_power
 from .sums import tree_sum
@@ -30,6 +31,12 @@ GAUSSIAN_DIM = 65_536
 UNIT = np.float32(REACH * REACH)
 
 
+#: The plain codec's error |x − x̂|²/|x|² of least squares, by bits: equation 4's distortion of a Gaussian coordinate.
+PLAIN_ERRORS = np.array(
+    [0.36338, 0.117482, 0.0345478, 0.009501, 0.00250467, 0.00064424, 0.000163478, 4.11851e-05], np.float32
+)
+
+
 class Row(NamedTuple):
     """Rows without their center, ready for the transform."""
 
@@ -37,6 +44,8 @@ class Row(NamedTuple):
     norm: NDArray[np.float32]
     """Without its power of two."""
     exponent: NDArray[np.int32]
+    ratio: NDArray[np.float32]
+    """Norm without the center, relative to the norm with it; 1 without one."""
 
 
 class FittedTurboQuant(TurboQuant):
@@ -56,6 +65,8 @@ class FittedTurboQuant(TurboQuant):
         Segment of every unit of one bit.
     seed, scale, refine
         As for :class:`TurboQuant`; scale is "unbiased", "mse" or "matched".
+    dual, row_gains, query_gains : (axes, dim) int16, (axes,) float32, (axes,) float32, all or none
+        What a codec fitted to queries has beside the transform: :class:`turboquant_rs.reference.fitted.Dual`.
 
     Examples
     --------
@@ -77,10 +88,18 @@ class FittedTurboQuant(TurboQuant):
         seed: int = 0,
         scale: str = "unbiased",
         refine: bool | int = False,
+        dual: NDArray[np.int16] | None = None,
+        row_gains: NDArray[np.float32] | None = None,
+        query_gains: NDArray[np.float32] | None = None,
     ) -> None:
         if scale not in SCALES or scale == "paper" or refine not in (False, 8, 16, 32) or not 0 <= seed < 1 << 64:
             raise ValueError("unknown scale or refine, or seed not a 64-bit integer")
-        fitted = Fitted(transform.shape[1], center, transform, sigmas, tuple(order))
+        pair = None
+        if dual is not None and row_gains is not None and query_gains is not None:
+            pair = Dual(dual, row_gains, query_gains)
+        elif dual is not None or row_gains is not None or query_gains is not None:
+            raise ValueError("dual, row_gains and query_gains must be given together")
+        fitted = Fitted(transform.shape[1], center, transform, sigmas, tuple(order), pair)
         fitted.check(list(segments))
         starts = np.cumsum([0] + [dim for dim, _ in segments]).tolist()
         parts = tuple(Segment(start, *segment) for start, segment in zip(starts, segments, strict=False))
@@ -88,14 +107,16 @@ class FittedTurboQuant(TurboQuant):
         self.fitted = fitted
         self.rotations = [Rotation(s.dim, seed, i) for i, s in enumerate(parts)]
         self.weights = sigmas * sigmas
+        #: For each axis: from products to coordinates of unit variance, and from there to products with queries.
+        each = np.repeat(sigmas, [s.dim for s in parts])
+        self.whiten = np.float32(1) / (UNIT * each) if pair is None else pair.row_gains / UNIT
+        self.gains = each if pair is None else pair.query_gains
+        self.scoring = transform if pair is None else pair.matrix
 
     def encode(self, x: NDArray[np.float32], *, unit_norm: bool = False) -> Codes:
         """Encode rows (n, dim) float32; with ``unit_norm`` codes stand for x/|x| (the cosine metric)."""
-        codes, a, q, row = self.assign_rows(x, unit_norm=unit_norm)
-        empty = a == 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            k = np.where(empty, np.float32(0), unit_scale(self.spec.scale, np.float32(1), a, q))
-        scales = k
+        codes, a, q, p, row = self.assign_rows(x, unit_norm=unit_norm)
+        k = scales = kept_scale(self.spec.scale, a, q, p)
         if not unit_norm or self.fitted.center is not None:
             with np.errstate(over="ignore"):
                 scales = times_power(k * row.norm, row.exponent)
@@ -105,14 +126,14 @@ class FittedTurboQuant(TurboQuant):
 
     def assign_rows(
         self, x: NDArray[np.float32], *, unit_norm: bool
-    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32], NDArray[np.float32], Row]:
-        """Return the codes of every segment, the weighted sums a = ⟨y, c⟩ and q = ⟨c, c⟩ (n,), and the rows."""
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], Row]:
+        """Return the codes of every segment, the weighted a = ⟨y, c⟩, q = ⟨c, c⟩, p = ⟨y, y⟩ (n,), and the rows."""
         row = self.prepare_rows(x, unit_norm=unit_norm)
         t = products(row.fixed, self.fitted.transform).astype(np.float32)
         y = []
-        for segment, rotation, sigma in zip(self.spec.segments, self.rotations, self.fitted.sigmas, strict=True):
-            whitened = t[:, segment.start : segment.start + segment.dim] * (np.float32(1) / (UNIT * sigma))
-            y.append(rotation.apply(whitened))
+        for segment, rotation in zip(self.spec.segments, self.rotations, strict=True):
+            part = slice(segment.start, segment.start + segment.dim)
+            y.append(rotation.apply(t[:, part] * self.whiten[part]))
         best: tuple[list[NDArray[np.uint8]], NDArray[np.float32], NDArray[np.float32]] | None = None
         for trial in self.trials():
             parts = []
@@ -128,7 +149,28 @@ class FittedTurboQuant(TurboQuant):
             chosen = [np.where(better[:, None], new, old) for new, old in zip(parts, best[0], strict=True)]
             best = chosen, np.where(better, a, best[1]), np.where(better, q, best[2])
         assert best is not None
-        return *best, row
+        return *best, self.weighted(y, y), row
+
+    @property
+    def plain(self) -> TurboQuant | None:
+        """The codec of rows that this one codes badly: of the next lower whole number of bits, if there is one."""
+        axes_bits = sum(s.dim * s.bits for s in self.spec.segments)
+        if axes_bits < self.dim or self.fitted.dual is not None:
+            return None
+        spec = self.spec
+        return TurboQuant(
+            self.dim, axes_bits // self.dim, seed=spec.seed, scale=spec.scale, refine=spec.refine or False
+        )
+
+    def coded_badly(self, x: NDArray[np.float32], *, unit_norm: bool) -> NDArray[np.bool_]:
+        """Return (n,) whether a row's error is above what the plain codec promises of every row, D·|x|²."""
+        assert self.plain is not None
+        _, a, q, _, row = self.assign_rows(x, unit_norm=unit_norm)
+        # A norm that is 0 only with its center makes the ratio infinite; without any, not a number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = (np.float32(1) - (a * a) / q) * (row.ratio * row.ratio)
+        fine: NDArray[np.bool_] = error <= PLAIN_ERRORS[self.plain.spec.segments[0].bits - 1]
+        return ~fine
 
     def prepare_rows(self, x: NDArray[np.float32], *, unit_norm: bool) -> Row:
         """Take the center off and round to fixed point; raises ValueError for norms beyond float32."""
@@ -137,12 +179,17 @@ class FittedTurboQuant(TurboQuant):
         if not unit_norm:
             finite(total, prepared)
         center = self.fitted.center
+        ratio = np.ones(len(x), np.float32)
         if center is not None:
+            before, exponent = total, prepared.exponent
             whole = prepared.row / np.where(total == 0, np.float32(1), total)[:, None] if unit_norm else x
             prepared = prepare(np.where(center != 0, whole - center, whole))
             total = norm(prepared.row)
             finite(total, prepared)
-        return Row(fixed_point(prepared.row, total), total, prepared.exponent)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = total if unit_norm else total / before
+            ratio = times_power(ratio, prepared.exponent - (0 if unit_norm else exponent))
+        return Row(fixed_point(prepared.row, total), total, prepared.exponent, ratio)
 
     def trials(self) -> NDArray[np.float32]:
         """Return the trial scales, shared by all segments: those of the average width, rounded, at least 2."""
@@ -161,13 +208,15 @@ class FittedTurboQuant(TurboQuant):
         return total
 
     def decode(self, codes: Codes) -> NDArray[np.float32]:
-        """Return approximations (n, dim) float32 of the encoded rows: scale · Tᵀ σ Rᵀ c, plus the center."""
-        parts = []
-        for c, rotation, sigma in zip(self.levels_of(codes), self.rotations, self.fitted.sigmas, strict=True):
-            parts.append(rotation.apply_inverse(c) * sigma)
-        prepared = prepare(np.concatenate(parts, axis=1))
+        """Return approximations (n, dim) float32 of the encoded rows: scale · Tᵀ σ Rᵀ c, plus the center.
+
+        With a dual, its matrix and gains stand in place of T and σ.
+        """
+        levels_of = zip(self.rotations, self.levels_of(codes), strict=True)
+        v = np.concatenate([rotation.apply_inverse(c) for rotation, c in levels_of], axis=1)
+        prepared = prepare(v * self.gains)
         n = norm(prepared.row)
-        t = products(fixed_point(prepared.row, n), np.ascontiguousarray(self.fitted.transform.T))
+        t = products(fixed_point(prepared.row, n), np.ascontiguousarray(self.scoring.T))
         factor = times_power((n / UNIT) * codes.scales[:, 0], prepared.exponent)
         out = t.astype(np.float32) * factor[:, None]
         return out if self.fitted.center is None else out + self.fitted.center
@@ -186,11 +235,11 @@ class FittedTurboQuant(TurboQuant):
         self, row: NDArray[np.float32], total: NDArray[np.float32]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
         """Return prepared queries of norms ``total`` in each segment's coordinates, times σ, and ⟨row, center⟩ (n,)."""
-        t = products(fixed_point(row, total), self.fitted.transform).astype(np.float32)
+        t = products(fixed_point(row, total), self.scoring).astype(np.float32)
+        v = t * ((total / UNIT)[:, None] * self.gains)
         parts = []
-        for segment, rotation, sigma in zip(self.spec.segments, self.rotations, self.fitted.sigmas, strict=True):
-            factor = (total / UNIT) * sigma
-            parts.append(rotation.apply(t[:, segment.start : segment.start + segment.dim] * factor[:, None]))
+        for segment, rotation in zip(self.spec.segments, self.rotations, strict=True):
+            parts.append(rotation.apply(v[:, segment.start : segment.start + segment.dim]))
         center = self.fitted.center
         return parts, None if center is None else tree_sum(row * center)
 
@@ -229,13 +278,20 @@ class FittedTurboQuant(TurboQuant):
         return parts
 
     def truncate(self, codes: Codes, bits: float) -> Codes:
-        """Keep the longest prefix of units with at most ``bits`` · dim bits; the scale is corrected unit by unit.
+        """Keep the longest prefix of units with at most ⌈bits · dim / 8⌉ bytes, or ⌈bits · dim⌉ bits.
+
+        The two differ where a segment has no whole bytes. The scale is corrected unit by unit.
 
         Dropping the last units one after another makes the result the same however the length was reached.
         """
         ends = [keep for keep in self.spec.ends() if sum(keep) <= sum(codes.keep)]
         sizes = [sum(kept * s.dim for kept, s in zip(keep, self.spec.segments, strict=True)) for keep in ends]
-        fitting = [i for i, size in enumerate(sizes) if size <= bits * self.dim]
+        room = math.ceil(bits * self.dim)
+        fitting = [
+            i
+            for i, (keep, size) in enumerate(zip(ends, sizes, strict=True))
+            if size <= room or 8 * self.spec.row_bytes(keep) < room + 8
+        ]
         if not fitting:
             raise ValueError(f"bits must be at least {sizes[0] / self.dim}, the first unit, got {bits}")
         count = fitting[-1] + 1
@@ -253,6 +309,24 @@ class FittedTurboQuant(TurboQuant):
             c = d
         packed = codes.packed[:, : self.spec.row_bytes(tuple(kept))].copy()
         return replace(codes, packed=packed, scales=scales[:, None], keep=tuple(kept))
+
+
+def kept_scale(
+    scale: str, a: NDArray[np.float32], q: NDArray[np.float32], p: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return k, the scale of a row of norm 1, from a = ⟨y, c⟩, q = ⟨c, c⟩ and p = ⟨y, y⟩, the energy along the axes.
+
+    What of a row lies outside the axes is lost; to promise its norm or product would only stretch the rest. A row with
+    nothing along the axes has 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == "unbiased":
+            k = p / a
+        elif scale == "mse":
+            k = a / q
+        else:
+            k = np.sqrt(p / q)
+    return np.where((a == 0) | (p == 0), np.float32(0), k).astype(np.float32, copy=False)
 
 
 def finite(total: NDArray[np.float32], prepared: Prepared) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import Codes
+from .fitted_codec import FittedTurboQuant
 from .mse import TurboQuant
 from .rows import TINY, norm, prepare
 from .scan import score
@@ -19,6 +20,8 @@ class Index:
     """An exact scan of codes. Scores: inner product or cosine (larger is nearer), or squared L2 distance (smaller is
     nearer).
 
+    Rows that a fitted codec codes badly, since they are unlike its sample, are kept as plain codes beside the others.
+
     Examples
     --------
     >>> ix = Index(TurboQuant(8, bits=8), metric="l2")
@@ -30,28 +33,41 @@ class Index:
     def __init__(self, codec: TurboQuant, metric: str = "ip") -> None:
         self.codec = codec
         self.metric = metric
-        self.codes: Codes | None = None
-        self.squares = np.empty(0, np.float32)
         self.ids = np.empty(0, np.int64)
+        #: Codecs with their rows: numbers in the order of adding, codes.
+        self.partitions: list[tuple[TurboQuant, NDArray[np.int64], Codes]] = []
+        self.squares = np.empty(0, np.float32)
 
     def add(self, x: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Append rows (n, dim) float32 under ``ids`` (n,) int64."""
-        codes = self.codec.encode(x, unit_norm=self.metric == "cosine")
+        unit_norm = self.metric == "cosine"
+        numbers = len(self.ids) + np.arange(len(x))
+        badly = np.zeros(len(x), bool)
+        codec = self.codec
+        if isinstance(codec, FittedTurboQuant) and codec.plain is not None:
+            badly = codec.coded_badly(x, unit_norm=unit_norm)
+            self.append(codec.plain, numbers[badly], codec.plain.encode(x[badly], unit_norm=unit_norm))
+        self.append(codec, numbers[~badly], codec.encode(x[~badly], unit_norm=unit_norm))
         if self.metric == "l2":
             self.squares = np.concatenate([self.squares, squared_norm(x)])
-        if self.codes is not None:
-            old = self.codes
-            packed, scales = np.concatenate([old.packed, codes.packed]), np.concatenate([old.scales, codes.scales])
-            codes = Codes(packed, scales, codes.spec, codes.keep)
-        self.codes = codes
         self.ids = np.concatenate([self.ids, ids])
+
+    def append(self, codec: TurboQuant, numbers: NDArray[np.int64], codes: Codes) -> None:
+        """Append codes to the partition of their codec."""
+        for i, (other, old_numbers, old) in enumerate(self.partitions):
+            if other.spec == codec.spec:
+                packed, scales = np.concatenate([old.packed, codes.packed]), np.concatenate([old.scales, codes.scales])
+                both = Codes(packed, scales, codes.spec, codes.keep)
+                self.partitions[i] = (codec, np.concatenate([old_numbers, numbers]), both)
+                return
+        self.partitions.append((codec, numbers, codes))
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return (scores, ids), (nq, k) each, nearest first."""
         l2 = self.metric == "l2"
-        if self.codes is None:
-            return top_k(np.empty((len(queries), 0), np.float32), self.ids, k, smaller_is_nearer=l2)
-        s = score(self.codec, queries, self.codes, cosine=self.metric == "cosine")
+        s = np.empty((len(queries), len(self.ids)), np.float32)
+        for codec, numbers, codes in self.partitions:
+            s[:, numbers] = score(codec, queries, codes, cosine=self.metric == "cosine")
         if not l2:
             return top_k(s, self.ids, k)
         distances = (squared_norm(queries)[:, None] + self.squares) - np.float32(2) * s

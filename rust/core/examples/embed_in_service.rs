@@ -37,7 +37,7 @@ fn ingest(codec: &TurboQuant, index: &RwLock<Index>, batches: Receiver<Vec<f32>>
         packed.resize(n * codec.row_bytes(), 0);
         scales.resize(n * codec.spec().norms(), 0.0);
         // Cosine: codes stand for x/|x|. No lock is held while encoding, and no memory is allocated for the result.
-        let options = EncodeOptions { unit_norm: true, squares: None };
+        let options = EncodeOptions { unit_norm: true, ..EncodeOptions::default() };
         on_own_pool(|| codec.encode_into(&vectors, &mut packed, &mut scales, options, Exec::default()))?;
         let codes = CodesView::new(codec, &[BITS], &packed, &scales)?;
         index.write().expect("no thread panics with the lock").add_codes(codes, &[], None)?;

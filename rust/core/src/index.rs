@@ -1,17 +1,18 @@
 //! A flat index: an exact scan of codes with three metrics.
 
+mod partition;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{EncodeOptions, L2_NORM_LIMIT, Segment, TurboQuant, flush, prepare, row_norms, times_power};
+use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, flush, prepare, row_norms, times_power};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
-use crate::kernels::units::Place;
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PreparedQueries, QUERY_BLOCK, Rows, Scanner, TASK_ROWS};
+use crate::scan::{PreparedQueries, QUERY_BLOCK, Scanner, TASK_ROWS};
 use crate::topk::TopK;
-use crate::units::{Unit, stage_ends};
+use partition::{Partition, PlainRows};
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;
@@ -41,13 +42,10 @@ pub struct Neighbors {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Index {
-    codec: Arc<TurboQuant>,
     metric: Metric,
-    /// One row-major array a stage, so that a scan can read the first stage alone.
-    stages: Vec<Stage>,
-    scales: Vec<f32>,
-    /// |x|² of every row with metric l2, else empty.
-    squares: Vec<f32>,
+    /// The codec's rows, and those that a fitted codec codes badly, as codes of its plain codec.
+    partitions: Vec<Partition>,
+    /// Ids in the order of adding.
     ids: Vec<i64>,
     /// The largest id, −1 without any.
     largest: i64,
@@ -55,34 +53,19 @@ pub struct Index {
     places: HashMap<i64, usize>,
 }
 
-/// The units of one stage, of all segments.
-#[derive(Debug, Clone, Default)]
-struct Stage {
-    units: Vec<StageUnit>,
-    stride: usize,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct StageUnit {
-    segment: usize,
-    /// Where it lies in a packed row.
-    unit: Unit,
-    /// Its first byte in the stage's row, and how many it has.
-    at: usize,
-    len: usize,
-}
-
 impl Index {
     /// An empty index of `codec`'s codes.
     #[must_use]
     pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
-        let stages = stages(&codec);
-        let (scales, squares, ids) = (Vec::new(), Vec::new(), Vec::new());
-        Self { codec, metric, stages, scales, squares, ids, largest: -1, places: HashMap::new() }
+        let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain)));
+        let partitions = [Partition::new(codec)].into_iter().chain(plain).collect();
+        Self { metric, partitions, ids: Vec::new(), largest: -1, places: HashMap::new() }
     }
 
     /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
+    ///
+    /// Rows that a fitted codec codes worse than plain codes would be, since they are unlike its sample, are kept as codes of its
+    /// [`plain`](TurboQuant::plain) codec.
     ///
     /// # Errors
     /// As for [`TurboQuant::encode`], with l2 also [`Error::Norm`] from 2^63; [`Error::Argument`] for a wrong number of ids or a negative
@@ -96,27 +79,52 @@ impl Index {
     /// # Errors
     /// As for [`add`](Self::add).
     pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
-        let (rows, dim) = (self.codec.rows_of("x", x)?, self.codec.dim());
+        let codec = Arc::clone(self.codec());
+        let (rows, dim) = (codec.rows_of("x", x)?, codec.dim());
         let ids = self.new_ids(rows, ids)?;
-        let before = self.len();
-        let (mut packed, mut scales, mut squares) = (Vec::new(), Vec::new(), Vec::new());
+        let (before, unit_norm) = (self.len(), self.metric == Metric::Cosine);
+        let (mut packed, mut scales, mut squares, mut badly) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (i, block) in x.chunks(ADD_ROWS * dim).enumerate() {
             let n = block.len() / dim;
-            packed.resize(n * self.codec.row_bytes(), 0);
-            scales.resize(n * self.codec.spec().norms(), 0.0);
+            packed.resize(n * codec.row_bytes(), 0);
+            scales.resize(n * codec.spec().norms(), 0.0);
             squares.resize(if self.metric == Metric::L2 { n } else { 0 }, 0.0);
+            badly.resize(n, false);
             let options = EncodeOptions {
-                unit_norm: self.metric == Metric::Cosine,
+                unit_norm,
                 squares: (self.metric == Metric::L2).then_some(&mut squares[..]),
+                badly: (self.partitions.len() > 1).then_some(&mut badly[..]),
             };
-            if let Err(error) = self.codec.encode_into(block, &mut packed, &mut scales, options, exec) {
-                self.truncate(before);
-                return Err(error.with_first_row(i * ADD_ROWS));
+            let encoded = codec.encode_into(block, &mut packed, &mut scales, options, exec);
+            let encoded = encoded.and_then(|()| {
+                self.partitions.get(1).map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose()
+            });
+            match encoded {
+                Ok(plain) => self.append(before + i * ADD_ROWS, &packed, &scales, &squares, &badly, plain.as_ref()),
+                Err(error) => {
+                    self.truncate(before);
+                    return Err(error.with_first_row(i * ADD_ROWS));
+                }
             }
-            self.append(&packed, &scales, &squares);
         }
         self.take_ids(&ids);
         Ok(ids)
+    }
+
+    /// Appends a block of encoded rows, the first of which has the given number: those that are coded badly to the plain partition.
+    fn append(
+        &mut self,
+        first: usize,
+        packed: &[u8],
+        scales: &[f32],
+        squares: &[f32],
+        badly: &[bool],
+        plain: Option<&PlainRows>,
+    ) {
+        self.partitions[0].append(first, packed, scales, squares, badly, false);
+        if let Some(plain) = plain {
+            self.partitions[1].append(first, &plain.packed, &plain.scales, squares, badly, true);
+        }
     }
 
     /// Appends rows that [`TurboQuant::encode_into`] made for this metric: with unit norms for cosine, with squares for l2.
@@ -130,9 +138,40 @@ impl Index {
         squares: &[f32],
         ids: Option<&[i64]>,
     ) -> Result<Vec<i64>> {
+        self.add_split(codes, squares, ids, &[], None)
+    }
+
+    /// [`add_codes`](Self::add_codes) with what [`EncodeOptions::badly`] tells of a fitted codec's rows, empty for none, and the codes
+    /// of the rows so told, by the codec's [`plain`](TurboQuant::plain) one.
+    ///
+    /// # Errors
+    /// As for [`add_codes`](Self::add_codes), and if the plain codes are not whole codes of the plain codec, one a row coded badly.
+    pub fn add_split<'a>(
+        &mut self,
+        codes: impl Into<CodesView<'a>>,
+        squares: &[f32],
+        ids: Option<&[i64]>,
+        badly: &[bool],
+        plain: Option<CodesView<'_>>,
+    ) -> Result<Vec<i64>> {
         let codes = codes.into();
-        self.codec.check_codes(&codes)?;
-        if codes.keep != self.codec.spec().full() {
+        let codec = self.codec();
+        codec.check_codes(&codes)?;
+        let count = badly.iter().filter(|&&badly| badly).count();
+        if !badly.is_empty() && badly.len() != codes.len() {
+            return Err(Error::argument("badly", format!("one a row ({})", codes.len()), badly.len()));
+        }
+        match (&plain, self.partitions.get(1)) {
+            (None, _) if count == 0 => {}
+            (Some(plain), Some(partition)) if plain.len() == count => {
+                partition.codec().check_codes(plain)?;
+            }
+            _ => {
+                let got = plain.map_or(0, |plain| plain.len());
+                return Err(Error::argument("plain", format!("codes of {count} rows of a fitted codec"), got));
+            }
+        }
+        if codes.keep != codec.spec().full() {
             return Err(Error::argument("codes", "whole, not truncated", format!("{:?} bits", codes.keep)));
         }
         let expected = if self.metric == Metric::L2 { codes.len() } else { 0 };
@@ -144,7 +183,10 @@ impl Index {
             return Err(Error::argument("squares", "finite and at least 0", got));
         }
         let ids = self.new_ids(codes.len(), ids)?;
-        self.append(codes.packed, codes.scales, squares);
+        let whole = vec![false; if badly.is_empty() { codes.len() } else { 0 }];
+        let badly = if badly.is_empty() { &whole[..] } else { badly };
+        let plain = plain.map(|plain| PlainRows { packed: plain.packed.to_vec(), scales: plain.scales.to_vec() });
+        self.append(self.len(), codes.packed, codes.scales, squares, badly, plain.as_ref());
         self.take_ids(&ids);
         Ok(ids)
     }
@@ -163,7 +205,7 @@ impl Index {
     /// # Errors
     /// As for [`search`](Self::search).
     pub fn search_with(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Neighbors> {
-        let nq = self.codec.rows_of("queries", queries)?;
+        let nq = self.codec().rows_of("queries", queries)?;
         let (mut scores, mut ids) = (Vec::new(), Vec::new());
         let places = nq
             .checked_mul(k)
@@ -190,7 +232,7 @@ impl Index {
         if k == 0 {
             return Err(Error::argument("k", "at least 1", k));
         }
-        let (nq, n, dim) = (self.codec.rows_of("queries", queries)?, self.len(), self.codec.dim());
+        let (nq, n, dim) = (self.codec().rows_of("queries", queries)?, self.len(), self.codec().dim());
         for (argument, len) in [("scores", scores.len()), ("ids", ids.len())] {
             if nq.checked_mul(k) != Some(len) {
                 return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
@@ -214,45 +256,50 @@ impl Index {
 
     /// The best candidates of each of at most [`QUERY_BLOCK`] queries.
     fn search_block(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Vec<Vec<crate::topk::Candidate>>> {
-        let full = self.codec.spec().full();
         let squares = match self.metric {
-            Metric::L2 => Error::of_first_row(queries, self.codec.dim(), |queries| self.query_squares(queries, exec))?,
+            Metric::L2 => {
+                Error::of_first_row(queries, self.codec().dim(), |queries| self.query_squares(queries, exec))?
+            }
             Metric::InnerProduct | Metric::Cosine => Vec::new(),
         };
-        let queries = PreparedQueries::new(&self.codec, queries, &full, self.metric == Metric::Cosine, exec)?;
-        let n = self.len();
-        let step = exec.rows_per_task(n, TASK_ROWS);
-        let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
-        let rows = self.rows();
-        let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
-            let mut scanner = Scanner::new(&self.codec, &full, exec)?;
-            let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
-            scanner.scan(&rows, range, &queries, |query, first, scores| {
-                let top = &mut best[query];
-                let mut floor = top.floor();
-                for (row, &score) in (first..).zip(scores) {
-                    let key = match self.metric {
-                        Metric::L2 => -((squares[query] + self.squares[row]) - 2.0 * score),
-                        Metric::InnerProduct | Metric::Cosine => score,
-                    };
-                    if key >= floor {
-                        top.offer(key, self.ids[row]);
-                        floor = top.floor();
+        let mut columns: Vec<Vec<TopK>> = Vec::new();
+        for partition in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0).map(|(_, p)| p) {
+            let (codec, full) = (partition.codec(), partition.codec().spec().full());
+            let queries = PreparedQueries::new(codec, queries, &full, self.metric == Metric::Cosine, exec)?;
+            let n = partition.len();
+            let step = exec.rows_per_task(n, TASK_ROWS);
+            let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
+            let rows = partition.rows();
+            let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
+                let mut scanner = Scanner::new(codec, &full, exec)?;
+                let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
+                scanner.scan(&rows, range, &queries, |query, first, scores| {
+                    let top = &mut best[query];
+                    let mut floor = top.floor();
+                    for (row, &score) in (first..).zip(scores) {
+                        let key = match self.metric {
+                            Metric::L2 => -((squares[query] + partition.squares()[row]) - 2.0 * score),
+                            Metric::InnerProduct | Metric::Cosine => score,
+                        };
+                        if key >= floor {
+                            top.offer(key, self.ids[partition.number(row)]);
+                            floor = top.floor();
+                        }
                     }
-                }
+                });
+                Ok(best)
             });
-            Ok(best)
-        });
-        let mut columns: Vec<Vec<TopK>> = (0..queries.len()).map(|_| Vec::new()).collect();
-        for best in heaps {
-            columns.iter_mut().zip(best?).for_each(|(column, top)| column.push(top));
+            columns.resize_with(queries.len(), Vec::new);
+            for best in heaps {
+                columns.iter_mut().zip(best?).for_each(|(column, top)| column.push(top));
+            }
         }
         Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
     }
 
     /// |q|² of every query.
     fn query_squares(&self, queries: &[f32], exec: Exec) -> Result<Vec<f32>> {
-        let (dim, level) = (self.codec.dim(), exec.level()?);
+        let (dim, level) = (self.codec().dim(), exec.level()?);
         let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
         row_norms(level, &prepared, dim, 0, dim, &mut norms);
@@ -279,21 +326,20 @@ impl Index {
     /// # Errors
     /// As for [`reconstruct`](Self::reconstruct).
     pub fn reconstruct_with(&self, ids: &[i64], exec: Exec) -> Result<Vec<f32>> {
-        let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
-        let mut packed = vec![0; ids.len() * stride];
-        let mut scales = Vec::with_capacity(ids.len() * norms);
-        for (id, packed) in ids.iter().zip(packed.chunks_exact_mut(stride)) {
-            let row = self.place(*id).ok_or(Error::UnknownId { id: *id })?;
-            for stage in &self.stages {
-                for unit in &stage.units {
-                    let bytes = &stage.bytes[row * stage.stride + unit.at..][..unit.len];
-                    packed[unit.unit.offset..][..unit.len].copy_from_slice(bytes);
-                }
+        let dim = self.codec().dim();
+        let numbers = ids.iter().map(|&id| self.place(id).ok_or(Error::UnknownId { id }));
+        let numbers: Vec<_> = numbers.collect::<Result<_>>()?;
+        let mut out = vec![0.0; ids.len() * dim];
+        for partition in &self.partitions {
+            // Which of the wanted rows are in it, and where.
+            let wanted = numbers.iter().enumerate().filter_map(|(i, &number)| Some((i, partition.place(number)?)));
+            let wanted: Vec<_> = wanted.collect();
+            let places: Vec<_> = wanted.iter().map(|&(_, place)| place).collect();
+            let rows = partition.decode(&places, exec)?;
+            for ((i, _), row) in wanted.into_iter().zip(rows.chunks_exact(dim)) {
+                out[i * dim..][..dim].copy_from_slice(row);
             }
-            scales.extend_from_slice(&self.scales[row * norms..][..norms]);
         }
-        let mut out = vec![0.0; ids.len() * self.codec.dim()];
-        self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, exec)?;
         Ok(out)
     }
 
@@ -312,7 +358,13 @@ impl Index {
     /// The codec.
     #[must_use]
     pub fn codec(&self) -> &Arc<TurboQuant> {
-        &self.codec
+        self.partitions[0].codec()
+    }
+
+    /// Rows that are kept as plain codes, since the fitted codec codes them badly.
+    #[must_use]
+    pub fn plain_rows(&self) -> usize {
+        self.partitions.get(1).map_or(0, Partition::len)
     }
 
     /// The metric.
@@ -330,8 +382,7 @@ impl Index {
     /// Bytes held: codes, scales, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
     #[must_use]
     pub fn nbytes(&self) -> usize {
-        let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
-        codes + 4 * (self.scales.len() + self.squares.len()) + 8 * self.ids.len() + self.codec.nbytes()
+        self.partitions.iter().map(Partition::nbytes).sum::<usize>() + 8 * self.ids.len()
     }
 
     /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
@@ -378,59 +429,8 @@ impl Index {
         }
     }
 
-    fn append(&mut self, packed: &[u8], scales: &[f32], squares: &[f32]) {
-        for row in packed.chunks_exact(self.codec.row_bytes()) {
-            for stage in &mut self.stages {
-                for unit in &stage.units {
-                    stage.bytes.extend_from_slice(&row[unit.unit.offset..][..unit.len]);
-                }
-            }
-        }
-        self.scales.extend_from_slice(scales);
-        self.squares.extend_from_slice(squares);
-    }
-
     /// Drops rows that were appended but not yet given ids.
     fn truncate(&mut self, rows: usize) {
-        self.stages.iter_mut().for_each(|stage| stage.bytes.truncate(rows * stage.stride));
-        self.scales.truncate(rows * self.codec.spec().norms());
-        self.squares.truncate(rows);
+        self.partitions.iter_mut().for_each(|partition| partition.truncate(rows));
     }
-
-    fn rows(&self) -> Rows<'_> {
-        let mut segments = vec![Vec::new(); self.codec.segments.len()];
-        for stage in &self.stages {
-            for unit in &stage.units {
-                let place = Place { offset: unit.at, ..unit.unit.place(stage.stride) };
-                segments[unit.segment].push((&stage.bytes[..], place));
-            }
-        }
-        Rows { segments, scales: &self.scales }
-    }
-}
-
-/// The empty stages of a codec: units go to the stage in which their lowest bit falls. Those of a fitted codec keep their order; the
-/// first two stages are a quarter and half a bit a coordinate, as near as whole units come.
-fn stages(codec: &TurboQuant) -> Vec<Stage> {
-    let spec = codec.spec();
-    let units = spec.units(&spec.full());
-    let units = units.iter().enumerate().flat_map(|(i, units)| units.iter().map(move |unit| (i, *unit)));
-    let mut units: Vec<_> = units.collect();
-    units.sort_by_key(|(_, unit)| unit.offset);
-    let mut stages: Vec<Stage> = Vec::new();
-    for (i, unit) in units {
-        let Segment { dim, bits, .. } = spec.segments[i];
-        let at = if spec.fitted.is_some() {
-            usize::from(unit.offset >= codec.dim() / 32) + usize::from(unit.offset >= codec.dim() / 16)
-        } else {
-            let read = bits - unit.shift;
-            stage_ends(bits).iter().position(|&end| read <= end).expect("the last stage ends at bits")
-        };
-        stages.resize_with(stages.len().max(at + 1), Stage::default);
-        let stage = &mut stages[at];
-        let len = crate::kernels::units::unit_bytes(dim, unit.width);
-        stage.units.push(StageUnit { segment: i, unit, at: stage.stride, len });
-        stage.stride += len;
-    }
-    stages
 }

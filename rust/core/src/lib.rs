@@ -17,8 +17,8 @@ mod topk;
 mod units;
 
 pub use codec::{
-    CodecSpec, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, RotationKind, Scale, Segment,
-    TurboQuant,
+    CodecSpec, DualParts, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, RotationKind, Scale,
+    Segment, TurboQuant,
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};

@@ -149,7 +149,7 @@ fn buffers_of_another_length_are_refused() {
     let x = [1.0; 32];
     let into = |packed: usize, scales: usize, squares: Option<usize>| {
         let mut squares = squares.map(|n| vec![0.0; n]);
-        let options = EncodeOptions { unit_norm: false, squares: squares.as_deref_mut() };
+        let options = EncodeOptions { unit_norm: false, squares: squares.as_deref_mut(), badly: None };
         codec.encode_into(&x, &mut vec![0; packed], &mut vec![0.0; scales], options, Exec::default())
     };
     refused(into(15, 2, None), "packed must be 16 long for 2 rows, got 15");
@@ -227,7 +227,7 @@ fn encode_into_fills_the_callers_buffers() {
     let x = Numbers(1).floats(24 * 3);
     let codes = codec.encode(&x).unwrap();
     let (mut packed, mut scales, mut squares) = (vec![9; codec.row_bytes() * 3], vec![9.0; 3], vec![9.0; 3]);
-    let options = EncodeOptions { unit_norm: true, squares: Some(&mut squares) };
+    let options = EncodeOptions { unit_norm: true, squares: Some(&mut squares), badly: None };
     codec.encode_into(&x, &mut packed, &mut scales, options, Exec::default()).unwrap();
     assert_eq!(packed, codes.packed(), "the norm does not enter the codes");
     for ((unit, whole), (square, row)) in scales.iter().zip(codes.scales()).zip(squares.iter().zip(x.chunks(24))) {
@@ -442,7 +442,7 @@ fn encoded_rows_are_added_as_their_vectors_are() {
         let mut squares = [0.0; 6];
         let (mut packed, mut scales) = (vec![0; codes.packed().len()], vec![0.0; 6]);
         let wanted = (metric == Metric::L2).then_some(&mut squares[..]);
-        let options = EncodeOptions { unit_norm: metric == Metric::Cosine, squares: wanted };
+        let options = EncodeOptions { unit_norm: metric == Metric::Cosine, squares: wanted, badly: None };
         codec.encode_into(&x, &mut packed, &mut scales, options, Exec::default()).unwrap();
         let view = CodesView::new(&codec, &[4], &packed, &scales).unwrap();
         let (given, other) = if metric == Metric::L2 { (&squares[..], &[][..]) } else { (&[][..], &squares[..]) };

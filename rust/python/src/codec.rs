@@ -9,7 +9,8 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use turboquant_rs::{
-    CodecSpec, Codes, CodesView, EncodeOptions, FittedParts, Header, Options, RotationKind, Scale, TurboQuant,
+    CodecSpec, Codes, CodesView, DualParts, EncodeOptions, FittedParts, Header, Options, RotationKind, Scale,
+    TurboQuant,
 };
 
 use crate::error::to_py;
@@ -21,14 +22,19 @@ type Choices = (u64, &'static str, &'static str, u8);
 type HeaderParts = (Codec, Vec<u32>, usize, usize, usize, u32, u32, usize);
 /// Codec, kept bits, packed rows, scales.
 type CodesParts<'py> = (Codec, Vec<u32>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
-/// Center, transform, deviations, segments, order of units.
+/// Center, transform, deviations, segments, order of units, dual.
 type Fit<'py> = (
     Option<Bound<'py, PyArray1<f32>>>,
     Bound<'py, PyArray2<i16>>,
     Bound<'py, PyArray1<f32>>,
     Vec<(usize, u32)>,
     Vec<u8>,
+    Option<FitDual<'py>>,
 );
+/// Matrix, gains of rows, gains of queries.
+type FitDual<'py> = (Bound<'py, PyArray2<i16>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>);
+/// What Python passes for a dual.
+type ReadonlyDual<'py> = (PyReadonlyArray2<'py, i16>, PyReadonlyArray1<'py, f32>, PyReadonlyArray1<'py, f32>);
 
 /// Packed rows and scales.
 type Arrays<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
@@ -51,7 +57,7 @@ impl Codec {
         Ok(Self { inner: Arc::new(build().map_err(|error| to_py(error, 0))?) })
     }
 
-    /// from_parts(center, transform, sigmas, segments, order, seed, scale, refine) -> Codec: a fitted codec.
+    /// from_parts(center, transform, sigmas, segments, order, dual, seed, scale, refine) -> Codec: a fitted codec.
     #[staticmethod]
     #[allow(clippy::too_many_arguments, reason = "the parts of a fit")]
     fn from_parts(
@@ -61,29 +67,48 @@ impl Codec {
         sigmas: PyReadonlyArray1<'_, f32>,
         segments: Vec<(usize, u32)>,
         order: Vec<u8>,
+        dual: Option<ReadonlyDual<'_>>,
         seed: u64,
         scale: &str,
         refine: u8,
     ) -> PyResult<Self> {
         let center = center.as_ref().map(|center| center.as_slice()).transpose()?;
         let (dim, transform, sigmas) = (transform.shape()[1], transform.as_slice()?, sigmas.as_slice()?);
+        let dual = match &dual {
+            None => None,
+            Some((matrix, row_gains, query_gains)) => Some(DualParts {
+                matrix: matrix.as_slice()?,
+                row_gains: row_gains.as_slice()?,
+                query_gains: query_gains.as_slice()?,
+            }),
+        };
         let build = || {
             let options = Options { seed, scale: Scale::named(scale)?, refine, ..Options::default() };
-            let parts = FittedParts { dim, center, transform, sigmas, segments: &segments, order: &order };
+            let parts = FittedParts { dim, center, transform, sigmas, segments: &segments, order: &order, dual };
             TurboQuant::from_parts(parts, options)
         };
         Ok(Self { inner: Arc::new(py.detach(build).map_err(|error| to_py(error, 0))?) })
     }
 
-    /// parts() -> (center, transform, sigmas, segments, order) of a fitted codec, copies; None of a plain one.
+    /// parts() -> (center, transform, sigmas, segments, order, dual) of a fitted codec, copies; None of a plain one.
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Option<Fit<'py>>> {
         let spec = self.inner.spec();
         let Some(fitted) = &spec.fitted else { return Ok(None) };
         let center = fitted.center().map(|center| PyArray1::from_slice(py, center));
         let axes = fitted.transform().len() / fitted.dim();
-        let transform = PyArray1::from_slice(py, fitted.transform()).reshape([axes, fitted.dim()])?;
+        let matrix = |values: &[i16]| PyArray1::from_slice(py, values).reshape([axes, fitted.dim()]);
+        let transform = matrix(fitted.transform())?;
+        let dual = match fitted.dual() {
+            None => None,
+            Some(dual) => Some((
+                matrix(dual.matrix)?,
+                PyArray1::from_slice(py, dual.row_gains),
+                PyArray1::from_slice(py, dual.query_gains),
+            )),
+        };
         let segments = spec.segments.iter().map(|segment| (segment.dim, segment.bits)).collect();
-        Ok(Some((center, transform, PyArray1::from_slice(py, fitted.sigmas()), segments, fitted.order().to_vec())))
+        let sigmas = PyArray1::from_slice(py, fitted.sigmas());
+        Ok(Some((center, transform, sigmas, segments, fitted.order().to_vec(), dual)))
     }
 
     /// Whether a fit has made it.
@@ -144,7 +169,12 @@ impl Codec {
         self.inner.nbytes()
     }
 
-    /// encode(x, packed, scales, squares, unit_norm, first_row, threads): encode rows into packed and scales.
+    /// plain() -> Codec | None: the codec of rows that a fitted codec codes badly.
+    fn plain(&self) -> Option<Self> {
+        Some(Self { inner: Arc::new(self.inner.plain()?) })
+    }
+
+    /// encode(x, packed, scales, squares, badly, unit_norm, first_row, threads): encode rows into packed and scales.
     #[allow(clippy::too_many_arguments, reason = "inputs and outputs of one call")]
     fn encode(
         &self,
@@ -153,13 +183,15 @@ impl Codec {
         mut packed: PyReadwriteArray2<'_, u8>,
         mut scales: PyReadwriteArray2<'_, f32>,
         mut squares: Option<PyReadwriteArray1<'_, f32>>,
+        mut badly: Option<PyReadwriteArray1<'_, bool>>,
         unit_norm: bool,
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
         let (x, packed, scales) = (x.as_slice()?, packed.as_slice_mut()?, scales.as_slice_mut()?);
         let squares = squares.as_mut().map(|squares| squares.as_slice_mut()).transpose()?;
-        let options = EncodeOptions { unit_norm, squares };
+        let badly = badly.as_mut().map(|badly| badly.as_slice_mut()).transpose()?;
+        let options = EncodeOptions { unit_norm, squares, badly };
         py.detach(|| pool::run(threads, |exec| self.inner.encode_into(x, packed, scales, options, exec)))
             .map_err(|error| to_py(error, first_row))
     }

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
 use pyo3::prelude::*;
-use turboquant_rs::{CodesView, Index, Metric};
+use turboquant_rs::{CodesView, Error, Index, Metric};
 
 use crate::codec::Codec;
 use crate::error::to_py;
@@ -12,6 +12,9 @@ use crate::pool;
 
 /// Products that a search does between two looks at pending signals: a few tenths of a second on one core.
 const PRODUCTS_PER_CALL: usize = 1 << 33;
+
+/// Which rows are coded badly, their packed rows and scales by the plain codec.
+type Split<'py> = (PyReadonlyArray1<'py, bool>, PyReadonlyArray2<'py, u8>, PyReadonlyArray2<'py, f32>);
 
 /// FlatIndex(codec, metric): an exact scan of codes. Searches run side by side; an add waits for them.
 #[pyclass(frozen, module = "turboquant_rs._core")]
@@ -34,7 +37,8 @@ impl FlatIndex {
         Ok(Self { inner: RwLock::new(Index::new(codec.inner.clone(), metric)) })
     }
 
-    /// add_codes(packed, scales, squares, ids) -> ids of the new rows.
+    /// add_codes(packed, scales, squares, ids, split) -> ids of the new rows; split is which rows a fitted codec codes badly, with
+    /// their packed rows and scales by its plain codec.
     fn add_codes<'py>(
         &self,
         py: Python<'py>,
@@ -42,14 +46,28 @@ impl FlatIndex {
         scales: PyReadonlyArray2<'py, f32>,
         squares: PyReadonlyArray1<'py, f32>,
         ids: Option<PyReadonlyArray1<'py, i64>>,
+        split: Option<Split<'py>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let (packed, scales, squares) = (packed.as_slice()?, scales.as_slice()?, squares.as_slice()?);
         let ids = ids.as_ref().map(|ids| ids.as_slice()).transpose()?;
+        let split = match &split {
+            None => None,
+            Some((badly, packed, scales)) => Some((badly.as_slice()?, packed.as_slice()?, scales.as_slice()?)),
+        };
         let added = py.detach(|| {
             let mut index = self.inner.write().unwrap_or_else(PoisonError::into_inner);
             let codec = index.codec().clone();
             let full = codec.spec().full();
-            index.add_codes(CodesView::new(&codec, &full, packed, scales)?, squares, ids)
+            let codes = CodesView::new(&codec, &full, packed, scales)?;
+            let Some((badly, packed, scales)) = split else { return index.add_codes(codes, squares, ids) };
+            let plain = codec.plain().ok_or_else(|| Error::Argument {
+                argument: "split",
+                expected: "left out where the codec has no plain one".to_owned(),
+                got: "one".to_owned(),
+            })?;
+            let full = plain.spec().full();
+            let plain = CodesView::new(&plain, &full, packed, scales)?;
+            index.add_split(codes, squares, ids, badly, Some(plain))
         });
         Ok(PyArray1::from_vec(py, added.map_err(|error| to_py(error, 0))?))
     }
@@ -102,6 +120,12 @@ impl FlatIndex {
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let ids = self.read(py, |index| index.ids().to_vec());
         PyArray1::from_vec(py, ids)
+    }
+
+    /// Rows that are kept as plain codes, since the fitted codec codes them badly.
+    #[getter]
+    fn plain_rows(&self, py: Python<'_>) -> usize {
+        self.read(py, Index::plain_rows)
     }
 
     /// Bytes of codes, scales, squared norms, ids and the codec.

@@ -101,9 +101,10 @@ impl TurboQuant {
             s.axes.resize(n * axes, 0.0);
             for (i, segment) in self.segments.iter().enumerate() {
                 self.decode_segment(level, i, &packed, n, s);
-                let (m, start, sigma) = (segment.segment.dim, segment.segment.start, transform.fitted.sigmas()[i]);
+                let (m, start, gains) = (segment.segment.dim, segment.segment.start, transform.gains(i));
                 for (row, out) in s.rows.chunks_exact(m).zip(s.axes.chunks_exact_mut(axes)) {
-                    out[start..start + m].iter_mut().zip(row).for_each(|(out, value)| *out = value * sigma);
+                    let values = out[start..start + m].iter_mut().zip(row).zip(gains);
+                    values.for_each(|((out, value), gain)| *out = value * gain);
                 }
             }
             return transform.backward(level, &s.axes, scales, &mut s.dense, out);

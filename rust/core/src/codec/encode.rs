@@ -20,6 +20,9 @@ pub struct EncodeOptions<'a> {
     pub unit_norm: bool,
     /// Where to write |x|² of every row, if wanted (the l2 metric); norms must then be below 2^63.
     pub squares: Option<&'a mut [f32]>,
+    /// Where to tell of every row whether a fitted codec codes it worse than its [`plain`](TurboQuant::plain) codec promises of any row,
+    /// if wanted: an index keeps such rows as plain codes. False from a codec without a plain one.
+    pub badly: Option<&'a mut [bool]>,
 }
 
 /// A run of rows with its outputs.
@@ -29,6 +32,7 @@ struct Task<'a> {
     packed: &'a mut [u8],
     scales: &'a mut [f32],
     squares: Option<&'a mut [f32]>,
+    badly: Option<&'a mut [bool]>,
 }
 
 /// Where a block's results go; as many rows as its input.
@@ -36,6 +40,7 @@ pub(super) struct Outputs<'a> {
     pub(super) packed: &'a mut [u8],
     pub(super) scales: &'a mut [f32],
     squares: Option<&'a mut [f32]>,
+    pub(super) badly: Option<&'a mut [bool]>,
 }
 
 /// Buffers of a task, reused from block to block.
@@ -90,6 +95,7 @@ impl TurboQuant {
             ("packed", packed.len(), n * bytes),
             ("scales", scales.len(), n * norms),
             ("squares", options.squares.as_ref().map_or(n, |s| s.len()), n),
+            ("badly", options.badly.as_ref().map_or(n, |s| s.len()), n),
         ];
         for (argument, got, expected) in lengths {
             if got != expected {
@@ -99,10 +105,12 @@ impl TurboQuant {
         let level = exec.level()?;
         let rows = exec.rows_per_task(n, TASK_ROWS);
         let mut squares = options.squares.map(|s| s.chunks_mut(rows));
+        let mut badly = options.badly.map(|s| s.chunks_mut(rows));
         let chunks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
         let tasks = chunks.enumerate().map(|(i, ((x, packed), scales))| {
             let squares = squares.as_mut().and_then(Iterator::next);
-            Task { first_row: i * rows, x, packed, scales, squares }
+            let badly = badly.as_mut().and_then(Iterator::next);
+            Task { first_row: i * rows, x, packed, scales, squares, badly }
         });
         exec.try_for_each(tasks.collect(), |task| self.encode_task(level, task, options.unit_norm))
     }
@@ -111,17 +119,20 @@ impl TurboQuant {
         let (dim, bytes, norms) = (self.dim(), self.row_bytes(), self.spec.norms());
         let rows = self.rows_per_block();
         let mut scratch = Scratch::default();
-        let Task { first_row, x, packed, scales, squares } = task;
+        let Task { first_row, x, packed, scales, squares, badly } = task;
         let mut squares = squares.map(|s| s.chunks_mut(rows));
+        let mut badly = badly.map(|s| s.chunks_mut(rows));
         let blocks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
         for (i, ((x, packed), scales)) in blocks.enumerate() {
             let mut squares = squares.as_mut().and_then(Iterator::next);
+            let mut badly = badly.as_mut().and_then(Iterator::next);
             let mut block = |x: &[f32]| {
                 let n = x.len() / dim;
                 let outputs = Outputs {
                     packed: &mut packed[..n * bytes],
                     scales: &mut scales[..n * norms],
                     squares: squares.as_mut().map(|squares| &mut squares[..n]),
+                    badly: badly.as_mut().map(|badly| &mut badly[..n]),
                 };
                 self.encode_block(level, x, outputs, unit_norm, &mut scratch)
             };
@@ -160,7 +171,10 @@ impl TurboQuant {
         if let Some(transform) = &self.transform {
             return self.encode_fitted(level, transform, x, &mut outputs, unit_norm, s);
         }
-        let Outputs { packed, scales, .. } = outputs;
+        let Outputs { packed, scales, badly, .. } = outputs;
+        if let Some(badly) = badly {
+            badly.fill(false);
+        }
         let stride = self.row_bytes();
         for (i, (segment, units)) in self.segments.iter().zip(self.spec.units(&self.spec.full())).enumerate() {
             segment.assign_block(level, dim, s);

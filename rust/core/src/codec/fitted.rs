@@ -17,6 +17,22 @@ const CENTERS: std::ops::RangeInclusive<f32> = 1.0 / (1_u128 << 80) as f32..=(1_
 /// Deviations of coordinates of unit vectors along an axis.
 const SIGMAS: std::ops::RangeInclusive<f32> = 1.0 / (1_u64 << 40) as f32..=2.0;
 
+/// Gains of a dual, and a row's gain times its segment's deviation, which is 1 without one: no sum of products is subnormal while a
+/// row has anything along the axes.
+const GAINS: std::ops::RangeInclusive<f32> = 1.0 / (1_u64 << 40) as f32..=(1_u64 << 40) as f32;
+const GAIN_PRODUCTS: std::ops::RangeInclusive<f32> = 1.0 / (1_u64 << 24) as f32..=(1_u64 << 24) as f32;
+
+/// A second matrix of a codec that was fitted to queries, for queries and decoding: errors of scores count other than those of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct DualParts<'a> {
+    /// As many rows of `dim` values as the transform, in its place for queries and decoding.
+    pub matrix: &'a [i16],
+    /// What a row's product with each axis is multiplied with, in place of 1/σ.
+    pub row_gains: &'a [f32],
+    /// What a query's product, or a decoded coordinate, is multiplied with, in place of σ.
+    pub query_gains: &'a [f32],
+}
+
 /// The parts of a fitted codec, as [`TurboQuant::from_parts`](super::TurboQuant::from_parts) takes them.
 #[derive(Debug, Clone, Copy)]
 pub struct FittedParts<'a> {
@@ -32,6 +48,16 @@ pub struct FittedParts<'a> {
     pub segments: &'a [(usize, u32)],
     /// The segment of every unit of one bit, in the order of the bytes.
     pub order: &'a [u8],
+    /// What a codec that was fitted to queries has beside.
+    pub dual: Option<DualParts<'a>>,
+}
+
+/// [`DualParts`], owned.
+#[derive(Debug, Clone, PartialEq)]
+struct Dual {
+    matrix: Vec<i16>,
+    row_gains: Vec<f32>,
+    query_gains: Vec<f32>,
 }
 
 /// What a fitted codec has beyond its segments, whose coordinates are *axes*: rows of a transform. Checked; immutable.
@@ -44,6 +70,7 @@ pub struct Fitted {
     transform: Vec<i16>,
     sigmas: Vec<f32>,
     order: Vec<u8>,
+    dual: Option<Dual>,
     digest: u64,
 }
 
@@ -58,7 +85,7 @@ impl Hash for Fitted {
 
 impl Fitted {
     fn new(parts: FittedParts<'_>) -> Result<Self> {
-        let FittedParts { dim, center, transform, sigmas, segments, order } = parts;
+        let FittedParts { dim, center, transform, sigmas, segments, order, dual } = parts;
         let fitted = Self {
             dim,
             segments: segments.to_vec(),
@@ -66,11 +93,16 @@ impl Fitted {
             transform: transform.to_vec(),
             sigmas: sigmas.to_vec(),
             order: order.to_vec(),
+            dual: dual.map(|dual| Dual {
+                matrix: dual.matrix.to_vec(),
+                row_gains: dual.row_gains.to_vec(),
+                query_gains: dual.query_gains.to_vec(),
+            }),
             digest: 0,
         };
         fitted.check()?;
         let mut bytes = fitted.to_bytes();
-        bytes.push(u8::from(center.is_some()));
+        bytes.push(u8::from(center.is_some()) + 2 * u8::from(dual.is_some()));
         Ok(Self { digest: digest(&bytes), ..fitted })
     }
 
@@ -100,25 +132,15 @@ impl Fitted {
             let expected = format!("{axes} rows of {dim} values");
             return Err(Error::argument("transform", expected, format!("{} values", transform.len())));
         }
-        let square = |value: i16| i64::from(value) * i64::from(value);
-        let limit = NORM_LIMIT * NORM_LIMIT;
-        let mut columns = vec![0_i64; dim];
-        for (axis, row) in transform.chunks_exact(dim).enumerate() {
-            columns.iter_mut().zip(row).for_each(|(column, &value)| *column += square(value));
-            if row.iter().map(|&value| square(value)).sum::<i64>() > limit {
-                let expected = format!("rows of norms up to {NORM_LIMIT}");
-                return Err(Error::argument("transform", expected, format!("a larger one at axis {axis}")));
-            }
-        }
-        if let Some(column) = columns.iter().position(|&square| square > limit) {
-            let expected = format!("columns of norms up to {NORM_LIMIT}");
-            return Err(Error::argument("transform", expected, format!("a larger one at column {column}")));
-        }
+        check_norms("transform", transform, dim, self.dual.is_none())?;
         if sigmas.len() != count {
             return Err(Error::argument("sigmas", format!("one a segment ({count})"), sigmas.len()));
         }
         if let Some(at) = sigmas.iter().position(|sigma| !SIGMAS.contains(sigma)) {
             return Err(Error::argument("sigmas", "between 2^-40 and 2", format!("{} at {at}", sigmas[at])));
+        }
+        if let Some(dual) = &self.dual {
+            dual.check(self, axes)?;
         }
         if let Some(center) = &self.center {
             if center.len() != dim {
@@ -141,6 +163,18 @@ impl Fitted {
             return Err(Error::argument("order", "each segment once a bit", got));
         }
         Ok(())
+    }
+
+    /// The second matrix of a codec that was fitted to queries.
+    #[must_use]
+    pub fn dual(&self) -> Option<DualParts<'_>> {
+        let Dual { matrix, row_gains, query_gains } = self.dual.as_ref()?;
+        Some(DualParts { matrix, row_gains, query_gains })
+    }
+
+    /// Whether it has a center, and a dual.
+    pub(crate) fn has(&self) -> Has {
+        Has { center: self.center.is_some(), dual: self.dual.is_some() }
     }
 
     /// (axes, bits) of the segments that this belongs to.
@@ -198,12 +232,18 @@ impl Fitted {
 
     /// The codec section of docs/format.md.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes =
-            Vec::with_capacity(4 * self.dim + 4 * self.sigmas.len() + self.order.len() + 2 * self.transform.len());
-        bytes.extend(self.center.iter().flatten().flat_map(|value| value.to_le_bytes()));
-        bytes.extend(self.sigmas.iter().flat_map(|value| value.to_le_bytes()));
+        let mut bytes = Vec::with_capacity(section_len(self.dim, &self.segments, self.has()));
+        let mut floats = |values: &[f32]| bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.center.iter().for_each(|center| floats(center));
+        floats(&self.sigmas);
+        if let Some(dual) = &self.dual {
+            floats(&dual.row_gains);
+            floats(&dual.query_gains);
+        }
         bytes.extend(&self.order);
-        bytes.extend(self.transform.iter().flat_map(|value| value.to_le_bytes()));
+        for matrix in [&self.transform].into_iter().chain(self.dual.as_ref().map(|dual| &dual.matrix)) {
+            bytes.extend(matrix.iter().flat_map(|value| value.to_le_bytes()));
+        }
         bytes
     }
 
@@ -211,29 +251,92 @@ impl Fitted {
     ///
     /// # Errors
     /// As for [`CodecSpec::fitted`].
-    pub(crate) fn from_bytes(bytes: &[u8], dim: usize, segments: &[(usize, u32)], centered: bool) -> Result<Self> {
+    pub(crate) fn from_bytes(mut bytes: &[u8], dim: usize, segments: &[(usize, u32)], has: Has) -> Result<Self> {
+        let (axes, units) = totals(segments);
+        let mut take = |len: usize| bytes.split_off(..len).expect("the section has the length that its parts have");
         let floats = |bytes: &[u8]| -> Vec<f32> {
             bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
         };
-        let (center, rest) = bytes.split_at(if centered { 4 * dim } else { 0 });
-        let (sigmas, rest) = rest.split_at(4 * segments.len());
-        let (order, transform) = rest.split_at(segments.iter().map(|(_, bits)| *bits as usize).sum());
-        let (center, sigmas) = (floats(center), floats(sigmas));
-        let transform: Vec<_> = transform.as_chunks::<2>().0.iter().map(|&word| i16::from_le_bytes(word)).collect();
-        let center = centered.then_some(&center[..]);
-        Self::new(FittedParts { dim, center, transform: &transform, sigmas: &sigmas, segments, order })
+        let integers = |bytes: &[u8]| -> Vec<i16> {
+            bytes.as_chunks::<2>().0.iter().map(|&word| i16::from_le_bytes(word)).collect()
+        };
+        let center = has.center.then(|| floats(take(4 * dim)));
+        let sigmas = floats(take(4 * segments.len()));
+        let gains = has.dual.then(|| (floats(take(4 * axes)), floats(take(4 * axes))));
+        let (order, transform) = (take(units), integers(take(2 * axes * dim)));
+        let matrix = integers(take(if has.dual { 2 * axes * dim } else { 0 }));
+        let dual = gains.as_ref().map(|(row_gains, query_gains)| DualParts { matrix: &matrix, row_gains, query_gains });
+        let center = center.as_deref();
+        Self::new(FittedParts { dim, center, transform: &transform, sigmas: &sigmas, segments, order, dual })
     }
 
     /// Bytes held.
     pub(super) fn nbytes(&self) -> usize {
-        4 * (self.center.as_ref().map_or(0, Vec::len) + self.sigmas.len()) + self.order.len() + 2 * self.transform.len()
+        section_len(self.dim, &self.segments, self.has())
     }
 }
 
+impl Dual {
+    fn check(&self, fitted: &Fitted, axes: usize) -> Result<()> {
+        if self.matrix.len() != fitted.transform.len() {
+            let expected = format!("{axes} rows of {} values, like transform", fitted.dim);
+            return Err(Error::argument("dual", expected, format!("{} values", self.matrix.len())));
+        }
+        check_norms("dual", &self.matrix, fitted.dim, true)?;
+        for (argument, gains) in [("row_gains", &self.row_gains), ("query_gains", &self.query_gains)] {
+            if gains.len() != axes {
+                return Err(Error::argument(argument, format!("one an axis ({axes})"), gains.len()));
+            }
+            if let Some(at) = gains.iter().position(|gain| !GAINS.contains(gain)) {
+                return Err(Error::argument(argument, "between 2^-40 and 2^40", format!("{} at {at}", gains[at])));
+            }
+        }
+        let sigmas = fitted.segments.iter().zip(&fitted.sigmas).flat_map(|((axes, _), sigma)| vec![*sigma; *axes]);
+        let mut products = self.row_gains.iter().zip(sigmas).map(|(gain, sigma)| gain * sigma);
+        if let Some(at) = products.position(|product| !GAIN_PRODUCTS.contains(&product)) {
+            let expected = "between 2^-24 and 2^24 when multiplied with the segment's sigma";
+            return Err(Error::argument("row_gains", expected, format!("{} at {at}", self.row_gains[at])));
+        }
+        Ok(())
+    }
+}
+
+/// Which of the parts that need not be there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Has {
+    pub(crate) center: bool,
+    pub(crate) dual: bool,
+}
+
 /// Bytes of a codec section.
-pub(crate) fn section_len(dim: usize, segments: &[(usize, u32)], centered: bool) -> usize {
-    let (axes, units) = segments.iter().fold((0, 0), |(axes, units), (m, bits)| (axes + m, units + *bits as usize));
-    4 * dim * usize::from(centered) + 4 * segments.len() + units + 2 * axes * dim
+pub(crate) fn section_len(dim: usize, segments: &[(usize, u32)], has: Has) -> usize {
+    let (axes, units) = totals(segments);
+    let dual = if has.dual { 8 * axes + 2 * axes * dim } else { 0 };
+    4 * dim * usize::from(has.center) + 4 * segments.len() + units + 2 * axes * dim + dual
+}
+
+/// Axes and units of all segments.
+fn totals(segments: &[(usize, u32)]) -> (usize, usize) {
+    segments.iter().fold((0, 0), |(axes, units), (m, bits)| (axes + m, units + *bits as usize))
+}
+
+/// Refuses a matrix with rows, or columns, that are too long for exact products.
+fn check_norms(argument: &'static str, matrix: &[i16], dim: usize, columns_too: bool) -> Result<()> {
+    let square = |value: i16| i64::from(value) * i64::from(value);
+    let limit = NORM_LIMIT * NORM_LIMIT;
+    let mut columns = vec![0_i64; dim];
+    for (axis, row) in matrix.chunks_exact(dim).enumerate() {
+        columns.iter_mut().zip(row).for_each(|(column, &value)| *column += square(value));
+        if row.iter().map(|&value| square(value)).sum::<i64>() > limit {
+            let expected = format!("rows of norms up to {NORM_LIMIT}");
+            return Err(Error::argument(argument, expected, format!("a larger one at axis {axis}")));
+        }
+    }
+    if let Some(column) = columns.iter().position(|&square| columns_too && square > limit) {
+        let expected = format!("columns of norms up to {NORM_LIMIT}");
+        return Err(Error::argument(argument, expected, format!("a larger one at column {column}")));
+    }
+    Ok(())
 }
 
 impl CodecSpec {

@@ -18,8 +18,8 @@ mod truncate_fitted;
 
 pub use encode::EncodeOptions;
 pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
-pub(crate) use fitted::section_len;
-pub use fitted::{Fitted, FittedParts};
+pub use fitted::{DualParts, Fitted, FittedParts};
+pub(crate) use fitted::{Has, section_len};
 pub(crate) use spec::MAX_SEGMENTS;
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
 
@@ -28,7 +28,6 @@ use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::kernels::assign::Table;
 use crate::rotation::Rotation;
-pub(crate) use transform::DenseScratch;
 use transform::Transform;
 
 /// Least rows of a parallel task of encoding, decoding or truncating.

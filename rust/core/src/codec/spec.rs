@@ -205,13 +205,15 @@ impl CodecSpec {
         self.segments.iter().zip(keep).map(bytes).sum()
     }
 
-    /// The bits of each segment in the longest prefix of a fitted codec's units with at most `row_bits` bits; of a plain codec, none.
+    /// The bits of each segment in the longest prefix of a fitted codec's units with at most `row_bits` bits or as many bytes as those
+    /// take (the two differ where a segment has no whole bytes); of a plain codec, none.
     #[must_use]
     pub fn prefix(&self, row_bits: usize) -> Vec<u32> {
-        let (mut keep, mut bits) = (vec![0; self.segments.len()], 0);
+        let (mut keep, mut bits, mut bytes) = (vec![0; self.segments.len()], 0, 0);
         for segment in self.fitted.iter().flat_map(|fitted| fitted.order()).map(|&i| usize::from(i)) {
             bits += self.segments[segment].dim;
-            if bits > row_bits {
+            bytes += self.segments[segment].dim.div_ceil(8);
+            if bits > row_bits && bytes > row_bits.div_ceil(8) {
                 break;
             }
             keep[segment] += 1;

@@ -20,19 +20,23 @@ pub(crate) struct Transform {
     axes: usize,
     /// T, rows padded.
     forward: Vec<i16>,
-    /// Tᵀ, rows padded.
+    /// The dual, rows padded; without one queries go forward, too.
+    scoring: Option<Vec<i16>>,
+    /// The transpose of the dual, or of T, rows padded.
     backward: Vec<i16>,
     /// First axis of every segment, then their number.
     starts: Vec<usize>,
-    /// 1/(32,000²·σ) of each segment: products to whitened coordinates.
+    /// For each axis: from products to coordinates of unit variance, 1/(32,000²·σ).
     whiten: Vec<f32>,
+    /// For each axis: from there to products with queries, σ.
+    gains: Vec<f32>,
     /// σ² of each segment.
     pub(super) weights: Vec<f32>,
 }
 
 /// Buffers of a task, reused from block to block.
 #[derive(Debug, Default)]
-pub(crate) struct DenseScratch {
+pub(super) struct DenseScratch {
     factors: Vec<f32>,
     fixed: Vec<i16>,
     products: Vec<i32>,
@@ -41,16 +45,24 @@ pub(crate) struct DenseScratch {
 impl Transform {
     pub(super) fn new(fitted: &Arc<Fitted>, spec: &CodecSpec) -> Self {
         let (dim, axes) = (fitted.dim(), spec.axes());
+        let dual = fitted.dual();
         let mut transposed = vec![0; dim * axes];
-        for (axis, row) in fitted.transform().chunks_exact(dim).enumerate() {
+        for (axis, row) in dual.map_or(fitted.transform(), |dual| dual.matrix).chunks_exact(dim).enumerate() {
             transposed.iter_mut().skip(axis).step_by(axes).zip(row).for_each(|(to, &value)| *to = value);
         }
+        let sigmas = spec.segments.iter().zip(fitted.sigmas());
+        let sigmas: Vec<f32> = sigmas.flat_map(|(segment, &sigma)| vec![sigma; segment.dim]).collect();
         Self {
             axes,
             forward: dense::padded(fitted.transform(), dim),
             backward: dense::padded(&transposed, axes),
             starts: spec.segments.iter().map(|segment| segment.start).chain([axes]).collect(),
-            whiten: fitted.sigmas().iter().map(|sigma| 1.0 / (UNIT * sigma)).collect(),
+            scoring: dual.map(|dual| dense::padded(dual.matrix, dim)),
+            whiten: match dual {
+                Some(dual) => dual.row_gains.iter().map(|gain| gain / UNIT).collect(),
+                None => sigmas.iter().map(|sigma| 1.0 / (UNIT * sigma)).collect(),
+            },
+            gains: dual.map_or(sigmas, |dual| dual.query_gains.to_vec()),
             weights: fitted.sigmas().iter().map(|sigma| sigma * sigma).collect(),
             fitted: Arc::clone(fitted),
         }
@@ -58,7 +70,8 @@ impl Transform {
 
     /// Bytes held, the description's included.
     pub(super) fn nbytes(&self) -> usize {
-        2 * (self.forward.len() + self.backward.len()) + 8 * self.whiten.len() + self.fitted.nbytes()
+        let matrices = self.forward.len() + self.backward.len() + self.scoring.as_ref().map_or(0, Vec::len);
+        2 * matrices + 8 * self.whiten.len() + self.fitted.nbytes()
     }
 
     /// Takes the center off rows; `norms` are those to divide by first, if any. False without a center.
@@ -82,35 +95,45 @@ impl Transform {
         true
     }
 
-    /// Multiplies prepared rows of the given norms with the axes and puts segment `i` of all rows to `parts[i]`, times `scale(i, row)`.
-    pub(crate) fn forward(
+    /// Coordinates of unit variance of prepared rows of the given norms: those of segment `i` of all rows go to `parts[i]`.
+    pub(super) fn whitened(
         &self,
         level: Level,
         prepared: &[f32],
         norms: &[f32],
-        scale: impl Fn(usize, usize) -> f32,
         s: &mut DenseScratch,
         parts: &mut Vec<Vec<f32>>,
     ) {
         s.multiply(level, prepared, self.fitted.dim(), norms, &self.forward, self.axes);
-        parts.resize_with(self.whiten.len(), Vec::new);
-        for (i, part) in parts.iter_mut().enumerate() {
+        self.split(&s.products, parts, |_| 1.0, &self.whiten);
+    }
+
+    /// Queries likewise, in the coordinates in which they meet levels.
+    pub(crate) fn queries(&self, level: Level, prepared: &[f32], norms: &[f32]) -> Vec<Vec<f32>> {
+        let (mut s, mut parts) = (DenseScratch::default(), Vec::new());
+        let matrix = self.scoring.as_ref().unwrap_or(&self.forward);
+        s.multiply(level, prepared, self.fitted.dim(), norms, matrix, self.axes);
+        self.split(&s.products, &mut parts, |row| norms[row] / UNIT, &self.gains);
+        parts
+    }
+
+    /// Puts the products of each segment to its part, times (unit of the row · factor of the axis).
+    fn split(&self, products: &[i32], parts: &mut Vec<Vec<f32>>, unit: impl Fn(usize) -> f32, factors: &[f32]) {
+        parts.resize_with(self.starts.len() - 1, Vec::new);
+        for (part, ends) in parts.iter_mut().zip(self.starts.windows(2)) {
             part.clear();
-            for (row, products) in s.products.chunks_exact(self.axes).enumerate() {
-                let factor = scale(i, row);
-                part.extend(products[self.starts[i]..self.starts[i + 1]].iter().map(|&t| t as f32 * factor));
+            let factors = &factors[ends[0]..ends[1]];
+            for (row, products) in products.chunks_exact(self.axes).enumerate() {
+                let unit = unit(row);
+                let products = products[ends[0]..ends[1]].iter().zip(factors);
+                part.extend(products.map(|(&t, factor)| t as f32 * (unit * factor)));
             }
         }
     }
 
-    /// The factor from products to whitened coordinates of segment `i`.
-    pub(super) fn whiten(&self, i: usize) -> f32 {
-        self.whiten[i]
-    }
-
-    /// The factor from products of a query of norm `norm` to coordinates times σ.
-    pub(crate) fn query_factor(&self, i: usize, norm: f32) -> f32 {
-        (norm / UNIT) * self.fitted.sigmas()[i]
+    /// What decoded coordinates of segment `i` are multiplied with.
+    pub(super) fn gains(&self, i: usize) -> &[f32] {
+        &self.gains[self.starts[i]..self.starts[i + 1]]
     }
 
     /// ⟨row, center⟩ of prepared rows; none without a center.
@@ -119,7 +142,7 @@ impl Transform {
         Some(prepared.chunks_exact(center.len()).map(|row| dot_f32(row, center)).collect())
     }
 
-    /// Rows of axes back to rows of `dim` values: Tᵀ·v, times `scales`, plus the center.
+    /// Rows of axes back to rows of `dim` values: Tᵀ·v (the dual's if there is one), times `scales`, plus the center.
     pub(super) fn backward(
         &self,
         level: Level,

@@ -70,7 +70,7 @@ impl TurboQuant {
         Codes::new(self.spec.clone(), vec![bits], packed, scales)
     }
 
-    /// Keeps the longest prefix of a fitted code's units with at most `row_bits` bits a row, for rates between whole bits.
+    /// Keeps the longest prefix of a fitted code's units with at most `row_bits` bits a row, or as many bytes as those take, for rates between whole bits.
     ///
     /// Units are dropped one after another, so the result is the same however a length is reached.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::{
-    CodecSpec, FORMAT_VERSION, Fitted, MAX_DIM, MAX_SEGMENTS, RotationKind, Scale, Segment, section_len,
+    CodecSpec, FORMAT_VERSION, Fitted, Has, MAX_DIM, MAX_SEGMENTS, RotationKind, Scale, Segment, section_len,
 };
 use crate::error::{Error, Result};
 
@@ -16,9 +16,10 @@ const SEGMENT: usize = 8;
 const CRC: usize = 4;
 /// Sections start at multiples of this.
 const ALIGN: usize = 64;
-/// Bits of the rotation's byte: the codec is fitted, and has a center.
+/// Bits of the rotation's byte: the codec is fitted, has a center, has a dual.
 const FITTED: u8 = 128;
 const CENTERED: u8 = 64;
+const DUAL: u8 = 32;
 
 /// The header of code bytes: what a writer that streams sections, or a reader that maps them, needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +42,7 @@ impl Header {
     pub fn packed_at(&self) -> usize {
         let spec = &self.spec;
         let section_at = end_of(spec.segments.len(), spec.fitted.is_some()).next_multiple_of(ALIGN);
-        let section = spec
-            .fitted
-            .as_ref()
-            .map(|fitted| section_len(fitted.dim(), &spec.segment_parts(), fitted.center().is_some()));
+        let section = spec.fitted.as_ref().map(|fitted| section_len(fitted.dim(), &spec.segment_parts(), fitted.has()));
         section_at + section.unwrap_or(0).next_multiple_of(ALIGN)
     }
 
@@ -72,7 +70,8 @@ impl Header {
         let spec = &self.spec;
         let (mut flags, mut section) = (0, Vec::new());
         if let Some(fitted) = &spec.fitted {
-            flags = FITTED + if fitted.center().is_some() { CENTERED } else { 0 };
+            let has = fitted.has();
+            flags = FITTED + CENTERED * u8::from(has.center) + DUAL * u8::from(has.dual);
             section = fitted.to_bytes();
         }
         let mut bytes = MAGIC.to_vec();
@@ -129,7 +128,7 @@ impl Header {
             }
             check_padding(bytes, end, "codec section's padding")?;
             let parts: Vec<_> = start.segments.iter().map(|s| (s.dim, s.bits)).collect();
-            let made = Fitted::from_bytes(section, u32_at(bytes, 24) as usize, &parts, bytes[30] & CENTERED != 0);
+            let made = Fitted::from_bytes(section, u32_at(bytes, 24) as usize, &parts, has(bytes[30]));
             let made = made.map_err(|error| Error::corrupt(format!("header holds no codec: {error}"), section_at))?;
             fitted = Some(Arc::new(made));
         }
@@ -142,7 +141,7 @@ impl Header {
 
     fn fields(bytes: &[u8], start: Start, fitted: Option<Arc<Fitted>>) -> Result<Self> {
         let scale = Scale::from_number(bytes[28]).ok_or_else(|| unknown("scale", 28))?;
-        let kind = bytes[30] & !(FITTED | CENTERED);
+        let kind = bytes[30] & !(FITTED | CENTERED | DUAL);
         let rotation = RotationKind::from_number(kind).ok_or_else(|| unknown("rotation", 30))?;
         let Start { segments, keep, .. } = start;
         let count = segments.len();
@@ -220,15 +219,15 @@ impl Start {
             keep.push(u32::from(bytes[at + 5]));
             start += dim;
         }
-        if bytes[30] & (FITTED | CENTERED) == CENTERED {
-            return Err(unknown("center", 30));
+        if !fitted && has(bytes[30]) != (Has { center: false, dual: false }) {
+            return Err(unknown("rotation", 30));
         }
         let dim = u32_at(bytes, 24) as usize;
         if fitted && (dim > MAX_DIM || start > dim) {
             return Err(unknown("number of axes", 24));
         }
         let parts: Vec<_> = segments.iter().map(|s| (s.dim, s.bits)).collect();
-        let section = fitted.then(|| section_len(dim, &parts, bytes[30] & CENTERED != 0));
+        let section = fitted.then(|| section_len(dim, &parts, has(bytes[30])));
         Ok(Self { end, segments, keep, section })
     }
 }
@@ -243,6 +242,10 @@ fn check_padding(bytes: &[u8], end: usize, what: &str) -> Result<()> {
         Some(at) => Err(Error::corrupt(format!("{what} is not zero"), end + at)),
         None => Ok(()),
     }
+}
+
+fn has(flags: u8) -> Has {
+    Has { center: flags & CENTERED != 0, dual: flags & DUAL != 0 }
 }
 
 fn unknown(what: &str, at: usize) -> Error {

@@ -1,7 +1,7 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
-use crate::codec::{DenseScratch, TurboQuant, prepare, row_norms, times_power};
+use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::dot::PANEL_STEP;
@@ -109,8 +109,7 @@ fn rotated(codec: &TurboQuant, level: Level, prepared: &[f32], norms: &[f32]) ->
     let (dim, mut parts, mut spare) = (codec.dim(), Vec::new(), Vec::new());
     let mut center = None;
     if let Some(transform) = &codec.transform {
-        let factor = |i: usize, row: usize| transform.query_factor(i, norms[row]);
-        transform.forward(level, prepared, norms, factor, &mut DenseScratch::default(), &mut parts);
+        parts = transform.queries(level, prepared, norms);
         center = transform.center_products(prepared);
     } else {
         parts.extend(codec.segments.iter().map(|segment| {

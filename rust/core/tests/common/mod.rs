@@ -253,7 +253,7 @@ pub(crate) fn encode(codec: &TurboQuant, x: &[f32], how: (bool, bool), exec: Exe
     let n = x.len() / codec.dim();
     let (mut packed, mut scales) = (vec![0xA5; n * codec.row_bytes()], vec![f32::NAN; n]);
     let mut squares = vec![f32::NAN; if with_squares { n } else { 0 }];
-    let options = EncodeOptions { unit_norm, squares: with_squares.then_some(&mut squares[..]) };
+    let options = EncodeOptions { unit_norm, squares: with_squares.then_some(&mut squares[..]), badly: None };
     codec.encode_into(x, &mut packed, &mut scales, options, exec)?;
     Ok(Encoded { packed, scales: bits_of(&scales), squares: bits_of(&squares) })
 }

@@ -1,0 +1,202 @@
+//! Rows of one codec in an index: one array a stage, and where the rows stand in the order of adding.
+
+use std::sync::Arc;
+
+use crate::codec::{EncodeOptions, Segment, TurboQuant};
+use crate::error::Result;
+use crate::kernels::units::{Place, unit_bytes};
+use crate::parallel::Exec;
+use crate::scan::Rows;
+use crate::units::{Unit, stage_ends};
+
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    codec: Arc<TurboQuant>,
+    /// One row-major array a stage, so that a scan can read the first stage alone.
+    stages: Vec<Stage>,
+    scales: Vec<f32>,
+    /// |x|² of every row with metric l2, else empty.
+    squares: Vec<f32>,
+    len: usize,
+    /// Numbers of the rows in the order of adding, ascending; empty while they are 0, 1, 2 ….
+    numbers: Vec<usize>,
+}
+
+/// Codes of a block's rows that the fitted codec codes badly.
+pub(super) struct PlainRows {
+    pub(super) packed: Vec<u8>,
+    pub(super) scales: Vec<f32>,
+}
+
+/// The units of one stage, of all segments.
+#[derive(Debug, Clone, Default)]
+struct Stage {
+    units: Vec<StageUnit>,
+    stride: usize,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StageUnit {
+    segment: usize,
+    /// Where it lies in a packed row.
+    unit: Unit,
+    /// Its first byte in the stage's row, and how many it has.
+    at: usize,
+    len: usize,
+}
+
+impl Partition {
+    pub(super) fn new(codec: Arc<TurboQuant>) -> Self {
+        let stages = stages(&codec);
+        let (scales, squares, numbers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { codec, stages, scales, squares, len: 0, numbers }
+    }
+
+    pub(super) fn codec(&self) -> &Arc<TurboQuant> {
+        &self.codec
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn squares(&self) -> &[f32] {
+        &self.squares
+    }
+
+    /// The number, in the order of adding, of the row in a place.
+    #[inline]
+    pub(super) fn number(&self, place: usize) -> usize {
+        if self.numbers.is_empty() { place } else { self.numbers[place] }
+    }
+
+    /// The place of a row by its number.
+    pub(super) fn place(&self, number: usize) -> Option<usize> {
+        if self.numbers.is_empty() {
+            Some(number).filter(|&number| number < self.len)
+        } else {
+            self.numbers.binary_search(&number).ok()
+        }
+    }
+
+    /// Encodes the rows of a block that are told to be coded badly by another codec.
+    pub(super) fn encode(&self, x: &[f32], badly: &[bool], unit_norm: bool, exec: Exec) -> Result<PlainRows> {
+        let mut rows = Vec::new();
+        let told = x.chunks_exact(self.codec.dim()).zip(badly).filter(|(_, badly)| **badly);
+        told.for_each(|(row, _)| rows.extend_from_slice(row));
+        let n = rows.len() / self.codec.dim();
+        let (mut packed, mut scales) = (vec![0; n * self.codec.row_bytes()], vec![0.0; n * self.codec.spec().norms()]);
+        let options = EncodeOptions { unit_norm, ..EncodeOptions::default() };
+        self.codec.encode_into(&rows, &mut packed, &mut scales, options, exec)?;
+        Ok(PlainRows { packed, scales })
+    }
+
+    /// Appends the rows of a block for which `badly` is `own`; the block's first row has number `first`. `packed` and `scales` hold all
+    /// rows of the block, or only those to append; `squares` all.
+    pub(super) fn append(
+        &mut self,
+        first: usize,
+        packed: &[u8],
+        scales: &[f32],
+        squares: &[f32],
+        badly: &[bool],
+        own: bool,
+    ) {
+        let (bytes, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
+        let all = packed.len() == badly.len() * bytes;
+        let rows = badly.iter().enumerate().filter(|(_, badly)| **badly == own);
+        for (next, (row, _)) in rows.enumerate() {
+            let at = if all { row } else { next };
+            if self.numbers.is_empty() && first + row != self.len {
+                self.numbers = (0..self.len).collect();
+                self.numbers.push(first + row);
+            } else if !self.numbers.is_empty() {
+                self.numbers.push(first + row);
+            }
+            let packed = &packed[at * bytes..][..bytes];
+            for stage in &mut self.stages {
+                for unit in &stage.units {
+                    stage.bytes.extend_from_slice(&packed[unit.unit.offset..][..unit.len]);
+                }
+            }
+            self.scales.extend_from_slice(&scales[at * norms..][..norms]);
+            self.squares.extend(squares.get(row));
+            self.len += 1;
+        }
+    }
+
+    /// Drops the rows from number `rows` on.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        let kept =
+            if self.numbers.is_empty() { rows.min(self.len) } else { self.numbers.partition_point(|&n| n < rows) };
+        self.stages.iter_mut().for_each(|stage| stage.bytes.truncate(kept * stage.stride));
+        self.scales.truncate(kept * self.codec.spec().norms());
+        self.squares.truncate(kept);
+        self.numbers.truncate(kept);
+        self.len = kept;
+    }
+
+    /// Decoded rows in the given places.
+    pub(super) fn decode(&self, places: &[usize], exec: Exec) -> Result<Vec<f32>> {
+        let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
+        let mut packed = vec![0; places.len() * stride];
+        let mut scales = Vec::with_capacity(places.len() * norms);
+        for (&place, packed) in places.iter().zip(packed.chunks_exact_mut(stride)) {
+            for stage in &self.stages {
+                for unit in &stage.units {
+                    let bytes = &stage.bytes[place * stage.stride + unit.at..][..unit.len];
+                    packed[unit.unit.offset..][..unit.len].copy_from_slice(bytes);
+                }
+            }
+            scales.extend_from_slice(&self.scales[place * norms..][..norms]);
+        }
+        let mut out = vec![0.0; places.len() * self.codec.dim()];
+        self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, exec)?;
+        Ok(out)
+    }
+
+    /// Where its units lie.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        let mut segments = vec![Vec::new(); self.codec.segments.len()];
+        for stage in &self.stages {
+            for unit in &stage.units {
+                let place = Place { offset: unit.at, ..unit.unit.place(stage.stride) };
+                segments[unit.segment].push((&stage.bytes[..], place));
+            }
+        }
+        Rows { segments, scales: &self.scales }
+    }
+
+    /// Bytes held: codes, scales, squared norms, numbers, and the codec.
+    pub(super) fn nbytes(&self) -> usize {
+        let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
+        codes + 4 * (self.scales.len() + self.squares.len()) + 8 * self.numbers.len() + self.codec.nbytes()
+    }
+}
+
+/// The empty stages of a codec: units go to the stage in which their lowest bit falls. Those of a fitted codec keep their order; the
+/// first two stages are a quarter and half a bit a coordinate, as near as whole units come.
+fn stages(codec: &TurboQuant) -> Vec<Stage> {
+    let spec = codec.spec();
+    let units = spec.units(&spec.full());
+    let units = units.iter().enumerate().flat_map(|(i, units)| units.iter().map(move |unit| (i, *unit)));
+    let mut units: Vec<_> = units.collect();
+    units.sort_by_key(|(_, unit)| unit.offset);
+    let mut stages: Vec<Stage> = Vec::new();
+    for (i, unit) in units {
+        let Segment { dim, bits, .. } = spec.segments[i];
+        let at = if spec.fitted.is_some() {
+            usize::from(unit.offset >= codec.dim() / 32) + usize::from(unit.offset >= codec.dim() / 16)
+        } else {
+            let read = bits - unit.shift;
+            stage_ends(bits).iter().position(|&end| read <= end).expect("the last stage ends at bits")
+        };
+        stages.resize_with(stages.len().max(at + 1), Stage::default);
+        let stage = &mut stages[at];
+        let len = unit_bytes(dim, unit.width);
+        stage.units.push(StageUnit { segment: i, unit, at: stage.stride, len });
+        stage.stride += len;
+    }
+    stages
+}
