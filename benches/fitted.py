@@ -4,8 +4,8 @@
 
 Fits see "train" rows only, never the base. Bytes are those of one vector, scale included; a peer that cannot meet a
 number of bytes is measured at the nearest one above and says so. "glosses" is the full 100,000 × 384 set if it is in
-the cache (``turboquant_rs.evaluation.datasets``), else the sample in the package. "glosses-by-topic" fits on the glosses
-of one half by direction (the sign of the first principal axis) and encodes the other. "sift" needs --sift FILE, a
+the cache (``turboquant_rs.evaluation.datasets``), else the sample in the package. "glosses-by-topic" fits on glosses of
+one half by direction (the sign of the first principal axis) and encodes the other. "sift" needs --sift FILE, a
 .npy file of SIFT descriptors: the first 2,000 rows are queries, the next 20,000 to fit on, the rest the base.
 """
 

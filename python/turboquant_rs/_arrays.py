@@ -10,8 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._device import describe, on_cuda
+
 #: Bytes of float32 rows that are converted or encoded at a time: bounds temporaries and the time between interrupts.
 BLOCK_BYTES = 8 << 20
+
+#: How arrays leave a GPU, for messages.
+TO_HOST = "{0}.get() in CuPy, {0}.cpu() in PyTorch"
 
 _REAL_KINDS = "fiub"
 
@@ -19,11 +24,27 @@ _REAL_KINDS = "fiub"
 def as_rows(value: Any, name: str, dim: int, owner: str) -> NDArray[Any]:
     """Return ``value`` as a 2-D real array (n, dim) of whatever real dtype it has, uncopied where NumPy can view it."""
     array = as_array(value, name)
+    check_rows(array, name, dim, owner)
+    return array
+
+
+def check_rows(array: Any, name: str, dim: int, owner: str) -> None:
+    """Refuse an array of any namespace that is not (n, dim)."""
     if array.ndim != 2:
         raise ValueError(f"{name} must be a 2-D array (n, {dim}), got {array.ndim}-D with shape {array.shape}")
     if array.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} columns (the {owner}'s dim), got {array.shape[1]}")
-    return array
+
+
+def as_queries(array: Any, dim: int, owner: str) -> tuple[Any, bool]:
+    """Return an array of any namespace as (nq, dim), a view, and whether it was a single 1-D query."""
+    single = array.ndim == 1
+    if single:
+        if array.shape[0] != dim:
+            raise ValueError(f"queries must have {dim} columns (the {owner}'s dim), got {array.shape[0]}")
+        array = array[None, :]
+    check_rows(array, "queries", dim, owner)
+    return array, single
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -32,10 +53,9 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
     if type(value).__module__ == "turboquant_rs.codes":
         raise TypeError(f"{name} must be vectors, got Codes; decode them first")
-    if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(
-            f"{name} must be in host memory, got a CUDA array ({type(value).__name__}); copy it to the host"
-        )
+    if on_cuda(value, name):
+        text = f"{name} must be in host memory, got a CUDA array ({describe(value)})"
+        raise TypeError(f"{text}; copy it to the host: {TO_HOST.format(name)}")
     if isinstance(value, np.ndarray):
         array = value
     elif not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
@@ -45,11 +65,16 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
             array = np.asarray(value)
         except ValueError as error:
             raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    check_real(array, name)
+    return array
+
+
+def check_real(array: Any, name: str) -> None:
+    """Refuse an array of NumPy or CuPy whose dtype holds no real numbers."""
     # ml_dtypes' types (bfloat16, float8 …) are of NumPy kind "V" or "f" and convert by astype.
     extension = array.dtype.kind == "V" and array.dtype.names is None and type(array.dtype).__module__ != "numpy.dtypes"
     if array.dtype.kind not in _REAL_KINDS and not extension:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
 
 
 def blocks(array: NDArray[Any], name: str, first_row: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -108,6 +133,13 @@ def as_int(value: Any, name: str, low: int, high: int) -> int:
             limits = f"at least {low}" if number < low else f"at most {high}"
         raise ValueError(f"{name} must be {limits}, got {number}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return ``value`` as a bool; anything else is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def as_threads(value: Any) -> int | None:

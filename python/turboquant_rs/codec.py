@@ -12,7 +12,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_array, as_float32, as_int, as_refine, as_rows, as_threads, back, blocks, one_of
+from ._arrays import (
+    TO_HOST,
+    as_array,
+    as_flag,
+    as_float32,
+    as_int,
+    as_queries,
+    as_refine,
+    as_rows,
+    as_threads,
+    back,
+    blocks,
+    one_of,
+)
+from ._device import describe, on_cuda
 from .codes import Codes, read_header
 from .fit.fittable import Fittable
 
@@ -60,6 +74,9 @@ class TurboQuant(Fittable):
     -----
     Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released
     while Rust works.
+
+    An array in a GPU's memory is encoded there, by CUDA kernels that give the same bytes and scores (docs/gpu.md); the
+    codes stay on that GPU. It takes CuPy: the extras ``cuda12`` and ``cuda13``. Nothing moves between devices unasked.
 
     Examples
     --------
@@ -207,22 +224,28 @@ class TurboQuant(Fittable):
         rate = bits if isinstance(bits, Fraction) else Fraction(float(bits)).limit_denominator(65_536)
         return math.ceil(rate * self.dim)
 
-    def encode(self, x: ArrayLike, *, threads: int | None = None) -> Codes:
-        """Return the codes of the rows of ``x``.
+    def encode(self, x: ArrayLike, *, threads: int | None = None, validate: bool = True) -> Codes:
+        """Return the codes of the rows of ``x``, on the device of ``x``.
 
         Parameters
         ----------
         x : array_like, shape (n, dim)
             Any real dtype (bfloat16 by ml_dtypes too), byte order and stride; lists, DLPack and ``__array__``
-            objects. C-contiguous float32 is read in place; anything else is converted to float32 a block of 8 MiB at
-            a time.
+            objects; CUDA arrays of CuPy, PyTorch and whatever else offers DLPack or ``__cuda_array_interface__``.
+            C-contiguous float32 is read in place; anything else is converted to float32 a block of 8 MiB (on a GPU
+            256 MiB) at a time.
         threads : int, optional
-            Threads to use; by default one a core. The codes do not depend on it.
+            Threads to use; by default one a core. The codes do not depend on it. On a GPU it has no meaning.
+        validate : bool, default True
+            On a GPU, wait for the kernels and refuse faulty rows. False does not wait (for CuPy and PyTorch), and ``x``
+            may be anything; what a row with NaN, ±inf or a norm beyond float32 is encoded to is then undefined
+            (other rows are not touched by it). On the CPU the check costs nothing and is always made.
 
         Returns
         -------
         Codes
-            ``packed`` (n, bytes) uint8 and ``scales`` (n, 1) float32, the same bytes on every machine.
+            ``packed`` (n, bytes) uint8 and ``scales`` (n, 1) float32, the same bytes on every machine: NumPy arrays,
+            or CuPy arrays for whatever CUDA array came.
 
         Raises
         ------
@@ -230,8 +253,25 @@ class TurboQuant(Fittable):
             For another number of dimensions or columns, NaN or ±inf (row and column are named), values or norms
             beyond float32.
         TypeError
-            For complex, object, text and masked arrays, and CUDA arrays.
+            For complex, object, text and masked arrays.
+        MemoryError
+            Where a GPU has too little memory; the message has the bytes wanted and free.
+        ImportError
+            For a CUDA array where CuPy is missing; the message says how to install it.
+
+        Notes
+        -----
+        A GPU works on its array's library's current stream: CuPy's, or for a tensor PyTorch's.
         """
+        validate = as_flag(validate, "validate")
+        threads = as_threads(threads)
+        if on_cuda(x, "x"):
+            if self.fitted:
+                text = f"x must be on the CPU, where a fitted codec encodes in this version, got {describe(x)}"
+                raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('x')}")
+            from .gpu.codec import encode
+
+            return encode(self, x, validate=validate)
         return self._encode(x, threads)[0]
 
     def _encode(
@@ -249,7 +289,6 @@ class TurboQuant(Fittable):
         ``badly`` (n,) is told which rows the plain codec of this fitted one codes better.
         """
         rows = as_rows(x, "x", self.dim, "codec")
-        threads = as_threads(threads)
         n = len(rows)
         packed = np.empty((n, self._core.row_bytes(self._core.full)), np.uint8)
         scales = np.empty((n, self._core.norms), np.float32)
@@ -262,7 +301,7 @@ class TurboQuant(Fittable):
         return Codes(packed, scales, self, self.bits), squared
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
-        """Return approximations of the encoded vectors, (n, dim) float32.
+        """Return approximations of the encoded vectors, (n, dim) float32, on the device of the codes.
 
         With the default scale, "unbiased", inner products with the result are unbiased and its norms are a little too
         large; the scale of least error is "mse".
@@ -271,18 +310,30 @@ class TurboQuant(Fittable):
         ------
         ValueError
             If the codes come from another codec.
+        MemoryError
+            Where a GPU has too little memory; the message has the bytes wanted and free.
+
+        Notes
+        -----
+        Codes on a GPU give a CuPy array there, made on CuPy's current stream; the call does not wait for it.
         """
         self._check(codes)
         keep = self._keep(codes.bits)
-        out = np.empty((len(codes), self.dim), np.float32)
         threads = as_threads(threads)
+        if codes.device != "cpu":
+            from .gpu.codec import decode
+
+            return decode(self, codes)  # type: ignore[no-any-return]
+        out = np.empty((len(codes), self.dim), np.float32)
         step = max(1, (8 << 20) // (4 * self.dim))
         for first in range(0, len(codes), step):
             part = codes[first : first + step]
             self._core.decode(*part._contiguous(), keep, out[first : first + step], threads)
         return out
 
-    def score(self, queries: ArrayLike, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
+    def score(
+        self, queries: ArrayLike, codes: Codes, *, threads: int | None = None, validate: bool = True
+    ) -> NDArray[np.float32]:
         """Return estimated inner products of every query with every encoded vector; larger is nearer.
 
         Computed in integers, so the scores are the same on every machine, for any batch and number of threads. Beside
@@ -292,7 +343,12 @@ class TurboQuant(Fittable):
         Parameters
         ----------
         queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`encode`; norms below 2**96. A single query gives a single row of scores.
+            As for :meth:`encode`; norms below 2**96. A single query gives a single row of scores. On the device of the
+            codes.
+        threads : int, optional
+            Threads to use; by default one a core. On a GPU it has no meaning.
+        validate : bool, default True
+            As for :meth:`encode`: False does not wait for a GPU, and the scores of faulty queries are undefined.
 
         Returns
         -------
@@ -302,14 +358,24 @@ class TurboQuant(Fittable):
         Raises
         ------
         ValueError
-            As for :meth:`encode`, and if the codes come from another codec.
+            As for :meth:`encode`, and if the codes come from another codec or are on another device than ``queries``.
+        TypeError, MemoryError
+            As for :meth:`encode`.
         """
         self._check(codes)
+        validate = as_flag(validate, "validate")
+        threads = as_threads(threads)
+        if codes.device != "cpu":
+            from .gpu.codec import score
+
+            return score(self, queries, codes, validate=validate)  # type: ignore[no-any-return]
+        if on_cuda(queries, "queries"):
+            text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(queries)})"
+            raise ValueError(f'{text}; move one: codes.to("cuda"), or {TO_HOST.format("queries")}')
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
         packed, scales = codes._contiguous()
         keep = self._keep(codes.bits)
-        threads = as_threads(threads)
         # A block's products take a few tenths of a second, so that Ctrl-C is heard between two.
         step = max(1, (1 << 33) // (self.dim * max(1, len(codes))))
         for first in range(0, len(rows), step):
@@ -402,10 +468,5 @@ class TurboQuant(Fittable):
 
 def queries_of(queries: ArrayLike, dim: int, owner: str) -> tuple[NDArray[np.float32], bool]:
     """Return queries as (nq, dim) float32 and whether they were a single 1-D one."""
-    array = as_array(queries, "queries")
-    single = array.ndim == 1
-    if single:
-        if len(array) != dim:
-            raise ValueError(f"queries must have {dim} columns (the {owner}'s dim), got {len(array)}")
-        array = array[None, :]
-    return as_float32(as_rows(array, "queries", dim, owner), "queries"), single
+    array, single = as_queries(as_array(queries, "queries"), dim, owner)
+    return as_float32(array, "queries"), single

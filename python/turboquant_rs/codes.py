@@ -1,4 +1,4 @@
-"""Codes: encoded vectors as two NumPy arrays, with the identity of their codec."""
+"""Codes: encoded vectors as two arrays, on the CPU or a GPU, with the identity of their codec."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import TO_HOST, as_int
+from ._device import as_device, describe, device_of, namespace_of, on_cuda, scope
 
 if TYPE_CHECKING:
     from .codec import TurboQuant
 
 #: More than the longest header without the section of a fitted codec, so that one read tells the length of both.
 _HEADER_READ = 4096
+
+#: Bytes of codes on a GPU that pass through the host at a time on their way to a file.
+_SAVE_BYTES = 64 << 20
 
 
 class Codes:
@@ -26,11 +31,16 @@ class Codes:
     Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`. Immutable in length; safe to read from any
     thread.
 
+    Codes of a GPU's array stay on that GPU, and so does what is made of them: slices, selections, truncated codes,
+    decoded vectors, scores. They move by :meth:`to`, never by themselves; an operation on codes or arrays of two
+    devices is refused. Bytes, files and command line read and write them through the host.
+
     Attributes
     ----------
-    packed : ndarray of uint8, shape (n, bytes)
-        Packed codes, row-major; the layout is docs/format.md.
-    scales : ndarray of float32, shape (n, norms)
+    packed : array of uint8, shape (n, bytes)
+        Packed codes, row-major; the layout is docs/format.md. NumPy on the CPU, CuPy on a GPU
+        (``torch.from_dlpack(codes.packed)`` views it as a tensor).
+    scales : array of float32, shape (n, norms)
         What a row's levels are multiplied with. One number a row (``norms`` is 1) in this version.
     codec : TurboQuant
         The codec that made them.
@@ -53,22 +63,25 @@ class Codes:
     #: Arrays leave comparison and arithmetic with codes to this class, which has none but equality.
     __array_ufunc__ = None
 
-    packed: NDArray[np.uint8]
-    scales: NDArray[np.float32]
+    packed: Any
+    scales: Any
     codec: TurboQuant
     bits: int | float
 
-    def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: TurboQuant, bits: float) -> None:
+    def __init__(self, packed: Any, scales: Any, codec: TurboQuant, bits: float) -> None:
         self.packed = packed
         self.scales = scales
         self.codec = codec
         self.bits = bits
 
     def __len__(self) -> int:
-        return len(self.packed)
+        return int(self.packed.shape[0])
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> Codes:
-        """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays."""
+        """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays.
+
+        Arrays of rows for codes on a GPU may be on the host or on that GPU; checking the latter waits for the GPU.
+        """
         if isinstance(rows, tuple):
             raise TypeError("codes take one index, over rows")
         if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
@@ -76,13 +89,45 @@ class Codes:
                 raise IndexError(f"row {rows} is out of range for {len(self)} codes")
             at = int(rows) % len(self)
             rows = slice(at, at + 1)
-        if not isinstance(rows, slice):
+        with scope(self.device):
+            if isinstance(rows, slice):
+                return Codes(self.packed[rows, ...], self.scales[rows, ...], self.codec, self.bits)
+            xp, numbers = namespace_of(self.packed), self._row_numbers(rows)
+            packed, scales = (xp.take(array, numbers, axis=0) for array in (self.packed, self.scales))
+        return Codes(packed, scales, self.codec, self.bits)
+
+    def _row_numbers(self, rows: Any) -> Any:
+        """Return row numbers from 0, or those of a mask, in the namespace of the codes and on their device."""
+        xp = namespace_of(self.packed)
+        if on_cuda(rows, "rows"):
+            if self.device == "cpu":
+                text = f"rows must be on the CPU, where the codes are, got a CUDA array ({describe(rows)})"
+                raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('rows')}")
+            from .gpu.arrays import as_cupy
+
+            rows = as_cupy(rows, "rows", self.device)
+        else:
             rows = np.asarray(rows)
             if rows.size == 0 and rows.dtype.kind == "f":
                 rows = rows.astype(np.int64)
-            if rows.ndim != 1 or rows.dtype.kind not in "iub":
-                raise IndexError("rows must be an integer, a slice, or a 1-D integer or boolean array")
-        return Codes(self.packed[rows], self.scales[rows], self.codec, self.bits)
+        if rows.ndim != 1 or rows.dtype.kind not in "iub":
+            raise IndexError("rows must be an integer, a slice, or a 1-D integer or boolean array")
+        own, n = namespace_of(rows), len(self)
+        if rows.dtype.kind == "b":
+            if len(rows) != n:
+                raise IndexError(f"a mask must have one entry for each of {n} codes, got {len(rows)}")
+            (numbers,) = own.nonzero(rows)
+        else:
+            # CuPy wraps numbers that are out of range instead of refusing them.
+            signed = rows.dtype != np.uint64
+            numbers = rows.astype(np.int64) if signed else rows
+            outside = (numbers < -n) | (numbers >= n) if signed else numbers >= n
+            if bool(own.any(outside)):
+                first = int(own.argmax(outside.astype(np.uint8)))
+                raise IndexError(f"row {int(numbers[first])} is out of range for {n} codes")
+            numbers = numbers.astype(np.int64)
+            numbers = own.where(numbers < 0, numbers + n, numbers)
+        return numbers if own is xp else xp.asarray(numbers, device=self.packed.device)
 
     @property
     def dim(self) -> int:
@@ -92,7 +137,60 @@ class Codes:
     @property
     def nbytes(self) -> int:
         """Bytes of packed codes and scales."""
-        return self.packed.nbytes + self.scales.nbytes
+        return int(self.packed.size) + 4 * int(self.scales.size)
+
+    @property
+    def device(self) -> str:
+        """Where the codes live: "cpu", or "cuda:0" and so on; what :meth:`to` takes.
+
+        >>> import numpy as np
+        >>> from turboquant_rs import TurboQuant
+        >>> TurboQuant(64).encode(np.ones((10, 64))).device
+        'cpu'
+        """
+        return device_of(self.packed)
+
+    def to(self, device: str) -> Codes:
+        """Return the codes on ``device``: these themselves where they are there already, else a copy.
+
+        Parameters
+        ----------
+        device : str
+            "cpu"; "cuda", CuPy's current GPU; or "cuda:0", "cuda:1" and so on.
+
+        Returns
+        -------
+        Codes
+            Of the same codec, bits and bytes. A copy to the host has arrived when the call returns; one to or between
+            GPUs is queued on CuPy's current stream of the target.
+
+        Raises
+        ------
+        ImportError
+            Where CuPy is missing; the message says how to install it.
+        MemoryError
+            Where the GPU has too little; the message has the bytes.
+        ValueError, RuntimeError
+            For a device that is no name of one, or that this machine does not have; for codes of a fitted codec, which
+            have no kernels there yet.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import TurboQuant
+        >>> codes = TurboQuant(64).encode(np.ones((10, 64)))
+        >>> codes.to("cpu") is codes           # codes.to("cuda") copies them to the current GPU
+        True
+        """
+        name = as_device(device)
+        if name == self.device:
+            return self
+        if self.codec.fitted:
+            raise ValueError(f"codes of a fitted codec must stay on the CPU in this version, got device {device!r}")
+        from .gpu.arrays import moved
+
+        packed, scales = moved((self.packed, self.scales), self.device, name)
+        return Codes(packed, scales, self.codec, self.bits)
 
     @property
     def bits_per_dim(self) -> float:
@@ -124,20 +222,25 @@ class Codes:
         >>> TurboQuant(64, bits=4).encode(np.ones((10, 64))).truncate(1)
         Codes(n=10, dim=64, bits=1, 12.0 bytes per vector)
         """
-        from ._arrays import as_int
-
         core, keep = self.codec._core, self.codec._keep(self.bits)
         if self.codec.fitted:
             row_bits = min(self.codec._row_bits(bits), core.row_bits(keep))
             packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
             return Codes(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
         bits = as_int(bits, "bits", 1, 8)
-        packed, scales = core.truncate(*self._contiguous(), keep, bits)
+        if isinstance(self.packed, np.ndarray):
+            packed, scales = core.truncate(*self._contiguous(), keep, bits)
+        else:
+            from ._truncate import truncate
+
+            shape = (self.dim, int(self.codec.bits), int(self.bits), bits)
+            with scope(self.device):
+                packed, scales = truncate(self.packed, self.scales, *shape, self.codec.scale)
         return Codes(packed, scales, self.codec, bits)
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> Codes:
-        """Return the rows of all ``parts`` in order (a copy). They must come from one codec and have the same bits."""
+        """Return the rows of all ``parts`` in order (a copy). They must be of one codec, width and device."""
         parts = list(parts)
         if not parts:
             raise ValueError("parts must hold at least one Codes, got none")
@@ -147,16 +250,25 @@ class Codes:
                 raise TypeError(f"parts must be Codes, got {type(part).__name__} at {i}")
             if part.codec != first.codec or part.bits != first.bits:
                 raise ValueError(f"parts must come from one codec with the same bits, got another at {i}: {part!r}")
-        packed = np.concatenate([part.packed for part in parts])
-        return Codes(packed, np.concatenate([part.scales for part in parts]), first.codec, first.bits)
+            if part.device != first.device:
+                text = f"parts must be on one device, got {first.device} at 0 and {part.device} at {i}"
+                raise ValueError(f'{text}; move them first: codes.to("{first.device}")')
+        xp = namespace_of(first.packed)
+        join = np.concatenate if xp is np else xp.concat
+        with scope(first.device):
+            packed, scales = join([part.packed for part in parts]), join([part.scales for part in parts])
+        return Codes(packed, scales, first.codec, first.bits)
 
     def to_bytes(self) -> bytes:
-        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
-        return self.codec._core.to_bytes(*self._contiguous(), self.codec._keep(self.bits))
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0.
+
+        Codes on a GPU are copied to the host; the bytes do not tell where they were.
+        """
+        return self.codec._core.to_bytes(*self.to("cpu")._contiguous(), self.codec._keep(self.bits))
 
     @staticmethod
     def from_bytes(data: bytes | bytearray | memoryview) -> Codes:
-        """Return the codes in :meth:`to_bytes`'s bytes (a copy).
+        """Return the codes in :meth:`to_bytes`'s bytes (a copy), on the CPU.
 
         Raises
         ------
@@ -172,15 +284,20 @@ class Codes:
         return Codes(packed, scales, *_codec_and_bits(core, keep))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
+        """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole.
+
+        Codes on a GPU pass through the host 64 MiB at a time.
+        """
         from ._files import writing
 
+        step = len(self) if self.device == "cpu" else _SAVE_BYTES // self.codec.bytes_per_vector(self.bits)
         with writing(path, self.codec, len(self), self.bits) as writer:
-            writer.write(self)
+            for first in range(0, len(self), max(1, step)):
+                writer.write(self[first : first + step].to("cpu"))
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = True) -> Codes:
-        """Read codes from a file that :meth:`save` or ``turboquant encode`` wrote.
+        """Read codes from a file that :meth:`save` or ``turboquant encode`` wrote, onto the CPU.
 
         With ``mmap=True`` the packed codes stay in the file and are mapped read-only. ``verify`` checks the sections'
         checksums, which reads the file once; the header is always checked.
@@ -215,22 +332,33 @@ class Codes:
         return Codes(packed, scales, codec, bits)
 
     def _contiguous(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return both arrays for the Rust core, which reads host memory."""
+        if self.device != "cpu":
+            raise ValueError(f'codes must be on the CPU here, got codes on {self.device}; move them: codes.to("cpu")')
         return np.ascontiguousarray(self.packed), np.ascontiguousarray(self.scales)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Codes.from_bytes, (self.to_bytes(),)
+        # As an array of CuPy's: a pickle of codes on a GPU gives codes on a GPU, the one of the same number.
+        return _unpickle, (self.to_bytes(), self.device)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Codes):
             return NotImplemented
-        same = self.codec == other.codec and self.bits == other.bits
-        return same and np.array_equal(self.packed, other.packed) and np.array_equal(self.scales, other.scales)
+        if self.device != other.device:
+            text = f"codes on {self.device} and on {other.device} cannot be compared"
+            raise ValueError(f'{text}; move one first: codes.to("cpu")')
+        if self.codec != other.codec or self.bits != other.bits or len(self) != len(other):
+            return False
+        xp = namespace_of(self.packed)
+        with scope(self.device):
+            return bool(xp.all(self.packed == other.packed)) and bool(xp.all(self.scales == other.scales))
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         size = self.codec.bytes_per_vector(self.bits)
-        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits:g}, {size:.1f} bytes per vector)"
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits:g}, {size:.1f} bytes per vector{where})"
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[_core.Codec, list[int], int, int, int, int, int, int]:
@@ -247,6 +375,10 @@ def _codec_and_bits(core: _core.Codec, keep: list[int]) -> tuple[TurboQuant, int
     from .codec import TurboQuant
 
     return TurboQuant._from_core(core), core.row_bits(keep) / core.dim if core.fitted else keep[0]
+
+
+def _unpickle(data: bytes, device: str) -> Codes:
+    return Codes.from_bytes(data).to(device)
 
 
 def _check_padding(path: Path, start: int, end: int) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_ids, as_int, as_rows, as_threads, back, one_of
+from ._arrays import TO_HOST, as_ids, as_int, as_rows, as_threads, back, one_of
+from ._device import describe, on_cuda
 from .codec import Metric, TurboQuant, queries_of
 from .codes import Codes
 
@@ -142,7 +143,8 @@ class Index:
         Parameters
         ----------
         x : array_like, shape (n, dim)
-            As for :meth:`TurboQuant.encode`. The rows themselves are not kept. With "cosine" their norms are dropped.
+            As for :meth:`TurboQuant.encode`, but in host memory. The rows themselves are not kept. With "cosine" their
+            norms are dropped.
         ids : array_like of int, shape (n,), optional
             Ids from 0 to 2**63 − 1, distinct and new; by default the next free ones, from 0 (the largest id so far
             plus one).
@@ -158,7 +160,10 @@ class Index:
             As for :meth:`TurboQuant.encode`; for ids that are taken, given twice, negative or not one a row; with
             "l2" for norms from 2**63. The index is then unchanged.
         """
+        codes_first = 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
+        _refuse_cuda(x, "x", codes_first if self.metric == "ip" else "")
         given = None if ids is None else as_ids(ids, "ids")
+        threads = as_threads(threads)
         l2 = self.metric == "l2"
         unit_norm, split = self.metric == "cosine", None
         if self._plain is None:
@@ -175,7 +180,7 @@ class Index:
     def add_codes(self, codes: Codes, ids: ArrayLike | None = None) -> NDArray[np.int64]:
         """Append codes that :meth:`TurboQuant.encode` made, with metric "ip" only (the others store more than codes).
 
-        Returns and raises as :meth:`add`; codes of another codec and truncated ones are refused.
+        Returns and raises as :meth:`add`; codes of another codec, truncated ones and those on a GPU are refused.
         """
         self.codec._check(codes)
         if self.metric != "ip":
@@ -193,8 +198,8 @@ class Index:
         Parameters
         ----------
         queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`TurboQuant.encode`; norms below 2**96 (below 2**63 with "l2"). One 1-D query gives 1-D
-            results.
+            As for :meth:`TurboQuant.encode`, but in host memory; norms below 2**96 (below 2**63 with "l2"). One 1-D
+            query gives 1-D results.
         k : int, default 10
             At least 1. Beyond the number of vectors, ids are −1 and scores −inf (+inf with "l2").
         threads : int, optional
@@ -212,6 +217,7 @@ class Index:
         ValueError, TypeError
             As for :meth:`TurboQuant.encode`, and for k below 1.
         """
+        _refuse_cuda(queries, "queries")
         k = as_int(k, "k", 1, (1 << 63) - 1)
         rows, single = queries_of(queries, self.dim, "index")
         threads = as_threads(threads)
@@ -248,3 +254,10 @@ class Index:
         raise TypeError(
             "an Index cannot be pickled in this version; keep its codes (TurboQuant.encode, Codes.save) instead"
         )
+
+
+def _refuse_cuda(value: Any, name: str, advice: str = "") -> None:
+    """Refuse an array in the memory of a GPU: the index and its scan are on the CPU."""
+    if on_cuda(value, name):
+        text = f"{name} must be in host memory, where the index is, got a CUDA array ({describe(value)})"
+        raise TypeError(f"{text}; {advice}copy it to the host: {TO_HOST.format(name)}")

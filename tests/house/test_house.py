@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,6 +171,16 @@ def test_one_file_names_rayon() -> None:
     assert found <= {"rust/core/src/parallel.rs"}
 
 
+def test_the_core_needs_no_python() -> None:
+    if shutil.which("cargo") is None:
+        pytest.skip("cargo is not here: the core's dependencies are not looked at")
+    line = ["cargo", "tree", "--package", "turboquant-rs-core", "--edges", "normal", "--prefix", "none", "--offline"]
+    tree = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    packages = {row.split()[0] for row in tree.splitlines() if row}
+    assert "rayon" in packages
+    assert not {name for name in packages if re.match(r"pyo3|numpy|python", name)}
+
+
 def test_bindings_hold_no_instruction_set() -> None:
     found = [name_of(p) for p in rust_files("rust/python") if any("std::arch" in line for line in rust_code(p))]
     assert not found, found
@@ -221,12 +232,28 @@ def test_nothing_imports_the_command_line_or_the_figures() -> None:
 
 def test_the_library_needs_no_optional_package() -> None:
     """Optional packages are imported only by the modules that exist for them."""
-    optional = {"click", "matplotlib", "rich", "typer"}
+    homes = {
+        **dict.fromkeys(("click", "matplotlib", "rich", "typer"), ("cli/", "viz.py")),
+        **dict.fromkeys(("array_api_compat", "cupy"), ("_device.py", "gpu/")),
+        "torch": ("evaluation/",),
+    }
     wrong = [
         f"{place}: {name}"
         for name, place in package_imports(PACKAGE)
-        if name.partition(".")[0] in optional
-        and not place.startswith(("python/turboquant_rs/cli", "python/turboquant_rs/viz"))
+        if (home := homes.get(name.partition(".")[0])) is not None
+        and not place.removeprefix("python/turboquant_rs/").startswith(home)
+    ]
+    assert not wrong, wrong
+
+
+def test_the_gpu_s_drivers_stand_on_the_reference() -> None:
+    """Its `codec` and `arrays` know the package's classes; what launches kernels knows the reference's tables only."""
+    wrong = [
+        f"{place}: {name}"
+        for name, place in package_imports(PACKAGE / "gpu")
+        if starts(name, "turboquant_rs")
+        and not starts(name, "turboquant_rs.gpu", "turboquant_rs.reference", "turboquant_rs._device")
+        and not re.search(r"/gpu/(codec|arrays)\.py", place)
     ]
     assert not wrong, wrong
 
@@ -236,7 +263,8 @@ def test_importing_the_package_loads_little() -> None:
     code = "import sys, turboquant_rs; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"matplotlib", "rich", "scipy", "typer", "turboquant_rs.evaluation", "turboquant_rs.cli"}
+    assert not loaded & {"matplotlib", "rich", "scipy", "typer", "cupy", "array_api_compat"}
+    assert not loaded & {f"turboquant_rs.{part}" for part in ("cli", "evaluation", "gpu", "viz")}
 
 
 def test_versions_agree() -> None:
@@ -257,4 +285,7 @@ def test_extras_are_in_the_development_environment() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups, extras = document["dependency-groups"], document["project"]["optional-dependencies"]
     wanted = {entry for extra in extras.values() for entry in extra if not entry.startswith("turboquant-rs[")}
-    assert wanted <= set(map(str, groups["dev"])), "the group dev lists every extra's requirements"
+    # Two wheels of CuPy exclude each other, and neither is of use without a GPU; a machine that has one installs it.
+    wanted = {entry for entry in wanted if not entry.startswith("cupy-")}
+    listed = set(map(str, groups["dev"] + groups["test"]))
+    assert wanted <= listed, "the groups dev and test list every extra's requirements"

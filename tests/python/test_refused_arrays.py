@@ -1,4 +1,4 @@
-"""Arrays of vectors that are refused: wrong shapes, no real numbers, masked, on a GPU, not finite, beyond float32."""
+"""Arrays of vectors that are refused: wrong shapes, no real numbers, masked, not finite, beyond float32."""
 
 from __future__ import annotations
 
@@ -83,27 +83,6 @@ def test_masked_arrays(name: str, subject: Subject) -> None:
     call, argument, _ = TAKERS[name]
     text = f"{argument} must be a plain array, got a masked array; fill it first"
     refuses(lambda: call(subject, np.ma.masked_array(X[:2], X[:2] > 0)), text, TypeError, subject)
-
-
-class OnTheDevice:
-    """An array in a GPU's memory, as far as the protocol tells."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {"shape": self.array.shape, "typestr": "<f4", "data": (0xDEAD0000, False), "version": 3}
-
-    def __array__(self, *_: Any) -> Any:
-        raise AssertionError("the host must not ask for the data")
-
-
-@each_taker
-def test_cuda_arrays(name: str, subject: Subject) -> None:
-    call, argument, _ = TAKERS[name]
-    text = f"{argument} must be in host memory, got a CUDA array (OnTheDevice); copy it to the host"
-    refuses(lambda: call(subject, OnTheDevice(X)), text, TypeError, subject)
 
 
 # --- values ------------------------------------------------------------------------------------------------------

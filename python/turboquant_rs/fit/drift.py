@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import as_rows, as_threads, blocks
+from ..reference.dense import REACH
 from .distortion import distortion
-from .held_out import center_of, errors
+from .held_out import residual, squares
 from .sample import Floats, Rows
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: Up to this ratio of measured to promised distortion vectors count as those of the sample: held-out rows of real
 #: embeddings are within 1.1, half the topics of a text collection that the fit has not seen above it.
 AS_FITTED = 1.15
+#: Least promise: below, rounding is what is left.
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -66,32 +69,60 @@ def drift(codec: TurboQuant, x: ArrayLike, threads: int | None = None) -> Drift:
     """Encode and decode vectors (n, dim), a block at a time, and compare what is lost with what was promised."""
     rows = as_rows(x, "x", codec.dim, "codec")
     threads = as_threads(threads)
-    center = center_of(codec)
+    view = View(codec)
     plain = plain_distortion(float(codec.bits))
     lost, worse, count = 0.0, 0, 0
     for first, block in blocks(rows, "x"):
         decoded = codec.decode(codec._encode(block, threads, first_row=first)[0], threads=threads)
-        error, whole = errors(block, decoded, center)
-        size = _from_center(block, center)
+        error, size = view.errors(block, decoded)
         kept = size > 0
         lost += float(np.sum(error[kept] / size[kept]))
-        worse += int(np.sum(error > whole * plain))
+        worse += int(np.sum(error > plain * view.size(block)))
         count += int(kept.sum())
     if count == 0:
         raise ValueError("x must have rows that differ from the codec's center, got none")
-    promised = promise(codec)
-    return Drift(lost / count / promised, lost / count, promised, plain, worse / count, count)
+    return Drift(lost / count / view.promise, lost / count, view.promise, plain, worse / count, count)
 
 
-def promise(codec: TurboQuant) -> float:
-    """Return the mean share of a unit row that the codes of a codec lose on rows like its sample's."""
-    parts = codec._core.parts()
-    if parts is None:
-        return plain_distortion(float(codec.bits))
-    kept = 0.0
-    for sigma, (axes, bits) in zip(parts[2].tolist(), parts[3], strict=True):
-        kept += axes * sigma * sigma * (1.0 - distortion(bits))
-    return max(1.0 - kept, 1e-9)
+class View:
+    """What of a row counts: all that is left without the center, or for a codec of queries what they can see of it.
+
+    Attributes
+    ----------
+    promise : float
+        Mean share of that, squared, that codes lose of rows like the sample's: what the bits leave of each variance.
+    """
+
+    def __init__(self, codec: TurboQuant) -> None:
+        parts = codec._core.parts()
+        self.promise = plain_distortion(float(codec.bits))
+        self._center: Rows | None = None
+        self._seen: Floats | None = None
+        if parts is None:
+            return
+        center, transform, sigmas, segments, _, dual = parts
+        self._center = center
+        variance = np.square(sigmas, dtype=np.float64) * [axes for axes, _ in segments]
+        kept = float(variance @ [1.0 - distortion(bits) for _, bits in segments])
+        # Unit rows have a second moment of trace 1, of which axes without bits keep nothing; a codec of queries knows
+        # its own axes alone.
+        self.promise = max(1.0 - kept, _LEAST) if dual is None else max(1.0 - kept / float(variance.sum()), _LEAST)
+        if dual is not None:
+            along = np.repeat(sigmas.astype(np.float64), [axes for axes, _ in segments])
+            self._seen = transform * (dual[1] * along / REACH)[:, None]
+
+    def errors(self, rows: Rows, decoded: Rows) -> tuple[Floats, Floats]:
+        """Return |r|²·(1 − cos²(r, r̂)) and |r|² of what counts of rows (n, dim) and of their codes, (n,) each."""
+        mean = 0.0 if self._center is None else self._center.astype(np.float64)
+        rest, back = rows - mean, decoded - mean
+        if self._seen is not None:
+            rest, back = rest @ self._seen.T, back @ self._seen.T
+        return residual(rest, back), squares(rest)
+
+    def size(self, rows: Rows) -> Floats:
+        """Return what a plain code's share of error is of, (n,): |x|², times what queries see of an even error."""
+        even = 1.0 if self._seen is None else float(np.sum(self._seen**2)) / rows.shape[1]
+        return even * squares(rows.astype(np.float64))
 
 
 def plain_distortion(bits: float) -> float:
@@ -103,8 +134,3 @@ def plain_distortion(bits: float) -> float:
     low = int(bits)
     share = bits - low
     return distortion(low) if share == 0 else (1.0 - share) * distortion(low) + share * distortion(low + 1)
-
-
-def _from_center(block: Rows, center: Rows | None) -> Floats:
-    rest = block.astype(np.float64) - (0.0 if center is None else center)
-    return np.asarray(np.einsum("ij,ij->i", rest, rest))

@@ -73,7 +73,9 @@ class HeldOut:
     def distortion(self, codec: TurboQuant, threads: int | None = None) -> float:
         """Return the mean of |x − x̂|²/|x|², x̂ at its best length: codecs compare, whatever their scale is for."""
         decoded = codec.decode(codec.encode(self.rows, threads=threads), threads=threads)
-        error, size = errors(self.rows, decoded, center_of(codec))
+        parts = codec._core.parts()
+        center = 0.0 if parts is None or parts[0] is None else parts[0].astype(np.float64)
+        error, size = residual(self.rows - center, decoded - center), squares(self.rows.astype(np.float64))
         return float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0
 
     def _merit(self, products: NDArray[np.floating]) -> Floats:
@@ -82,19 +84,16 @@ class HeldOut:
         return merit if self._squares is None else 2.0 * merit - self._squares
 
 
-def errors(rows: Rows, decoded: Rows, center: Rows | None) -> tuple[Floats, Floats]:
-    """Return |r|²·(1 − cos²(r, r̂)) and |x|² of rows x, (n,) each; r, r̂ are rows and decoded without the center."""
-    mean = np.zeros(rows.shape[1]) if center is None else center.astype(np.float64)
-    x, rest, back = rows.astype(np.float64), rows - mean, decoded - mean
-    along, own, size = (np.einsum("ij,ij->i", a, b) for a, b in ((rest, back), (back, back), (rest, rest)))
-    error = size - np.divide(along * along, own, out=np.zeros_like(own), where=own > 0)
-    return np.maximum(error, 0.0), np.einsum("ij,ij->i", x, x)
+def residual(x: NDArray[np.floating], back: NDArray[np.floating]) -> Floats:
+    """Return |x|²·(1 − cos²(x, x̂)), (n,): the squared error with x̂ at its best length."""
+    along, own = np.einsum("ij,ij->i", x, back), squares(back)
+    kept = np.divide(along * along, own, out=np.zeros_like(own), where=own > 0)
+    return np.asarray(np.maximum(squares(x) - kept, 0.0), np.float64)
 
 
-def center_of(codec: TurboQuant) -> Rows | None:
-    """Return the center of a codec, None where it has none."""
-    parts = codec._core.parts()
-    return None if parts is None else parts[0]
+def squares(x: NDArray[np.floating]) -> Floats:
+    """Return |x|² of rows, (n,)."""
+    return np.asarray(np.einsum("ij,ij->i", x, x), np.float64)
 
 
 def standard_error(values: Floats) -> float:

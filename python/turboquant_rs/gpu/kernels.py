@@ -1,0 +1,115 @@
+"""What kernels there are: their arguments, which the launch gate checks, and the parameters they are compiled with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a kernel: a pointer to ``dtype`` elements, or a scalar of that dtype."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    array: bool
+    #: Bytes that the first element's address must be a multiple of; the kernel loads that many at once.
+    align: int = 1
+    #: Whether a null pointer (None) is allowed.
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of one source file with everything that is known when it is compiled.
+
+    ``parameters`` become ``-DNAME=value``; two kernels with equal fields are the same code.
+    """
+
+    name: str
+    parameters: tuple[tuple[str, int], ...]
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arguments, in order."""
+        found = ARGUMENTS[self.name]
+        if not dict(self.parameters).get("TQ_WHOLE_WORDS"):
+            return found
+        return tuple(replace(a, align=4) if a.name == "packed" else a for a in found)
+
+    def parameter(self, name: str) -> int:
+        """Return one parameter."""
+        return dict(self.parameters)[name]
+
+
+def _array(name: str, dtype: DTypeLike, align: int = 1, *, optional: bool = False) -> Argument:
+    found: np.dtype[np.generic] = np.dtype(dtype)
+    return Argument(name, found, True, max(align, found.itemsize), optional)
+
+
+def _scalar(name: str, dtype: DTypeLike) -> Argument:
+    return Argument(name, np.dtype(dtype), False)
+
+
+_ROTATION = (
+    _array("signs", np.uint32),
+    _array("source", np.uint16, optional=True),
+    _scalar("factor", np.float32),
+)
+_ENCODE = (
+    _array("x", np.float32),
+    _array("tables", np.float32),
+    *_ROTATION,
+    _array("packed", np.uint8),
+    _array("scales", np.float32),
+    _array("squares", np.float32, optional=True),
+    _array("faults", np.uint64),
+    _scalar("root", np.float32),
+    _scalar("unit_norm", np.int32),
+    _scalar("rows", np.int64),
+)
+_DECODE = (
+    _array("packed", np.uint8),
+    _array("scales", np.float32),
+    _array("levels", np.float32),
+    *_ROTATION,
+    _array("out", np.float32),
+    _scalar("rows", np.int64),
+)
+_QUERY = (
+    _array("x", np.float32),
+    *_ROTATION,
+    _array("high", np.int8, 16),
+    _array("low", np.int8, 16, optional=True),
+    _array("worth", np.float32),
+    _array("faults", np.uint64),
+    _scalar("level_scale", np.float32),
+    _scalar("cosine", np.int32),
+    _scalar("rows", np.int64),
+)
+_SCORE = (
+    _array("packed", np.uint8),
+    _array("scales", np.float32),
+    _array("levels", np.int16),
+    _array("high", np.int8, 16),
+    _array("low", np.int8, 16, optional=True),
+    _array("worth", np.float32),
+    _array("out", np.float32),
+    _scalar("rows", np.int64),
+    _scalar("queries", np.int64),
+)
+_SCRATCH = (_array("scratch", np.float32, 16, optional=True),)
+
+#: Arguments of every kernel, by name; each is the one kernel of ``src/<name>.cu``.
+ARGUMENTS: dict[str, tuple[Argument, ...]] = {
+    "encode_warp": _ENCODE,
+    "encode_block": _ENCODE + _SCRATCH,
+    "decode_warp": _DECODE,
+    "decode_block": _DECODE + _SCRATCH,
+    "query_warp": _QUERY,
+    "query_block": _QUERY + _SCRATCH,
+    "score_dp4a": _SCORE,
+    "score_mma": _SCORE,
+}

@@ -1,0 +1,44 @@
+"""From a kernel to what a compiler takes: one text without includes, and its options."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from .kernels import Kernel
+
+#: Rounding as docs/numerics.md has it. CuPy appends -ftz=true, which wins over ours; the kernels are written so that
+#: neither mode changes a bit, and tests run both.
+OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
+
+#: What each kernel is made of, in order; device.cuh comes first and is what an emulation replaces.
+DEVICE = "device.cuh"
+_ENCODE = ("rows.cuh", "units.cuh", "codebook.cuh", "scale.cuh")
+PARTS: dict[str, tuple[str, ...]] = {
+    "encode_warp": (*_ENCODE, "warp.cuh"),
+    "encode_block": (*_ENCODE, "block.cuh"),
+    "decode_warp": ("rows.cuh", "units.cuh", "warp.cuh"),
+    "decode_block": ("rows.cuh", "units.cuh", "block.cuh"),
+    "query_warp": ("rows.cuh", "query.cuh", "warp.cuh"),
+    "query_block": ("rows.cuh", "query.cuh", "block.cuh"),
+    "score_dp4a": ("units.cuh", "panel.cuh"),
+    "score_mma": ("units.cuh", "panel.cuh"),
+}
+
+
+@cache
+def part(name: str) -> str:
+    """Return the text of one file of ``src/``."""
+    return resources.files(__package__).joinpath("src", name).read_text(encoding="utf-8")
+
+
+def source(kernel_name: str, device: str | None = None) -> str:
+    """Return the whole source of a kernel; ``device`` stands in for the text of device.cuh."""
+    parts = [part(DEVICE) if device is None else device]
+    parts += [part(name) for name in (*PARTS[kernel_name], f"{kernel_name}.cu")]
+    return "\n".join(parts)
+
+
+def options(kernel: Kernel) -> tuple[str, ...]:
+    """Return the compiler's options, the kernel's parameters among them."""
+    return OPTIONS + tuple(f"-D{name}={value}" for name, value in kernel.parameters)

@@ -1,0 +1,27 @@
+// Prepare queries, one block each.
+
+extern "C" __global__ void __launch_bounds__(TQ_THREADS) query_block(
+    const float* __restrict__ x, const unsigned* __restrict__ signs, const unsigned short* __restrict__ source,
+    float factor, signed char* __restrict__ high, signed char* __restrict__ low, float* __restrict__ worth,
+    unsigned long long* faults, float level_scale, int cosine, long long rows, float* scratch) {
+    TQ_SHARED_MEMORY(memory);
+    tq_block block = tq_block_memory(memory, 0, scratch);
+    for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+        int e;
+        float norm;
+        if (!tq_block_prepare(block, x + row * TQ_DIM, faults, row, e, norm)) continue;
+        tq_block_rotate(block, signs, source, factor);
+        unsigned top = 0;
+        for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) {
+            const unsigned magnitude = tq_magnitude(tq_bits(block.row[TQ_AT(i)]));
+            top = magnitude > top ? magnitude : top;
+        }
+        const float largest = tq_float(tq_block_largest(block, top));
+        const float inverse = tq_divide((float)TQ_REACH, largest == 0.0f ? 1.0f : largest);
+        for (int i = threadIdx.x; i < TQ_QUERY_BYTES; i += TQ_THREADS) {
+            const int value = i < TQ_DIM ? tq_query_integer(block.row[TQ_AT(i)], inverse) : 0;
+            tq_store_integer(high, low, row * TQ_QUERY_BYTES + i, value);
+        }
+        if (threadIdx.x == 0) worth[row] = tq_query_worth(faults, row, largest, norm, e, level_scale, cosine);
+    }
+}
