@@ -71,17 +71,20 @@ def drift(codec: TurboQuant, x: ArrayLike, threads: int | None = None) -> Drift:
     threads = as_threads(threads)
     view = View(codec)
     plain = plain_distortion(float(codec.bits))
-    lost, worse, count = 0.0, 0, 0
+    lost, all_of_it, worse, count = 0.0, 0.0, 0, 0
     for first, block in blocks(rows, "x"):
         decoded = codec.decode(codec._encode(block, threads, first_row=first)[0], threads=threads)
-        error, size = view.errors(block, decoded)
-        kept = size > 0
-        lost += float(np.sum(error[kept] / size[kept]))
+        error, size, length = view.errors(block, decoded)
+        kept = length > 0
+        # A codec knows rows by their directions.
+        lost += float(np.sum(error[kept] / length[kept]))
+        all_of_it += float(np.sum(size[kept] / length[kept]))
         worse += int(np.sum(error > plain * view.size(block)))
         count += int(kept.sum())
-    if count == 0:
+    if all_of_it == 0:
         raise ValueError("x must have rows that differ from the codec's center, got none")
-    return Drift(lost / count / view.promise, lost / count, view.promise, plain, worse / count, count)
+    measured = lost / all_of_it
+    return Drift(measured / view.promise, measured, view.promise, plain, worse / count, count)
 
 
 class View:
@@ -111,13 +114,14 @@ class View:
             along = np.repeat(sigmas.astype(np.float64), [axes for axes, _ in segments])
             self._seen = transform * (dual[1] * along / REACH)[:, None]
 
-    def errors(self, rows: Rows, decoded: Rows) -> tuple[Floats, Floats]:
-        """Return |r|²·(1 − cos²(r, r̂)) and |r|² of what counts of rows (n, dim) and of their codes, (n,) each."""
+    def errors(self, rows: Rows, decoded: Rows) -> tuple[Floats, Floats, Floats]:
+        """Return |s|²·(1 − cos²(s, ŝ)), |s|² and |r|²: r are rows without the center, s what counts of them."""
         mean = 0.0 if self._center is None else self._center.astype(np.float64)
         rest, back = rows - mean, decoded - mean
+        length = squares(rest)
         if self._seen is not None:
             rest, back = rest @ self._seen.T, back @ self._seen.T
-        return residual(rest, back), squares(rest)
+        return residual(rest, back), squares(rest), length
 
     def size(self, rows: Rows) -> Floats:
         """Return what a plain code's share of error is of, (n,): |x|², times what queries see of an even error."""
