@@ -116,7 +116,7 @@ class View:
 
     def errors(self, rows: Rows, decoded: Rows) -> tuple[Floats, Floats, Floats]:
         """Return |s|²·(1 − cos²(s, ŝ)), |s|² and |r|²: r are rows without the center, s what counts of them."""
-        mean = 0.0 if self._center is None else self._center.astype(np.float64)
+        mean = np.zeros(1) if self._center is None else self._center.astype(np.float64)
         rest, back = rows - mean, decoded - mean
         length = squares(rest)
         if self._seen is not None:

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 #: Queries to fit to: fewer say too little of where they point.
 LEAST_QUERIES = 64
 #: Share of an even spread in the second moment from which a sample counts as small for its dimensions.
-_MUCH_SHRINKAGE = 0.5
+_MUCH_SHRINKAGE = 0.25
+#: And from which it shows no axes at all.
+_NO_FIT = 0.9
+#: Standard errors by which a fit must beat plain: the best of several candidates is one or so ahead by chance.
+_SURE = 2.0
 #: Weights of an axis, as powers of its variance: errors of vectors alone (1) to those of scores (2). 1.5 finds most on
 #: text at 1 to 4 bits (0.954 against 0.939 by 1 at 3 bits of 384 dimensions), 1 to 1.25 at half a bit and on SIFT.
 _POWERS = (1.25, 1.5, 1.0)
@@ -106,24 +110,29 @@ class Fit:
                 best = self._better(best, replace(best, power=power, queries=True))
         if self._options.scale is None:
             for scale in _SCALES[1:]:
-                best = self._better(best, replace(best, scale=scale))
+                best = self._better(best, replace(best, scale=scale), clearly=True)
         assert best.measured is not None
-        if not best.measured.beats(self._base):
+        if not best.measured.beats(self._base, _SURE):
             return self._finish(self._plain, best, 1.0, "it does as well on the rows held out")
         spectrum = self._spectrum(best, whole=True)
+        if spectrum.shrinkage > _NO_FIT and best.center is None and not best.queries:
+            return self._finish(self._plain, best, 1.0, "its rows vary alike in every direction")
         if spectrum.shrinkage > _MUCH_SHRINKAGE:
             _warn(
                 f"sample has {len(self._sample):,} rows, few for {self._sample.dim:,} dimensions: "
-                f"{spectrum.shrinkage:.0%} of the fit is an even spread; more rows would save more"
+                f"{spectrum.shrinkage:.0%} of the fit is an even spread; more rows would save more",
+                2,
             )
         return self._finish(self._codec(spectrum, best), best, spectrum.shrinkage, "")
 
-    def _better(self, best: Candidate | None, candidate: Candidate) -> Candidate:
-        """Measure a candidate; the earlier one stays unless the later finds more."""
+    def _better(self, best: Candidate | None, candidate: Candidate, *, clearly: bool = False) -> Candidate:
+        """Measure a candidate; the earlier one stays unless the later finds more, ``clearly`` by a standard error."""
         codec = self._codec(self._spectrum(candidate, whole=False), candidate)
         measured = replace(candidate, measured=self._held.measure(codec, self._options.threads))
         if best is None or best.measured is None or measured.measured is None:
             return measured
+        if clearly:
+            return measured if measured.measured.beats(best.measured) else best
         return measured if measured.measured.recall.mean() > best.measured.recall.mean() else best
 
     def _spectrum(self, candidate: Candidate, *, whole: bool) -> Spectrum:
@@ -169,7 +178,7 @@ class Fit:
 
     def _finish(self, codec: TurboQuant, best: Candidate | None, shrinkage: float, reason: str) -> TurboQuant:
         if reason:
-            _warn(f"fit returns a plain codec: {reason}")
+            _warn(f"fit returns a plain codec: {reason}", 3)
         measured = self._base if best is None or best.measured is None else best.measured
         parts = codec._core.parts()
         segments = [(codec.dim, codec.bits)] if parts is None else parts[3]
@@ -205,6 +214,6 @@ class Fit:
         return codec
 
 
-def _warn(message: str) -> None:
-    # The caller of TurboQuant.fit or Index.fit is what the warning is about; between it and here are three frames.
-    warnings.warn(message, FitWarning, stacklevel=5)
+def _warn(message: str, frames: int) -> None:
+    """Warn about the call of TurboQuant.fit, which is so many frames above the function that warns."""
+    warnings.warn(message, FitWarning, stacklevel=frames + 2)

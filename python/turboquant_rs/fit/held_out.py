@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .sample import Floats, Rows
+from .sample import Floats, Rows, directions
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -33,10 +33,10 @@ class Measured:
 
     recall: Floats
 
-    def beats(self, other: Measured) -> bool:
-        """Whether recall is larger by more than one standard error of the difference over queries."""
+    def beats(self, other: Measured, errors: float = 1.0) -> bool:
+        """Whether recall is larger by more than so many standard errors of the difference over queries."""
         difference = self.recall - other.recall
-        return float(difference.mean()) > standard_error(difference)
+        return float(difference.mean()) > errors * standard_error(difference)
 
 
 class HeldOut:
@@ -55,7 +55,10 @@ class HeldOut:
         if queries is None:
             count = min(MOST_QUERIES, len(rows) // 4)
             queries, rows = rows[:count], rows[count:]
-        self.rows, self.queries = rows, queries[:MOST_QUERIES]
+        queries = queries[:MOST_QUERIES]
+        # But for distances a query's length changes no order, and its direction is never too long to score.
+        asked = queries if metric == "l2" else directions(queries)
+        self.rows, self.queries = rows, asked if len(asked) else queries
         self._squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) if metric == "l2" else None
         self._k = min(K, max(1, len(rows) // 4))
         self._true = self._merit(self.queries.astype(np.float64) @ rows.T.astype(np.float64))
@@ -74,7 +77,7 @@ class HeldOut:
         """Return the mean of |x − x̂|²/|x|², x̂ at its best length: codecs compare, whatever their scale is for."""
         decoded = codec.decode(codec.encode(self.rows, threads=threads), threads=threads)
         parts = codec._core.parts()
-        center = 0.0 if parts is None or parts[0] is None else parts[0].astype(np.float64)
+        center = np.zeros(1) if parts is None or parts[0] is None else parts[0].astype(np.float64)
         error, size = residual(self.rows - center, decoded - center), squares(self.rows.astype(np.float64))
         return float(np.mean(error[size > 0] / size[size > 0])) if size.any() else 0.0
 

@@ -22,6 +22,8 @@ MOST_HELD_OUT = 4_608
 MOST_DIM = 8_192
 #: Coordinates of a center below this share of its largest are stored as 0, so that no difference is subnormal.
 _LEAST_CENTER = 2.0**-40
+#: A mean of up to this many times the square that chance gives it counts as none.
+_CHANCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,19 @@ class Sample:
         return len(self._array)
 
     def mean(self) -> Rows:
-        """Return the mean of the rows that are not held out, (d,) float32, in the form of a center."""
-        total, count = np.zeros(self.dim), 0
+        """Return the mean of the rows that are not held out, (d,) float32, in the form of a center.
+
+        It is 0 where it may be chance: the mean of n rows of mean 0 has |mean|² = E|x|²/n.
+        """
+        total, squares, count = np.zeros(self.dim), 0.0, 0
         for block, out in self._blocks():
-            total += block[~out].sum(axis=0, dtype=np.float64)
-            count += int((~out).sum())
-        return as_center(total / max(1, count))
+            rows = block[~out].astype(np.float64)
+            total += rows.sum(axis=0)
+            squares += float(np.sum(rows * rows))
+            count += len(rows)
+        mean = total / max(1, count)
+        by_chance = float(mean @ mean) * count**2 <= _CHANCE * squares
+        return as_center(np.zeros(self.dim) if by_chance else mean)
 
     def moments(self, center: Rows | None, *, held_out: bool) -> Moments:
         """Return the moments of the rows that are held out, or of the others."""
