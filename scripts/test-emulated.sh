@@ -3,16 +3,16 @@
 # code, which the lints of another architecture never see.
 #
 # An instruction that a processor lacks is an illegal instruction here as it is there, so this also proves that dispatch
-# lets none through. qemu has no AVX-512 and no AMX: those levels are tested on machines that have them. The profile is
+# lets none through. qemu has no AVX-512, no AVX-VNNI and no AMX: those levels are tested on machines that have them. The profile is
 # `checked` (optimised, with debug assertions). TURBOQUANT_TEST_DEPTH=full runs the tests at full depth.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # architecture, qemu's CPU model, levels that must have been tested there (a skipped one fails)
 readonly MODELS="
-aarch64 max         neon
+aarch64 max         neon,neon_dot,neon_i8mm
 aarch64 cortex-a72  neon
-aarch64 neoverse-n1 neon
+aarch64 neoverse-n1 neon,neon_dot
 x86_64  Nehalem     scalar
 x86_64  Haswell     avx2
 "

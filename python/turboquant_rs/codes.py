@@ -182,11 +182,11 @@ class Codes:
         >>> codes.to("cpu") is codes           # codes.to("cuda") copies them to the current GPU
         True
         """
+        if self.codec.fitted and device != "cpu":
+            raise ValueError(f"codes of a fitted codec must stay on the CPU in this version, got device {device!r}")
         name = as_device(device)
         if name == self.device:
             return self
-        if self.codec.fitted:
-            raise ValueError(f"codes of a fitted codec must stay on the CPU in this version, got device {device!r}")
         from .gpu.arrays import moved
 
         packed, scales = moved((self.packed, self.scales), self.device, name)
@@ -225,6 +225,9 @@ class Codes:
         core, keep = self.codec._core, self.codec._keep(self.bits)
         if self.codec.fitted:
             row_bits = min(self.codec._row_bits(bits), core.row_bits(keep))
+            if not any(core.prefix(row_bits)):
+                least = core.first_unit / self.dim
+                raise ValueError(f"bits must be enough for the first unit, about {least:g}, got {bits}")
             packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
             return Codes(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
         bits = as_int(bits, "bits", 1, 8)

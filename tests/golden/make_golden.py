@@ -10,6 +10,8 @@ for each stage:
     dim DIM                        inputs prepared signs permutation rotated unrotated levels boundaries integers
     code DIM BITS SCALE REFINE     codes packed scales decoded scores truncated file
     find DIM BITS METRIC           found
+    fit DIM PARTS SCALE REFINE METRIC
+                                   parts codes packed scales decoded scores truncated file found
 
 A hash is that of `fold`, of the arrays' little-endian bytes one after another.
 """
@@ -17,6 +19,7 @@ A hash is that of `fold`, of the arrays' little-endian bytes one after another.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -25,9 +28,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from turboquant_rs.reference import Index, TurboQuant, score
+from turboquant_rs.reference import FittedTurboQuant, Index, TurboQuant, score
 from turboquant_rs.reference.codebook import boundaries, integer_levels, levels
-from turboquant_rs.reference.rng import GOLDEN, derive, permutation, signs, splitmix64, stream
+from turboquant_rs.reference.rng import derive, digest, permutation, signs, splitmix64, stream
 from turboquant_rs.reference.rotation import Rotation
 from turboquant_rs.reference.rows import norm, prepare
 from turboquant_rs.reference.units import stage_ends, unpack
@@ -45,7 +48,16 @@ STAGES = {
     "dim": ("inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"),
     "code": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file"),
     "find": ("found",),
+    "fit": ("parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
 }
+
+#: What a fitted codec is made of beside axes and segments, with its scale, refinement and the metric that finds.
+FITS = (
+    ("all", "unbiased", 0, "ip"),
+    ("half", "matched", 16, "l2"),
+    ("center", "mse", 0, "cosine"),
+    ("dual", "unbiased", 8, "l2"),
+)
 
 #: The last row and the last query are too large for squared distances.
 ROWS, QUERIES, K = 14, 5, 5
@@ -54,13 +66,7 @@ ROWS, QUERIES, K = 14, 5, 5
 def fold(*arrays: NDArray[Any] | bytes) -> str:
     """Return eight hex digits that depend on every bit of the arrays, in order, and on their length."""
     data = b"".join(a if isinstance(a, bytes) else little_endian(a) for a in arrays)
-    words = np.frombuffer(data + bytes(-len(data) % 8), "<u8").astype(np.uint64)
-    with np.errstate(over="ignore"):
-        z = words + np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        total = int((z ^ (z >> np.uint64(31))).sum(dtype=np.uint64))
-    return f"{splitmix64(total, len(data)) >> 32:08x}"
+    return f"{digest(data) >> 32:08x}"
 
 
 def little_endian(array: NDArray[Any]) -> bytes:
@@ -132,6 +138,40 @@ def ids() -> NDArray[np.int64]:
     return (5 * np.arange(ROWS - 1, dtype=np.int64) + 2) % (ROWS - 1)
 
 
+def fit_parts(dim: int, kind: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the parts of a fitted codec: axes of any direction, up to three segments, units in any order.
+
+    "half" has half the axes, "center" a center with zeros, "dual" a center and a second matrix. Every float is exact.
+    """
+    axes = (dim + 1) // 2 if kind == "half" else dim
+
+    def matrix(purpose: int) -> NDArray[np.int16]:
+        reach = int(32_000 / math.sqrt(dim))  # rows and columns have at most dim values
+        words = stream(derive(purpose, dim), axes * dim) >> np.uint64(33)
+        values = (words % np.uint64(2 * reach + 1)).astype(np.int64) - reach
+        return values.astype(np.int16).reshape(axes, dim)
+
+    def floats(purpose: int, count: int, factor: float) -> NDArray[np.float32]:
+        """Return multiples of factor·2^−12 from factor to 2·factor."""
+        words = (stream(derive(purpose, dim), count) >> np.uint64(52)).astype(np.float32)
+        return np.float32(factor) * (np.float32(1) + words / np.float32(4096))
+
+    lengths = [axes] if axes < 6 else [axes // 3, axes // 2 - axes // 3, axes - axes // 2]
+    words = stream(derive(13, dim), len(lengths)) % np.uint64(8) + np.uint64(1)
+    widths = sorted(words.tolist(), reverse=True)
+    units = np.repeat(np.arange(len(lengths)), widths)
+    order = units[permutation(derive(14, dim), len(units))].tolist()
+    center = None
+    if kind in ("center", "dual"):
+        center = uniform(stream(derive(15, dim), dim)) * np.float32(0.25)
+        center[::3] = 0
+    gains = {}
+    if kind == "dual":
+        gains = {"dual": matrix(12), "row_gains": floats(16, axes, 8.0), "query_gains": floats(17, axes, 0.125)}
+    sigmas = floats(18, len(lengths), 0.0625)
+    return (center, matrix(11), sigmas, list(zip(lengths, widths, strict=True)), order), gains
+
+
 # --- stages -----------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +205,11 @@ class Reference:
         return TurboQuant(dim, bits, seed=seed_of(dim), scale=scale, refine=refine or False)
 
     @staticmethod
+    def fitted(dim: int, kind: str, scale: str, refine: int) -> Any:
+        parts, gains = fit_parts(dim, kind)
+        return FittedTurboQuant(*parts, seed=seed_of(dim), scale=scale, refine=refine or False, **gains)
+
+    @staticmethod
     def truncate(q: Any, codes: Any, bits: int) -> Any:
         return q.truncate(codes, bits)
 
@@ -192,8 +237,36 @@ def code_stages(by: Any, dim: int, bits: int, scale: str, refine: int) -> list[s
     ]
 
 
+def fit_stages(by: Any, dim: int, kind: str, scale: str, refine: int, metric: str) -> list[str]:
+    q, x, probe = by.fitted(dim, kind, scale, refine), rows(dim), queries(dim)
+    (center, transform, sigmas, segments, order), gains = fit_parts(dim, kind)
+    parts = [transform, sigmas, np.array(segments, np.uint32), bytes(order), *gains.values()]
+    codes = q.encode(x)
+    units = [segments[i][0] for i in order]
+    shorter = [by.truncate(q, codes, sum(units[:count]) / dim) for count in sorted({1, len(units) // 2 or 1})]
+    planes, at = [], 0
+    for length in units:
+        planes.append(unpack(codes.packed[:, at:], length, 1, 1))
+        at += (length + 7) // 8
+    return [
+        fold(*parts, *([] if center is None else [center])),
+        fold(*planes),
+        fold(codes.packed),
+        fold(codes.scales),
+        fold(q.decode(codes)),
+        fold(by.score(q, probe, codes)),
+        fold(*[part for s in shorter for part in (s.packed, s.scales, q.decode(s), by.score(q, probe, s))]),
+        fold(codes.to_bytes()),
+        *found_by(by, q, dim, metric),
+    ]
+
+
 def find_stages(by: Any, dim: int, bits: int, metric: str) -> list[str]:
-    index = by.index(by.codec(dim, bits, "unbiased", 0), metric)
+    return found_by(by, by.codec(dim, bits, "unbiased", 0), dim, metric)
+
+
+def found_by(by: Any, q: Any, dim: int, metric: str) -> list[str]:
+    index = by.index(q, metric)
     index.add(rows(dim)[: ROWS - 1], ids())
     scores, found = index.search(queries(dim)[: QUERIES - 1], K)
     return [fold(scores, found)]
@@ -213,6 +286,8 @@ def lines(dims: Iterable[int] = DIMS, by: Any = Reference, *, only: str | None =
                 yield from line("code", lambda *keys: code_stages(by, *keys), dim, bits, scale, refine)
             for metric in METRICS if bits in FIND_BITS else ():
                 yield from line("find", lambda *keys: find_stages(by, *keys), dim, bits, metric)
+        for fit in FITS if dim in SOME_DIMS else ():
+            yield from line("fit", lambda *keys: fit_stages(by, *keys), dim, *fit)
 
 
 HEADER = """\

@@ -33,7 +33,12 @@ class Package:
         return TurboQuant(dim, bits, seed=golden.seed_of(dim), scale=scale, refine=refine or False)
 
     @staticmethod
-    def truncate(q: TurboQuant, codes: Codes, bits: int) -> Codes:
+    def fitted(dim: int, kind: str, scale: Any, refine: Any) -> TurboQuant:
+        parts, gains = golden.fit_parts(dim, kind)
+        return TurboQuant._from_parts(*parts, seed=golden.seed_of(dim), scale=scale, refine=refine or False, **gains)
+
+    @staticmethod
+    def truncate(q: TurboQuant, codes: Codes, bits: float) -> Codes:
         return codes.truncate(bits)
 
     @staticmethod
@@ -80,6 +85,6 @@ def test_the_reference_gives_the_golden_hashes() -> None:
     assert_golden(golden.lines(DIMS), golden.STAGES)
 
 
-@pytest.mark.parametrize("kind", ["code", "find"])
+@pytest.mark.parametrize("kind", ["code", "find", "fit"])
 def test_the_package_gives_the_golden_hashes(level: str, kind: str) -> None:
     assert_golden(golden.lines(DIMS, Package, only=kind), [kind])

@@ -4,6 +4,8 @@
 //! cannot run, on an emulated processor for one, this is what proves that the core computes the reference's bytes.
 //! `TURBOQUANT_TEST_DEPTH=quick` thins the dimensions.
 
+mod fitted_tests;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ const QUERIES: usize = 5;
 const K: usize = 5;
 
 /// The stages in the order in which a row passes them, with what it means that one moved.
-const STAGES: [(&str, &str); 17] = [
+const STAGES: [(&str, &str); 18] = [
     ("inputs", "the rows and queries made here are not the reference's, so nothing below says anything about the core"),
     ("prepared", "the power of two, what counts as zero, or the norm: everything from `codes` on follows"),
     ("signs", "SplitMix64 or the sign streams: everything below follows"),
@@ -34,6 +36,7 @@ const STAGES: [(&str, &str); 17] = [
     ("levels", "the codebook's constants, or which table a dimension takes: everything below follows"),
     ("boundaries", "the midpoints of levels: codes and all that is made of them follow"),
     ("integers", "integer levels or their scale: scores follow"),
+    ("parts", "the fitted codecs made here are not the reference's, so their lines say nothing about the core"),
     ("codes", "assignment: norm, ties, or (if only refined lines moved) trial scales; everything below follows"),
     ("packed", "units and where they lie; the codes in them are right"),
     ("scales", "the sums of y·c and c·c, or the formula of the scale; the codes are right"),
@@ -46,6 +49,7 @@ const STAGES: [(&str, &str); 17] = [
 
 const DIM_STAGES: [&str; 9] =
     ["inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"];
+const FIT_STAGES: [&str; 9] = ["parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
 const CODE_STAGES: [&str; 7] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file"];
 
 #[test]
@@ -70,6 +74,7 @@ fn every_stage_is_the_references() {
                 "dim" => (2, &DIM_STAGES, dim_stages(level, &inputs)),
                 "code" => (5, &CODE_STAGES, code_stages(level, &inputs, &line[2..5])),
                 "find" => (4, &["found"], vec![found(level, &inputs, &line[2..4])]),
+                "fit" => (6, &FIT_STAGES, fitted_tests::stages(level, &inputs, &line[2..6])),
                 kind => panic!("unknown kind of line: {kind}"),
             };
             assert_eq!(line.len(), keys + names.len(), "a whole line: {line:?}");
@@ -244,7 +249,11 @@ fn code_stages(level: Level, inputs: &Inputs, keys: &[&str]) -> Vec<String> {
 fn found(level: Level, inputs: &Inputs, keys: &[&str]) -> String {
     let options = Options { seed: inputs.seed, ..Options::default() };
     let codec = TurboQuant::new(inputs.dim, keys[0].parse().unwrap(), options).unwrap();
-    let mut index = Index::new(Arc::new(codec), Metric::named(keys[1]).unwrap());
+    found_by(level, inputs, Arc::new(codec), keys[1])
+}
+
+fn found_by(level: Level, inputs: &Inputs, codec: Arc<TurboQuant>, metric: &str) -> String {
+    let mut index = Index::new(codec, Metric::named(metric).unwrap());
     let exec = Exec { level: Some(level), serial: true };
     let n = ROWS - 1;
     // Shuffled, so that equal scores must be put in order.

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, flush, prepare, row_norms, times_power};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
+use crate::kernels::product::GROUP;
+use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PreparedQueries, QUERY_BLOCK, Scanner, TASK_ROWS};
+use crate::scan::{PANEL_ROWS, PreparedQueries, QUERY_BLOCK, Scanner, TASK_ROWS};
 use crate::topk::TopK;
 use partition::{Partition, PlainRows};
 
@@ -267,23 +269,30 @@ impl Index {
             let (codec, full) = (partition.codec(), partition.codec().spec().full());
             let queries = PreparedQueries::new(codec, queries, &full, self.metric == Metric::Cosine, exec)?;
             let n = partition.len();
-            let step = exec.rows_per_task(n, TASK_ROWS);
+            let (step, level) = (exec.rows_per_task(n, TASK_ROWS), exec.level()?);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
                 let mut scanner = Scanner::new(codec, &full, exec)?;
                 let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
-                scanner.scan(&rows, range, &queries, |query, first, scores| {
-                    let top = &mut best[query];
-                    let mut floor = top.floor();
-                    for (row, &score) in (first..).zip(scores) {
-                        let key = match self.metric {
-                            Metric::L2 => -((squares[query] + partition.squares()[row]) - 2.0 * score),
-                            Metric::InnerProduct | Metric::Cosine => score,
-                        };
-                        if key >= floor {
-                            top.offer(key, self.ids[partition.number(row)]);
-                            floor = top.floor();
+                let mut floors = vec![f32::NEG_INFINITY; queries.len()];
+                let mut marks = [0; GROUP];
+                scanner.scan(&rows, range, &queries, |members, rows, keys| {
+                    if self.metric == Metric::L2 {
+                        for (&square, keys) in squares[members.clone()].iter().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
+                            to_distances(level, square, &partition.squares()[rows.clone()], keys);
+                        }
+                    }
+                    at_least(level, keys, rows.len(), &floors[members.clone()], &mut marks);
+                    for ((query, keys), &marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(&marks) {
+                        let mut left = marked;
+                        while left != 0 {
+                            let row = left.trailing_zeros() as usize;
+                            best[query].offer(keys[row], self.ids[partition.number(rows.start + row)]);
+                            left &= left - 1;
+                        }
+                        if marked != 0 {
+                            floors[query] = best[query].floor();
                         }
                     }
                 });

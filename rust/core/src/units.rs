@@ -23,6 +23,9 @@ pub(crate) const fn unit_widths(bits: u32) -> &'static [u32] {
     }
 }
 
+/// The most units a code is cut into.
+pub(crate) const MOST_UNITS: usize = 8;
+
 /// The bit counts at which a stage of a `bits`-bit code ends: the rates it can be truncated to.
 pub(crate) const fn stage_ends(bits: u32) -> &'static [u32] {
     match bits {
@@ -90,6 +93,7 @@ mod tests {
     fn widths_and_stages_agree() {
         for bits in 1..=8 {
             assert_eq!(unit_widths(bits).iter().sum::<u32>(), bits);
+            assert!(unit_widths(bits).len() <= MOST_UNITS);
             let mut ends = unit_widths(bits).iter().scan(0, |sum, width| {
                 *sum += width;
                 Some(*sum)

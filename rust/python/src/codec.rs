@@ -130,6 +130,14 @@ impl Codec {
         (spec.seed, spec.rotation.name(), spec.scale.name(), spec.refine)
     }
 
+    /// Axes of a fitted codec's first unit, its bits; 0 of a plain codec.
+    #[getter]
+    fn first_unit(&self) -> usize {
+        let spec = self.inner.spec();
+        let first = spec.fitted.as_ref().map(|fitted| usize::from(fitted.order()[0]));
+        first.map_or(0, |segment| spec.segments[segment].dim)
+    }
+
     /// row_bits(keep) -> bits of a row that keeps these bits of each segment, padding and scales apart.
     fn row_bits(&self, keep: Vec<u32>) -> usize {
         self.inner.spec().segments.iter().zip(keep).map(|(segment, keep)| segment.dim * keep as usize).sum()

@@ -202,8 +202,13 @@ impl SegmentCodec {
         } else {
             row_norms(level, &s.prepared, dim, start, m, &mut s.norms);
         }
-        s.y.clear();
-        s.prepared.chunks_exact(dim).for_each(|row| s.y.extend_from_slice(&row[start..start + m]));
+        if m == dim {
+            // The only segment: nobody needs the prepared rows again.
+            std::mem::swap(&mut s.y, &mut s.prepared);
+        } else {
+            s.y.clear();
+            s.prepared.chunks_exact(dim).for_each(|row| s.y.extend_from_slice(&row[start..start + m]));
+        }
         self.rotation.apply(level, &mut s.y, &mut s.spare);
         s.gains.clear();
         s.gains.extend(s.norms.iter().map(|&norm| self.root / if norm == 0.0 { 1.0 } else { norm }));

@@ -160,7 +160,7 @@ impl TurboQuant {
     /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the
     /// transform of a fitted codec once a block.
     fn rows_per_block(&self) -> usize {
-        if self.transform.is_some() { 64 } else { (16_384 / self.dim()).clamp(1, 64) }
+        if self.transform.is_some() { 64 } else { (8_192 / self.dim()).clamp(1, 64) }
     }
 
     /// The runs of segments that are scored together for `keep` bits of each: segments of a fitted codec that stand side by side with the

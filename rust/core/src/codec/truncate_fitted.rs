@@ -42,8 +42,7 @@ impl TurboQuant {
         }
         let first = spec.segments[usize::from(order[0])].dim;
         if keep.iter().all(|&keep| keep == 0) {
-            let expected = format!("at least {} (the first unit)", first as f64 / self.dim() as f64);
-            return Err(Error::argument("bits", expected, row_bits as f64 / self.dim() as f64));
+            return Err(Error::argument("row_bits", format!("enough for the first unit, of {first} bits"), row_bits));
         }
         let after = keep.iter().sum::<u32>() as usize;
         let (mut left, mut steps) = (codes.keep.to_vec(), Vec::new());

@@ -17,9 +17,35 @@ const KNOWN: [&str; 9] = ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that the processor has AVX-VNNI, the byte products of 256-bit registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvxVnni(());
+
+/// Proof that the processor has AVX-512 F, BW, DQ and VL, and what [`Avx2`] proves (Skylake-X and later, Zen 4 and later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+/// Proof that the processor has AVX-512 VNNI, the byte products of 512-bit registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Vnni(());
+
 /// Proof that the processor has NEON (every aarch64 processor that Rust targets).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon(());
+
+/// Proof that the processor has `dotprod`, the byte products `sdot` and `udot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonDot(());
+
+/// Proof that the processor has `i8mm`, the byte matrix product `smmla`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonI8mm(());
+
+impl From<Avx512> for Avx2 {
+    fn from(_: Avx512) -> Self {
+        Self(())
+    }
+}
 
 /// A set of kernels that this processor can run. All levels give the same bytes and scores.
 ///
@@ -38,8 +64,18 @@ pub enum Level {
     Scalar,
     /// x86-64 with AVX2.
     Avx2(Avx2),
+    /// AVX2 and AVX-VNNI.
+    AvxVnni(Avx2, AvxVnni),
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512(Avx512),
+    /// AVX-512 with VNNI.
+    Avx512Vnni(Avx512, Avx512Vnni),
     /// aarch64 with NEON.
     Neon(Neon),
+    /// NEON with `dotprod`.
+    NeonDot(Neon, NeonDot),
+    /// NEON with `dotprod` and `i8mm`.
+    NeonI8mm(Neon, NeonI8mm),
 }
 
 /// Index into `available()` plus one; 0 while no level is chosen.
@@ -58,9 +94,31 @@ impl Level {
             && is_x86_feature_detected!("bmi2")
         {
             levels.push(Level::Avx2(Avx2(())));
+            if is_x86_feature_detected!("avxvnni") {
+                levels.push(Level::AvxVnni(Avx2(()), AvxVnni(())));
+            }
+            // The detection asks the operating system as well whether it saves the wide registers.
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                levels.push(Level::Avx512(Avx512(())));
+                if is_x86_feature_detected!("avx512vnni") {
+                    levels.push(Level::Avx512Vnni(Avx512(()), Avx512Vnni(())));
+                }
+            }
         }
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-        levels.push(Level::Neon(Neon(())));
+        {
+            levels.push(Level::Neon(Neon(())));
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                levels.push(Level::NeonDot(Neon(()), NeonDot(())));
+                if std::arch::is_aarch64_feature_detected!("i8mm") {
+                    levels.push(Level::NeonI8mm(Neon(()), NeonI8mm(())));
+                }
+            }
+        }
         levels
     }
 
@@ -70,7 +128,12 @@ impl Level {
         match self {
             Level::Scalar => "scalar",
             Level::Avx2(_) => "avx2",
+            Level::AvxVnni(..) => "avxvnni",
+            Level::Avx512(_) => "avx512",
+            Level::Avx512Vnni(..) => "avx512vnni",
             Level::Neon(_) => "neon",
+            Level::NeonDot(..) => "neon_dot",
+            Level::NeonI8mm(..) => "neon_i8mm",
         }
     }
 

@@ -8,10 +8,14 @@ pub(crate) fn integers(level: Level, codes: &[u8], table: &[i8; 256], entries: u
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves AVX2; the lengths are equal.
-        Level::Avx2(_) if entries <= 16 => unsafe { x86::sixteen(codes, table, out) },
+        Level::Avx2(_) | Level::AvxVnni(..) | Level::Avx512(_) | Level::Avx512Vnni(..) if entries <= 16 => unsafe {
+            x86::sixteen(codes, table, out)
+        },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: the token proves NEON; the lengths are equal.
-        Level::Neon(_) if entries <= 16 => unsafe { arm::sixteen(codes, table, out) },
+        Level::Neon(_) | Level::NeonDot(..) | Level::NeonI8mm(..) if entries <= 16 => unsafe {
+            arm::sixteen(codes, table, out)
+        },
         _ => any(codes, table, out),
     }
 }

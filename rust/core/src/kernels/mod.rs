@@ -12,10 +12,12 @@ pub(crate) mod level;
 
 pub(crate) mod assign;
 pub(crate) mod dense;
-pub(crate) mod dot;
 pub(crate) mod hadamard;
 pub(crate) mod lookup;
+pub(crate) mod prefetch;
+pub(crate) mod product;
 pub(crate) mod rows;
+pub(crate) mod scores;
 pub(crate) mod units;
 
 pub(crate) use lanes::dot as dot_f32;

@@ -23,14 +23,23 @@ macro_rules! per_level {
         fn avx2($($name: $type),*) {
             $body($($name),*)
         }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512($($name: $type),*) {
+            $body($($name),*)
+        }
         match $level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level's token proves AVX2.
-            Level::Avx2(_) => unsafe { avx2($($name),*) },
+            Level::Avx2(_) | Level::AvxVnni(..) => unsafe { avx2($($name),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level's token proves AVX-512 F, BW, DQ and VL.
+            Level::Avx512(_) | Level::Avx512Vnni(..) => unsafe { avx512($($name),*) },
             _ => $body($($name),*),
         }
     }};
 }
+pub(super) use per_level;
 
 /// Writes the bits of each row's largest |x| to `tops`; NaN and ±inf give 0x7F80_0000 or more.
 pub(crate) fn top_magnitudes(level: Level, x: &[f32], dim: usize, tops: &mut [u32]) {
@@ -122,6 +131,19 @@ fn multiply_body(rows: &mut [f32], dim: usize, factors: &[f32]) {
     }
 }
 
+/// integers[i] = round-half-even(row[i]·inverse), clamped to ±reach.
+pub(crate) fn round_scaled(level: Level, row: &[f32], inverse: f32, reach: f32, integers: &mut [i32]) {
+    assert_eq!(row.len(), integers.len(), "one integer a value");
+    per_level!(level, round_body(row: &[f32], inverse: f32, reach: f32, integers: &mut [i32]));
+}
+
+#[inline(always)]
+fn round_body(row: &[f32], inverse: f32, reach: f32, integers: &mut [i32]) {
+    for (integer, value) in integers.iter_mut().zip(row) {
+        *integer = (value * inverse).round_ties_even().clamp(-reach, reach) as i32;
+    }
+}
+
 /// Writes round-half-even(value·factor) of every row to `out`, rows of `width` whose places after `dim` become 0.
 ///
 /// Results must be within ±32,767: rows of norm n' and factors 32,000/n' (docs/numerics.md section 11).
@@ -166,6 +188,10 @@ mod tests {
                 square_sums(Level::Scalar, &x, dim, dim / 3, dim - dim / 3, &mut want_sums);
                 square_sums(level, &x, dim, dim / 3, dim - dim / 3, &mut sums);
                 assert_eq!(sums.map(f32::to_bits), want_sums.map(f32::to_bits), "sums at dim {dim}");
+                let (mut want_integers, mut integers) = (vec![0; 4 * dim], vec![0; 4 * dim]);
+                round_scaled(Level::Scalar, &x, 61.0, 119.0, &mut want_integers);
+                round_scaled(level, &x, 61.0, 119.0, &mut integers);
+                assert_eq!(integers, want_integers, "integers at dim {dim}");
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A block of rows is decoded once to an int8 panel and multiplied with all queries. Same query and codes: same score, on every
 //! processor, for any batch, block and number of threads.
 
+mod join;
 mod panel;
 mod query;
 
@@ -14,10 +15,10 @@ use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::parallel::Exec;
 
-/// Rows of a panel: with 1,024 coordinates 64 KiB, inside a second-level cache beside the queries.
-pub(crate) const PANEL_ROWS: usize = 64;
-/// Queries scored together; bounds the buffers of a batch.
-pub(crate) const QUERY_BLOCK: usize = 256;
+/// Rows of a panel: with 1,024 coordinates 64 KiB, inside a second-level cache beside a group of queries.
+pub(crate) const PANEL_ROWS: usize = crate::kernels::scores::MARKED;
+/// Queries scored together: enough that decoding a panel costs little beside its products; bounds the buffers of a batch.
+pub(crate) const QUERY_BLOCK: usize = 1_008;
 /// Least rows of a parallel task.
 pub(crate) const TASK_ROWS: usize = 1_024;
 
@@ -67,8 +68,10 @@ impl TurboQuant {
             exec.try_for_each(tasks, |(start, mut outs): (usize, Vec<&mut [f32]>)| {
                 let mut scanner = Scanner::new(self, codes.keep, exec)?;
                 let range = start..start + outs.first().map_or(0, |out| out.len());
-                scanner.scan(&rows, range, &queries, |query, first, scores| {
-                    outs[query][first - start..][..scores.len()].copy_from_slice(scores);
+                scanner.scan(&rows, range, &queries, |queries, rows, scores| {
+                    for (out, scores) in outs[queries].iter_mut().zip(scores.chunks_exact(PANEL_ROWS)) {
+                        out[rows.start - start..rows.end - start].copy_from_slice(&scores[..rows.len()]);
+                    }
                 });
                 Ok(())
             })?;

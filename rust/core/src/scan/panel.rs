@@ -3,16 +3,19 @@
 use std::ops::Range;
 
 use super::PANEL_ROWS;
+use super::join;
 use super::query::{GroupQueries, PreparedQueries};
 use crate::codebook::{halves, integer_levels};
 use crate::codec::{Group, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::Result;
 use crate::kernels::Level;
-use crate::kernels::dot::{PANEL_STEP, add_products};
-use crate::kernels::lookup;
-use crate::kernels::units::{self, Place};
+use crate::kernels::prefetch::prefetch;
+use crate::kernels::product::{GROUP, Panel, Queries, TILE, products};
+use crate::kernels::scores::{Worth, finish, from_halves, from_products};
+use crate::kernels::units::Place;
 use crate::parallel::Exec;
+use crate::units::{MOST_UNITS, Unit};
 
 /// Where the units of all segments lie: packed rows, or one array a stage.
 #[derive(Debug)]
@@ -26,10 +29,23 @@ pub(crate) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// The units of packed rows.
     pub(crate) fn packed(codec: &TurboQuant, codes: &CodesView<'a>) -> Self {
+        let place = |unit: Unit| (codes.packed, unit.place(codes.row_bytes));
         let segments = codec.spec().units(codes.keep).into_iter();
-        let place = |unit: crate::units::Unit| (codes.packed, unit.place(codes.row_bytes));
         let segments = segments.map(|units| units.into_iter().map(place).collect());
         Self { segments: segments.collect(), scales: codes.scales }
+    }
+
+    /// Asks for part `part` of `parts` of the bytes of some rows.
+    fn prefetch(&self, rows: Range<usize>, part: usize, parts: usize) {
+        let mut last = std::ptr::null();
+        for &(bytes, Place { stride, .. }) in self.segments.iter().flatten() {
+            // Units of packed rows, and those of a stage, lie in one array.
+            if bytes.as_ptr() != last {
+                let (start, len) = (rows.start * stride, rows.len() * stride);
+                prefetch(&bytes[start + len * part / parts..start + len * (part + 1) / parts]);
+                last = bytes.as_ptr();
+            }
+        }
     }
 }
 
@@ -37,8 +53,6 @@ impl<'a> Rows<'a> {
 #[derive(Debug)]
 struct Levels {
     group: Group,
-    /// Padded number of coordinates.
-    width: usize,
     entries: usize,
     high: [i8; 256],
     /// Low bytes of two-byte levels, for widths from 5.
@@ -50,164 +64,131 @@ struct Levels {
 pub(crate) struct Scanner {
     level: Level,
     levels: Vec<Levels>,
+    /// The decoded rows of each group: levels, or their high and low bytes.
+    panels: Vec<[Panel; 2]>,
+    /// Products of a group of queries: whole in the first, or those of the bytes high·high, high·low, low·high, low·low.
+    products: [Vec<i32>; 4],
     norms: usize,
-    /// Whether all groups of a row share its scale, which then multiplies their sum.
-    one_scale: bool,
-    codes: Vec<u8>,
-    /// Codes of one of several segments.
-    part: Vec<u8>,
-    high: Vec<i8>,
-    low: Vec<i8>,
-    products: [Vec<i32>; 3],
-    /// Products of a group as float32.
-    rounded: Vec<f32>,
-    row_scales: Vec<f32>,
+    /// Whether all groups share one scale, which then multiplies their sum.
+    shared: bool,
+    /// Units of a group's segments side by side.
+    joined: join::Joined,
+    /// Scales of the panel's rows, a norm after the other; what multiplies each group's share where they share one.
+    scales: Vec<f32>,
+    ones: [f32; PANEL_ROWS],
     scores: Vec<f32>,
 }
 
 impl Scanner {
     pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
+        let levels: Vec<_> = codec.groups(keep).into_iter().map(Levels::new).collect();
+        let norms = codec.spec().norms();
         Ok(Self {
             level: exec.level()?,
-            levels: codec.groups(keep).into_iter().map(Levels::new).collect(),
-            norms: codec.spec().norms(),
-            one_scale: codec.transform.is_some(),
-            codes: Vec::new(),
-            part: Vec::new(),
-            high: Vec::new(),
-            low: Vec::new(),
-            products: [const { Vec::new() }; 3],
-            rounded: Vec::new(),
-            row_scales: Vec::new(),
-            scores: Vec::new(),
+            panels: levels.iter().map(|_| Default::default()).collect(),
+            norms,
+            shared: norms < levels.len(),
+            joined: join::Joined::default(),
+            ones: [1.0; PANEL_ROWS],
+            levels,
+            products: [const { Vec::new() }; 4],
+            scales: Vec::new(),
+            scores: vec![0.0; GROUP * PANEL_ROWS],
         })
     }
 
-    /// Scores `queries` against rows `range`, a panel at a time: `each(query, first row, scores of consecutive rows)`.
+    /// Scores `queries` against rows `range`, a panel of n ≤ [`PANEL_ROWS`] rows and a group of queries at a time:
+    /// `each(queries, rows, scores)`, where query j's n scores start at j·[`PANEL_ROWS`]. The scores are the callee's to overwrite.
     pub(crate) fn scan(
         &mut self,
         rows: &Rows<'_>,
         range: Range<usize>,
         queries: &PreparedQueries,
-        mut each: impl FnMut(usize, usize, &[f32]),
+        mut each: impl FnMut(Range<usize>, Range<usize>, &mut [f32]),
     ) {
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
-            self.scores.clear();
-            self.scores.resize(queries.len() * n, 0.0);
+            self.scales.clear();
             for i in 0..self.levels.len() {
                 self.decode(i, rows, first, n);
-                self.add_group(i, rows, first, n, &queries.groups[i]);
             }
-            if self.one_scale {
-                let scales = &rows.scales[first..first + n];
-                for scores in self.scores.chunks_exact_mut(n) {
-                    scores.iter_mut().zip(scales).for_each(|(score, scale)| *score *= scale);
+            let scales = &rows.scales[first * self.norms..(first + n) * self.norms];
+            (0..self.norms).for_each(|i| self.scales.extend(scales.iter().skip(i).step_by(self.norms)));
+            let groups = queries.len().div_ceil(GROUP);
+            // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered.
+            let next = first + n..range.end.min(first + n + PANEL_ROWS);
+            for group in 0..groups {
+                rows.prefetch(next.clone(), group, groups);
+                let members = group * GROUP..queries.len().min((group + 1) * GROUP);
+                for (i, queries) in queries.groups.iter().enumerate() {
+                    self.add_group(i, n, queries, group, members.clone());
                 }
-            }
-            if let Some(center) = &queries.center {
-                for (scores, share) in self.scores.chunks_exact_mut(n).zip(center) {
-                    scores.iter_mut().for_each(|score| *score += share);
+                let scales = if self.shared { &self.scales[..n] } else { &self.ones[..n] };
+                let center = queries.center.as_ref().map(|center| &center[members.clone()]);
+                if self.shared || center.is_some() {
+                    finish(self.level, members.len(), scales, center, &mut self.scores);
                 }
-            }
-            for (query, scores) in self.scores.chunks_exact(n).enumerate() {
-                each(query, first, scores);
+                each(members, first..first + n, &mut self.scores);
             }
         }
     }
 
-    /// Decodes group `i` of rows `first .. first + n` to a panel of int8 levels.
+    /// Decodes group `i` of rows `first .. first + n` to its panel of int8 levels, or to two of bytes.
     fn decode(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
-        let levels = &self.levels[i];
-        let m = levels.group.dim;
-        self.codes.clear();
-        self.codes.resize(n * m, 0);
-        let mut start = 0;
-        for &(segment, dim) in &levels.group.segments {
-            let whole = dim == m;
-            let codes = if whole { &mut self.codes } else { &mut self.part };
-            codes.clear();
-            codes.resize(n * dim, 0);
-            for &(bytes, place) in &rows.segments[segment] {
-                let block = &bytes[first * place.stride..(first + n) * place.stride];
-                units::unpack(self.level, block, dim, place, codes);
-            }
-            if !whole {
-                for (part, row) in self.part.chunks_exact(dim).zip(self.codes.chunks_exact_mut(m)) {
-                    row[start..start + dim].copy_from_slice(part);
-                }
-            }
-            start += dim;
-        }
-        let fill = |table: &[i8; 256], panel: &mut Vec<i8>| {
-            panel.resize(n * levels.width, 0);
-            for (codes, row) in self.codes.chunks_exact(m).zip(panel.chunks_exact_mut(levels.width)) {
-                lookup::integers(self.level, codes, table, levels.entries, &mut row[..m]);
-                // The panel may hold another group's longer rows.
-                row[m..].fill(0);
-            }
+        let (level, levels) = (self.level, &self.levels[i]);
+        let joined;
+        let (units, first) = if let [(segment, _)] = levels.group.segments[..] {
+            (&rows.segments[segment], first)
+        } else {
+            joined = self.joined.units(level, &levels.group, &rows.segments, first, n);
+            (&joined, 0)
         };
-        fill(&levels.high, &mut self.high);
-        if let Some(low) = &levels.low {
-            fill(low, &mut self.low);
+        let tables = [Some(&levels.high), levels.low.as_ref()];
+        for (panel, table) in self.panels[i].iter_mut().zip(tables).filter_map(|(panel, table)| Some((panel, table?))) {
+            panel.begin(level, n, levels.group.dim);
+            for (tile, start) in (first..first + n).step_by(TILE).enumerate() {
+                let rows = start..(first + n).min(start + TILE);
+                let mut of_rows = [(&[][..], Place::default()); MOST_UNITS];
+                for (to, &(array, place)) in of_rows.iter_mut().zip(units) {
+                    *to = (&array[rows.start * place.stride..rows.end * place.stride], place);
+                }
+                panel.fill(level, tile, &of_rows[..units.len()], table, levels.entries);
+            }
         }
     }
 
-    /// Adds group `i`'s share to the scores, of a fitted codec without its scale.
-    fn add_group(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize, queries: &GroupQueries) {
-        let Levels { width, ref low, .. } = self.levels[i];
-        let (level, norms) = (self.level, self.norms);
-        let (pairs, panel) = (queries.factors.len() * n, &self.high[..n * width]);
-        let [hh, cross, ll] = &mut self.products;
-        let product = |products: &mut Vec<i32>, terms: &[(&[i8], &[i8])]| {
-            products.clear();
-            products.resize(pairs, 0);
-            terms.iter().for_each(|(queries, panel)| add_products(level, queries, panel, width, products));
+    /// Adds group `i`'s share to the scores of one group of queries.
+    fn add_group(&mut self, i: usize, n: usize, queries: &GroupQueries, group: usize, members: Range<usize>) {
+        let (level, [high, low]) = (self.level, &self.panels[i]);
+        let stride = high.padded_rows();
+        let scales = if self.shared { &self.ones[..n] } else { &self.scales[i * n..(i + 1) * n] };
+        let worth = Worth { factors: &queries.factors[members], scales, first: i == 0, stride };
+        let places = worth.factors.len() * stride;
+        let multiply = |out: &mut Vec<i32>, queries: &Queries, panel: &Panel| {
+            out.resize(places, 0);
+            products(level, queries, group, panel, out);
         };
-        product(hh, &[(&queries.high, panel)]);
-        self.rounded.clear();
-        if low.is_some() {
-            let low_panel = &self.low[..n * width];
-            product(cross, &[(&queries.high, low_panel), (&queries.low, panel)]);
-            product(ll, &[(&queries.low, low_panel)]);
-            let parts = hh.iter().zip(cross.iter().zip(ll.iter()));
-            // Up to 2^44 in magnitude, exact in 64 bits, rounded once.
-            let whole = |(&hh, (&cross, &ll))| i64::from(hh) * 16_384 + i64::from(cross) * 128 + i64::from(ll);
-            self.rounded.extend(parts.map(|parts| whole(parts) as f32));
+        let [hh, hl, lh, ll] = &mut self.products;
+        multiply(hh, &queries.high, high);
+        if let Some(low_queries) = &queries.low {
+            multiply(hl, &queries.high, low);
+            multiply(lh, low_queries, high);
+            multiply(ll, low_queries, low);
+            from_halves(level, [hh, hl, lh, ll], worth, &mut self.scores);
         } else {
-            self.rounded.extend(hh.iter().map(|&product| product as f32));
-        }
-        let scales = &rows.scales[first * norms..(first + n) * norms];
-        self.row_scales.clear();
-        if self.one_scale {
-            self.row_scales.resize(n, 1.0);
-        } else {
-            self.row_scales.extend(scales.iter().skip(i).step_by(norms));
-        }
-        let outputs = self.scores.chunks_exact_mut(n).zip(self.rounded.chunks_exact(n));
-        for (&factor, (scores, products)) in queries.factors.iter().zip(outputs) {
-            for (score, (product, scale)) in scores.iter_mut().zip(products.iter().zip(&self.row_scales)) {
-                let share = (factor * product) * scale;
-                *score = if i == 0 { share } else { *score + share };
-            }
+            from_products(level, hh, worth, &mut self.scores);
         }
     }
 }
 
 impl Levels {
     fn new(group: Group) -> Self {
-        let Group { bits, keep, table_dim, dim, .. } = group;
-        let integers = integer_levels(bits, keep, table_dim).values;
+        let keep = group.keep;
+        let integers = integer_levels(group.bits, keep, group.table_dim).values;
         let (mut high, mut low) = ([0; 256], [0; 256]);
         for (code, &value) in integers.iter().enumerate() {
             (high[code], low[code]) = if keep <= 4 { (value as i8, 0) } else { halves(value) };
         }
-        Self {
-            group,
-            width: dim.next_multiple_of(PANEL_STEP),
-            entries: 1 << keep,
-            high,
-            low: (keep > 4).then_some(low),
-        }
+        Self { group, entries: 1 << keep, high, low: (keep > 4).then_some(low) }
     }
 }

@@ -4,7 +4,8 @@ use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
-use crate::kernels::dot::PANEL_STEP;
+use crate::kernels::product::Queries;
+use crate::kernels::rows::round_scaled;
 use crate::parallel::Exec;
 
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
@@ -13,10 +14,10 @@ const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
 /// The queries of one group of segments.
 #[derive(Debug)]
 pub(crate) struct GroupQueries {
-    /// Integers (or their high bytes), rows padded with zeros to a panel's width.
-    pub(crate) high: Vec<i8>,
-    /// Low bytes of two-byte integers; empty for widths up to 4.
-    pub(crate) low: Vec<i8>,
+    /// Integers, or their high bytes.
+    pub(crate) high: Queries,
+    /// Low bytes of two-byte integers, for widths from 5.
+    pub(crate) low: Option<Queries>,
     /// What one unit of the integer product is worth, F of docs/numerics.md, one a query.
     pub(crate) factors: Vec<f32>,
 }
@@ -57,15 +58,20 @@ impl PreparedQueries {
         };
         let groups = codec.groups(keep).into_iter().map(|group| {
             let scale = integer_levels(group.bits, group.keep, group.table_dim).scale;
-            let mut out = GroupQueries { high: Vec::new(), low: Vec::new(), factors: Vec::with_capacity(len) };
-            let mut whole = Vec::with_capacity(group.dim);
+            let low = (group.keep > 4).then(|| Queries::new(level, group.dim));
+            let high = Queries::new(level, group.dim);
+            let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
+            let (mut whole, mut integers) = (Vec::with_capacity(group.dim), vec![0; group.dim]);
             for row in 0..len {
                 whole.clear();
                 group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&parts[i][row * m..][..m]));
                 let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
-                let unit = out.push(&whole, reach, group.keep > 4);
+                let unit = to_integers(level, &whole, reach, &mut integers);
+                out.push(&integers);
                 out.factors.push(restored(unit * scale, row));
             }
+            out.high.finish();
+            out.low.iter_mut().for_each(Queries::finish);
             out
         });
         // Finite, so that a score beyond float32 plus this share is not NaN.
@@ -83,25 +89,22 @@ impl PreparedQueries {
 }
 
 impl GroupQueries {
-    /// Appends one rotated query, rounded so that its largest magnitude becomes `reach`; returns the value of one unit.
-    fn push(&mut self, row: &[f32], reach: f32, two_bytes: bool) -> f32 {
-        let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        let inverse = reach / if largest == 0.0 { 1.0 } else { largest };
-        let integers = row.iter().map(|value| (value * inverse).round_ties_even().clamp(-reach, reach) as i32);
-        let width = row.len().next_multiple_of(PANEL_STEP);
-        let end = self.high.len() + width;
-        if two_bytes {
-            for (high, low) in integers.map(halves) {
-                self.high.push(high);
-                self.low.push(low);
-            }
-            self.low.resize(end, 0);
-        } else {
-            self.high.extend(integers.map(|value| value as i8));
-        }
-        self.high.resize(end, 0);
-        largest / reach
+    /// Appends one query's integers.
+    fn push(&mut self, integers: &[i32]) {
+        let Some(low) = &mut self.low else {
+            return self.high.push(&integers.iter().map(|&value| value as i8).collect::<Vec<_>>());
+        };
+        let (highs, lows): (Vec<_>, Vec<_>) = integers.iter().map(|&value| halves(value)).unzip();
+        self.high.push(&highs);
+        low.push(&lows);
     }
+}
+
+/// Rounds a rotated query so that its largest magnitude becomes `reach`; returns the value of one unit.
+fn to_integers(level: Level, row: &[f32], reach: f32, integers: &mut [i32]) -> f32 {
+    let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    round_scaled(level, row, reach / if largest == 0.0 { 1.0 } else { largest }, reach, integers);
+    largest / reach
 }
 
 /// Prepared queries in the coordinates of each segment, and their products with the center of a codec that has one.

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -52,9 +54,13 @@ pub(crate) fn assign(level: Level, table: &Table, y: &[f32], m: usize, codes: &m
     assert!(y.len() == m * products.len() && codes.len() == y.len(), "whole rows");
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) => avx2::assign(token, table, y, m, codes, products),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::assign(token, table, y, m, codes, products),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::assign(token, table, y, m, codes, products),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon(token) => neon::assign(token, table, y, m, codes, products),
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::assign(token, table, y, m, codes, products)
+        }
         _ => scalar::assign(table, y, m, codes, products),
     }
 }

@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -27,9 +29,15 @@ pub(crate) fn products(level: Level, rows: &[i16], matrix: &[i16], width: usize,
     assert_eq!(out.len(), rows.len() / width * (matrix.len() / width), "one product a row and matrix row");
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) => avx2::products(token, rows, matrix, width, out),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::products(token, rows, matrix, width, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) => avx512::products(token, rows, matrix, width, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni(token, vnni) => avx512::products_vnni(token, vnni, rows, matrix, width, out),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon(token) => neon::products(token, rows, matrix, width, out),
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::products(token, rows, matrix, width, out)
+        }
         _ => scalar::products(rows, matrix, width, out),
     }
 }

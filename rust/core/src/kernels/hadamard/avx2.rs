@@ -69,7 +69,7 @@ pub(super) fn transform(
     #[target_feature(enable = "avx2")]
     fn body(direction: Direction, rows: &mut [f32], stride: usize, offset: usize, factors: &[f32]) {
         // SAFETY: this function has AVX2; `super::transform` checked that blocks lie inside rows.
-        unsafe { vector::transform::<F32x8>(direction, rows, stride, offset, factors) }
+        unsafe { vector::transform::<F32x8, 8>(direction, rows, stride, offset, factors) }
     }
     // SAFETY: the token proves AVX2.
     unsafe { body(direction, rows, stride, offset, factors) }

@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -36,9 +38,17 @@ pub(crate) fn transform(
     assert!(offset + p <= stride && rows.len().is_multiple_of(stride), "blocks lie inside rows");
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) => avx2::transform(token, direction, rows, stride, offset, factors),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => {
+            avx2::transform(token, direction, rows, stride, offset, factors)
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) => {
+            avx512::transform(token, direction, rows, stride, offset, factors)
+        }
         #[cfg(target_arch = "aarch64")]
-        Level::Neon(token) => neon::transform(token, direction, rows, stride, offset, factors),
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::transform(token, direction, rows, stride, offset, factors)
+        }
         _ => scalar::transform(direction, rows, stride, offset, factors),
     }
 }

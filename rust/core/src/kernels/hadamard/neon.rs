@@ -69,7 +69,7 @@ pub(super) fn transform(
     #[target_feature(enable = "neon")]
     fn body(direction: Direction, rows: &mut [f32], stride: usize, offset: usize, factors: &[f32]) {
         // SAFETY: this function has NEON; `super::transform` checked that blocks lie inside rows.
-        unsafe { vector::transform::<F32x4>(direction, rows, stride, offset, factors) }
+        unsafe { vector::transform::<F32x4, 8>(direction, rows, stride, offset, factors) }
     }
     // SAFETY: the token proves NEON.
     unsafe { body(direction, rows, stride, offset, factors) }

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::kernels) mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -14,7 +16,7 @@ pub(crate) const fn unit_bytes(m: usize, width: u32) -> usize {
 }
 
 /// Where a unit stands: `width` bits, the lowest of which is bit `shift` of a code, at byte `offset` of rows of `stride` bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Place {
     pub(crate) width: u32,
     pub(crate) shift: u32,
@@ -24,7 +26,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The unit's bytes within each row.
-    fn range(&self, m: usize) -> std::ops::Range<usize> {
+    pub(super) fn range(&self, m: usize) -> std::ops::Range<usize> {
         self.offset..self.offset + unit_bytes(m, self.width)
     }
 }
@@ -37,9 +39,13 @@ pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &
     check(codes.len(), m, place, packed.len());
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) => avx2::pack(token, codes, m, place, packed),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::pack(token, codes, m, place, packed),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::pack(token, codes, m, place, packed),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon(token) => neon::pack(token, codes, m, place, packed),
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::pack(token, codes, m, place, packed)
+        }
         _ => {
             for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
                 scalar::pack(codes, place.width, place.shift, &mut row[place.range(m)]);
@@ -56,9 +62,13 @@ pub(crate) fn unpack(level: Level, packed: &[u8], m: usize, place: Place, codes:
     check(codes.len(), m, place, packed.len());
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) => avx2::unpack(token, packed, m, place, codes),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::unpack(token, packed, m, place, codes),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::unpack(token, packed, m, place, codes),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon(token) => neon::unpack(token, packed, m, place, codes),
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::unpack(token, packed, m, place, codes)
+        }
         _ => {
             for (codes, row) in codes.chunks_exact_mut(m).zip(packed.chunks_exact(place.stride)) {
                 scalar::unpack(&row[place.range(m)], place.width, codes);

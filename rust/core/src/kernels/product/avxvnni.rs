@@ -1,0 +1,128 @@
+//! The product with AVX-VNNI: `vpdpbusd` of 256-bit registers, a tile against up to six queries in twelve accumulators.
+//!
+//! Rows are offset by 128 and sums start from −128·Σq, as with AVX-512 VNNI.
+
+use std::arch::x86_64::*;
+
+use super::{Block, Line, TILE};
+use crate::kernels::level::AvxVnni;
+
+/// Queries against one tile.
+const QUERIES: usize = 6;
+
+pub(super) fn products(_: AvxVnni, block: Block<'_>, out: &mut [i32]) {
+    #[target_feature(enable = "avx2,avxvnni")]
+    fn body(block: Block<'_>, out: &mut [i32]) {
+        all_tiles(block, out, |sum, rows, query| _mm256_dpbusd_avx_epi32(sum, rows, query));
+    }
+    // SAFETY: the token proves AVX-VNNI, which no processor has without AVX2.
+    unsafe { body(block, out) }
+}
+
+/// The kernel over an instruction for sum + unsigned rows · signed query; `inline(always)`: compiled with the caller's features.
+#[inline(always)]
+fn all_tiles(block: Block<'_>, out: &mut [i32], add: impl Fn(__m256i, __m256i, __m256i) -> __m256i + Copy) {
+    let rows = block.rows;
+    for (tile, lines) in block.lines.chunks_exact(block.steps).enumerate() {
+        for first in (0..block.n()).step_by(QUERIES) {
+            // SAFETY: the caller's features hold AVX2; `super::products` checked the lengths: `first` + the const argument ≤ n.
+            unsafe {
+                let out = out.as_mut_ptr().add(first * rows + tile * TILE);
+                match block.n() - first {
+                    1 => one_tile::<1>(block, first, lines, out, rows, add),
+                    2 => one_tile::<2>(block, first, lines, out, rows, add),
+                    3 => one_tile::<3>(block, first, lines, out, rows, add),
+                    4 => one_tile::<4>(block, first, lines, out, rows, add),
+                    5 => one_tile::<5>(block, first, lines, out, rows, add),
+                    _ => one_tile::<QUERIES>(block, first, lines, out, rows, add),
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX2. `block` holds queries `first` … `first + N − 1`, `lines` one tile of its steps, `out` 16 places from each
+/// multiple of `rows`, `N` times.
+#[inline(always)]
+unsafe fn one_tile<const N: usize>(
+    block: Block<'_>,
+    first: usize,
+    lines: &[Line],
+    out: *mut i32,
+    rows: usize,
+    add: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+) {
+    let n = block.n();
+    let mut query = block.queries[4 * first..].as_ptr().cast::<i32>();
+    // SAFETY: AVX2 by the caller's word; a line holds 64 bytes, aligned; there are as many lines as steps, and the queries hold n
+    // dwords a step; `out` has 16 places of each query.
+    unsafe {
+        let flip = _mm256_set1_epi8(-128);
+        let mut sums: [[__m256i; 2]; N] = [[_mm256_setzero_si256(); 2]; N];
+        for (sums, &offset) in sums.iter_mut().zip(&block.offsets[first..]) {
+            *sums = [_mm256_set1_epi32(offset); 2];
+        }
+        for line in lines {
+            let line = line.0.as_ptr();
+            let low = _mm256_xor_si256(_mm256_load_si256(line.cast()), flip);
+            let high = _mm256_xor_si256(_mm256_load_si256(line.add(32).cast()), flip);
+            for (j, sums) in sums.iter_mut().enumerate() {
+                let q = _mm256_set1_epi32(query.add(j).read_unaligned());
+                *sums = [add(sums[0], low, q), add(sums[1], high, q)];
+            }
+            query = query.wrapping_add(n);
+        }
+        for (j, sums) in sums.into_iter().enumerate() {
+            for (half, sum) in sums.into_iter().enumerate() {
+                let out = out.add(j * rows + 8 * half).cast();
+                _mm256_storeu_si256(out, sum);
+            }
+        }
+    }
+}
+
+/// The same kernel over the AVX-512 form of the instruction, for machines that have that one.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Level;
+    use crate::kernels::product::tests::fill;
+    use crate::kernels::product::{Panel, Queries, scalar};
+    use crate::kernels::testing::bytes;
+
+    #[test]
+    fn kernel_equals_scalar_where_the_wider_instruction_set_can_run_it() {
+        #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
+        fn body(block: Block<'_>, out: &mut [i32]) {
+            all_tiles(block, out, |sum, rows, query| _mm256_dpbusd_epi32(sum, rows, query));
+        }
+        if !(is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni")) {
+            eprintln!("SKIPPED: no AVX-512 VNNI on this machine to run the AVX-VNNI kernel with");
+            return;
+        }
+        let table: [i8; 256] = std::array::from_fn(|code| (code as u8 as i8).max(-127));
+        for m in (1..=70).chain([1000]) {
+            for n in 1..=12 {
+                let mut queries = Queries::new(Level::Scalar, m);
+                let values: Vec<i8> = bytes(n * m, 3).iter().map(|byte| (*byte as i8).max(-127)).collect();
+                values.chunks_exact(m).for_each(|query| queries.push(query));
+                queries.finish();
+                let mut panel = Panel::default();
+                panel.begin(Level::Scalar, 40, m);
+                for tile in 0..3 {
+                    let rows = if tile < 2 { 16 } else { 8 };
+                    fill(&mut panel, Level::Scalar, tile, &bytes(rows * m, tile as u64), m, &table, 256);
+                }
+                let (values, offsets) = queries.group(0);
+                let block =
+                    Block { queries: values, offsets, lines: panel.lines(), steps: panel.width() / 4, rows: 64 };
+                let (mut want, mut got) = (vec![5; n * 64], vec![5; n * 64]);
+                scalar::products(block, &mut want);
+                // SAFETY: the features were detected above.
+                unsafe { body(block, &mut got) };
+                assert!(got == want, "m {m}, {n} queries");
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Panels: codes looked up and interleaved, once for all queries.
+
+#[cfg(target_arch = "x86_64")]
+use super::avx512_panel;
+use super::{Form, Line, PAIR, TILE, WIDTH};
+use crate::kernels::units::{self, Place};
+use crate::kernels::{Level, lookup};
+
+/// Rows of int8 levels in tiles of 16, for one level's kernel; reused from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct Panel {
+    lines: Vec<Line>,
+    rows: usize,
+    /// Coordinates, without and with padding.
+    m: usize,
+    width: usize,
+    form: Form,
+    codes: Vec<u8>,
+    spare: Vec<i8>,
+}
+
+impl Panel {
+    /// Makes room for `rows` rows of `m` coordinates, to be filled tile by tile. Padding holds whatever stood there: queries are
+    /// 0 in padded coordinates, and padded rows are nobody's.
+    pub(crate) fn begin(&mut self, level: Level, rows: usize, m: usize) {
+        (self.rows, self.m, self.width, self.form) = (rows, m, m.next_multiple_of(WIDTH), Form::of(level));
+        self.lines.resize(self.padded_rows() / TILE * self.lines_of_tile(), Line([0; 64]));
+    }
+
+    /// Fills tile `tile` with `table[code]` of every code of its rows, which `units` hold: the bytes of these rows, and the place
+    /// in them. `entries` (a power of two) bounds the codes.
+    pub(crate) fn fill(
+        &mut self,
+        level: Level,
+        tile: usize,
+        units: &[(&[u8], Place)],
+        table: &[i8; 256],
+        entries: usize,
+    ) {
+        assert!(self.form == Form::of(level), "a panel of this level");
+        let (m, rows, lines) = (self.m, self.rows_of_tile(tile), self.lines_of_tile());
+        let lines = &mut self.lines[tile * lines..][..lines];
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level
+            && entries <= 16
+        {
+            return avx512_panel::decode(token, units, rows, m, table, lines);
+        }
+        self.codes.clear();
+        self.codes.resize(rows * m, 0);
+        for &(bytes, place) in units {
+            units::unpack(level, bytes, m, place, &mut self.codes);
+        }
+        self.spare.resize(self.width, 0);
+        for (r, row) in self.codes.chunks_exact(m).enumerate() {
+            lookup::integers(level, row, table, entries, &mut self.spare[..m]);
+            place(self.form, &self.spare, r, lines);
+        }
+    }
+
+    /// Rows of a tile, the last ones of a panel less than 16.
+    fn rows_of_tile(&self, tile: usize) -> usize {
+        self.rows.saturating_sub(tile * TILE).min(TILE)
+    }
+
+    /// Rows with padding: what one query's products take.
+    pub(crate) fn padded_rows(&self) -> usize {
+        self.rows.next_multiple_of(PAIR)
+    }
+
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    fn lines_of_tile(&self) -> usize {
+        self.width / self.form.coordinates() * self.form.bytes() * TILE / 64
+    }
+}
+
+/// Puts the values of row `r` of a tile in their places, a step at a time.
+fn place(form: Form, values: &[i8], r: usize, lines: &mut [Line]) {
+    match form {
+        Form::TwoWords => {
+            for (line, values) in lines.iter_mut().zip(values.as_chunks::<2>().0) {
+                let [[a, b], [c, d]] = values.map(|value| i16::from(value).to_ne_bytes());
+                line.0.as_chunks_mut::<4>().0[r] = [a as i8, b as i8, c as i8, d as i8];
+            }
+        }
+        Form::FourBytes => {
+            for (line, values) in lines.iter_mut().zip(values.as_chunks::<4>().0) {
+                line.0.as_chunks_mut::<4>().0[r] = *values;
+            }
+        }
+        Form::EightBytes => {
+            for (lines, values) in lines.as_chunks_mut::<2>().0.iter_mut().zip(values.as_chunks::<8>().0) {
+                lines[r / 8].0.as_chunks_mut::<8>().0[r % 8] = *values;
+            }
+        }
+    }
+}
