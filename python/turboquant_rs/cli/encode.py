@@ -113,7 +113,8 @@ def _codec(
     if codec_file is not None:
         if fit or sample is not None or bits is not None or choices != {"seed": 0, "scale": None, "refine": 0}:
             raise Failure("--codec brings its own bits, seed, scale and refine; leave --fit and these options out", 2)
-        kind_of(codec_file)
+        if kind_of(codec_file) != "codes":
+            raise Failure(f"{codec_file} holds vectors, not a codec; make one with turboquant fit")
         codec = TurboQuant.load(codec_file)
         if codec.dim != dim:
             raise Failure(
