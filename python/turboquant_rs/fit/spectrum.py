@@ -58,7 +58,7 @@ def shrunk(moments: Moments) -> tuple[Floats, float]:
 
     >>> second, share = shrunk(Moments(4, np.diag([4.0, 0.0])))
     >>> share, second.tolist()
-    (0.4, [[0.8, 0.0], [0.0, 0.2]])
+    (0.5, [[0.75, 0.0], [0.0, 0.25]])
     """
     dim, n = len(moments.second), moments.rows
     second = moments.second / max(1, n)
