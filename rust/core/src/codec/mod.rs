@@ -105,7 +105,30 @@ impl TurboQuant {
         Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?)
     }
 
-    /// A fitted codec from the parts that a fit has found (docs/numerics.md section 11).
+    /// A fitted codec from the parts that a fit has found (docs/numerics.md section 11). Codes and bytes of codes carry all of them.
+    ///
+    /// # Examples
+    /// ```
+    /// use turboquant_rs::{Exec, FittedParts, Options, TurboQuant};
+    /// // Two coordinates that vary much get three bits, the others one; an axis is a coordinate here.
+    /// let transform: Vec<i16> = (0..16 * 16).map(|i| if i % 17 == 0 { 32_000 } else { 0 }).collect();
+    /// let parts = FittedParts {
+    ///     dim: 16,
+    ///     center: None,
+    ///     transform: &transform,
+    ///     sigmas: &[0.6, 0.1],
+    ///     segments: &[(2, 3), (14, 1)],
+    ///     order: &[0, 0, 1, 0],
+    ///     dual: None,
+    /// };
+    /// let codec = TurboQuant::from_parts(parts, Options::default())?;
+    /// let x: Vec<f32> = (0..16).map(|i| if i < 2 { 3.0 } else { (i as f32).sin() }).collect();
+    /// let codes = codec.encode(&x)?;
+    /// assert_eq!(codes.row_bytes(), 1 + 1 + 2 + 1); // a unit of one bit takes whole bytes
+    /// let short = codec.truncate_to(&codes, 2 + 2, Exec::default())?;
+    /// assert_eq!(short.keep(), [2, 0]);
+    /// # Ok::<(), turboquant_rs::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`CodecSpec::fitted`].

@@ -195,6 +195,11 @@ mod tests {
                     to_distances(Level::Scalar, 1.7, &scales, &mut want);
                     to_distances(level, 1.7, &scales, &mut got);
                     assert_eq!(bits(&got), bits(&want), "{n} distances");
+                    for center in [None, Some(&factors[..])] {
+                        finish(Level::Scalar, 3, &scales, center, &mut want);
+                        finish(level, 3, &scales, center, &mut got);
+                        assert_eq!(bits(&got), bits(&want), "{n} rows, shares of a center: {center:?}");
+                    }
                 }
             }
         }
