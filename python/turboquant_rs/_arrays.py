@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,21 @@ def as_flag(value: Any, name: str) -> bool:
 def as_threads(value: Any) -> int | None:
     """Return a thread count of at least 1, or None for one a core."""
     return None if value is None else as_int(value, "threads", 1, 4096)
+
+
+def as_refine(value: Any) -> Literal[False, 8, 16, 32]:
+    """Return the number of trial scales, or False for none."""
+    if value is not False and (type(value) is not int or value not in (8, 16, 32)):
+        raise ValueError(f"refine must be False, 8, 16 or 32, got {value!r}")
+    return value  # type: ignore[return-value]
+
+
+def one_of(value: Any, name: str, allowed: tuple[str, ...]) -> Any:
+    """Return ``value`` if it is one of the names that are allowed."""
+    if value not in allowed:
+        names = ", ".join(f'"{a}"' for a in allowed)
+        raise ValueError(f"{name} must be {names}{' in this version' if len(allowed) == 1 else ''}, got {value!r}")
+    return value
 
 
 def back(result: NDArray[Any], like: Any) -> Any:

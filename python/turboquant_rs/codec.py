@@ -19,23 +19,27 @@ from ._arrays import (
     as_float32,
     as_int,
     as_queries,
+    as_refine,
     as_rows,
     as_threads,
     back,
     blocks,
+    one_of,
 )
 from ._device import describe, on_cuda
 from .codes import Codes, read_header
+from .fit.fittable import Fittable
 
 Rotation: TypeAlias = Literal["hadamard"]
 Scale: TypeAlias = Literal["unbiased", "mse", "matched", "paper"]
 Refine: TypeAlias = Literal[False, 8, 16, 32]
+Metric: TypeAlias = Literal["ip", "cosine", "l2"]
 
 _Core: TypeAlias = _core.Codec
 _SCALES = ("unbiased", "mse", "matched", "paper")
 
 
-class TurboQuant:
+class TurboQuant(Fittable):
     """Encode vectors to 1–8 bits a coordinate without training, decode them, score queries against the codes.
 
     TurboQuant_mse (arXiv 2504.19874, Algorithm 1): a random rotation makes every coordinate nearly Gaussian, each is
@@ -112,12 +116,10 @@ class TurboQuant:
             "dim": as_int(dim, "dim", 1, 65_536),
             "bits": as_int(bits, "bits", 1, 8),
             "seed": as_int(seed, "seed", 0, (1 << 64) - 1),
-            "rotation": _one_of(rotation, "rotation", ("hadamard",)),
-            "scale": _one_of(scale, "scale", _SCALES),
-            "refine": refine,
+            "rotation": one_of(rotation, "rotation", ("hadamard",)),
+            "scale": one_of(scale, "scale", _SCALES),
+            "refine": as_refine(refine),
         }
-        if refine is not False and (type(refine) is not int or refine not in (8, 16, 32)):
-            raise ValueError(f"refine must be False, 8, 16 or 32, got {refine!r}")
         self._set(**fields)
         self._set(_core=_core.Codec(*self._parameters()))
 
@@ -468,10 +470,3 @@ def queries_of(queries: ArrayLike, dim: int, owner: str) -> tuple[NDArray[np.flo
     """Return queries as (nq, dim) float32 and whether they were a single 1-D one."""
     array, single = as_queries(as_array(queries, "queries"), dim, owner)
     return as_float32(array, "queries"), single
-
-
-def _one_of(value: Any, name: str, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        names = ", ".join(f'"{a}"' for a in allowed)
-        raise ValueError(f"{name} must be {names}{' in this version' if len(allowed) == 1 else ''}, got {value!r}")
-    return value

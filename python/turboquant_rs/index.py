@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import TO_HOST, as_ids, as_int, as_rows, as_threads, back
+from ._arrays import TO_HOST, as_ids, as_int, as_rows, as_threads, back, one_of
 from ._device import describe, on_cuda
-from .codec import TurboQuant, _one_of, queries_of
+from .codec import Metric, TurboQuant, queries_of
 from .codes import Codes
-
-Metric: TypeAlias = Literal["ip", "cosine", "l2"]
 
 _METRICS = ("ip", "cosine", "l2")
 
@@ -72,10 +70,44 @@ class Index:
         elif dim not in (None, codec.dim) or bits not in (None, codec.bits):
             raise ValueError(f"dim and bits must be the codec's ({codec!r}) or left out, got dim={dim}, bits={bits}")
         self.codec = codec
-        self.metric: Metric = _one_of(metric, "metric", _METRICS)
+        self.metric: Metric = one_of(metric, "metric", _METRICS)
         self._core = _core.FlatIndex(codec._core, self.metric)
         plain = codec._core.plain()
         self._plain = None if plain is None else TurboQuant._from_core(plain)
+
+    @classmethod
+    def fit(cls, sample: ArrayLike, bits: float = 2, metric: Metric = "ip", **options: Any) -> Index:
+        """Return an empty index whose codec is fitted to a sample; nothing is added.
+
+        Parameters
+        ----------
+        sample, bits, metric
+            As for :meth:`TurboQuant.fit`.
+        **options
+            The others of :meth:`TurboQuant.fit`: queries, center, scale, refine, seed, threads.
+
+        Returns
+        -------
+        Index
+            ``index.codec.report()`` tells what the fit is worth.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`TurboQuant.fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import Index
+        >>> x = np.random.default_rng(0).standard_normal((4000, 64)) * np.arange(1, 65) ** -0.5
+        >>> index = Index.fit(x[:2000], bits=1, metric="cosine")
+        >>> len(index), index.codec.fitted
+        (0, True)
+        >>> ids = index.add(x)
+        """
+        metric = one_of(metric, "metric", _METRICS)
+        return cls(codec=TurboQuant.fit(sample, bits, metric=metric, **options), metric=metric)
 
     @property
     def dim(self) -> int:

@@ -19,6 +19,7 @@ from .. import CorruptError, __version__
 from ._output import Failure, show_error
 from .demo import demo
 from .encode import encode
+from .fit import fit
 from .info import info
 from .search import search
 
@@ -130,7 +131,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _command in (encode, search, info, demo):
+for _command in (fit, encode, search, info, demo):
     app.command()(_command)
 
 

@@ -10,13 +10,14 @@ import typer
 from numpy.typing import NDArray
 
 from .. import simd
-from .._arrays import BLOCK_BYTES
+from .._arrays import BLOCK_BYTES, as_refine
 from .._files import writing
 from ..codec import TurboQuant
 from ..codes import Codes
 from ._options import Bar, Force, Json, Key, Quiet, Refine, Scale, Seed, Threads
 from ._output import Failure, facts, progress, rate, show, size, write_json
-from .inputs import Vectors, open_array, require
+from .fit import fitted
+from .inputs import Vectors, kind_of, open_array, require
 from .targets import check_codes_target
 
 
@@ -26,16 +27,35 @@ def encode(
         typer.Argument(metavar="IN", help="Vectors: .npy, or .npz (any real dtype, byte order, row- or column-major)."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File of codes to write, usually named .tq.")],
-    bits: Annotated[int, typer.Option("--bits", "-b", metavar="N", min=1, max=8, help="Bits a coordinate.")] = 4,
+    bits: Annotated[
+        float | None,
+        typer.Option(
+            "--bits",
+            "-b",
+            metavar="N",
+            help="Bits a coordinate, 1 to 8, by default 4; with --fit any average, by default 2.",
+        ),
+    ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit the codec first, to IN or to --sample: half the bytes.")
+    ] = False,
+    sample: Annotated[
+        Path | None, typer.Option("--sample", metavar="FILE", help="Fit to these vectors instead (implies --fit).")
+    ] = None,
+    codec_file: Annotated[
+        Path | None,
+        typer.Option("--codec", metavar="FILE", help="Use the codec of turboquant fit, or of a file of codes."),
+    ] = None,
     seed: Seed = 0,
     scale: Annotated[
-        Scale,
+        Scale | None,
         typer.Option(
             "--scale",
             metavar="NAME",
-            help="unbiased (for search), mse (least error), matched (keeps norms) or paper (the norm alone).",
+            help="unbiased (for search, the default), mse (least error), matched (keeps norms) or paper (the norm "
+            "alone); --fit chooses by itself.",
         ),
-    ] = Scale.unbiased,
+    ] = None,
     refine: Annotated[
         Refine,
         typer.Option(
@@ -58,8 +78,8 @@ def encode(
     require(vectors)
     check_codes_target(target, force, (source,))
     rows, dim = vectors.shape
-    tries = int(refine.value)
-    codec = TurboQuant(dim, bits, seed=seed, scale=scale.value, refine=tries or False)  # type: ignore[arg-type]
+    choices = {"seed": seed, "scale": None if scale is None else scale.value, "refine": int(refine.value)}
+    codec = _codec(vectors, bits, codec_file, choices, fit=fit, sample=sample, threads=threads, quiet=quiet or json)
     start = time.perf_counter()
     with (
         writing(target, codec, rows) as writer,
@@ -75,6 +95,50 @@ def encode(
         write_json(report)
     elif not quiet:
         show(_summary(report))
+
+
+def _codec(
+    vectors: Vectors,
+    bits: float | None,
+    codec_file: Path | None,
+    choices: dict[str, Any],
+    *,
+    fit: bool,
+    sample: Path | None,
+    threads: int | None,
+    quiet: bool,
+) -> TurboQuant:
+    """Return the codec that the options ask for: from a file, fitted, or plain."""
+    dim = vectors.shape[1]
+    if codec_file is not None:
+        if fit or sample is not None or bits is not None or choices != {"seed": 0, "scale": None, "refine": 0}:
+            raise Failure("--codec brings its own bits, seed, scale and refine; leave --fit and these options out", 2)
+        if kind_of(codec_file) != "codes":
+            raise Failure(f"{codec_file} holds vectors, not a codec; make one with turboquant fit")
+        codec = TurboQuant.load(codec_file)
+        if codec.dim != dim:
+            raise Failure(
+                f"{codec_file} is a codec of {codec.dim:,} dimensions, {vectors.name} has {dim:,}; fit another"
+            )
+        return codec
+    refine = choices["refine"] or False
+    if fit or sample is not None:
+        if choices["scale"] == "paper":
+            raise Failure("--scale paper is for plain codecs; leave it out with --fit", 2)
+        source = vectors if sample is None else open_array(sample)
+        require(source)
+        if source.shape[1] != dim:
+            raise Failure(
+                f"{source.name} has {source.shape[1]:,} dimensions, {vectors.name} has {dim:,}; sample it again"
+            )
+        options = {"seed": choices["seed"], "scale": choices["scale"] or "auto", "refine": refine, "threads": threads}
+        return fitted(source, 2.0 if bits is None else bits, quiet=quiet, **options)
+    whole = 4.0 if bits is None else bits
+    if whole not in range(1, 9):
+        raise Failure(f"--bits must be a whole number from 1 to 8, got {whole:g}; with --fit it may be any average", 2)
+    return TurboQuant(
+        dim, int(whole), seed=choices["seed"], scale=choices["scale"] or "unbiased", refine=as_refine(refine)
+    )
 
 
 def encode_block(codec: TurboQuant, block: NDArray[Any], name: str, first_row: int, threads: int | None) -> Codes:
@@ -97,6 +161,7 @@ def _report(vectors: Vectors, target: Path, codec: TurboQuant, seconds: float, t
         "dim": dim,
         "dtype": str(vectors.dtype),
         "bits": codec.bits,
+        "fitted": codec.fitted,
         "seed": codec.seed,
         "scale": codec.scale,
         "refine": int(codec.refine),
@@ -117,7 +182,7 @@ def _summary(report: dict[str, Any]) -> Any:
     compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * dim:,} bytes)"
     if dtype != "float32":
         compression += f", {report['compression_input']:.3g} times than {dtype}"
-    codes = f"{report['bits']} bits, scale {report['scale']}"
+    codes = f"{report['bits']:g} bits{' fitted' if report['fitted'] else ''}, scale {report['scale']}"
     codes += f", refine {report['refine']}" if report["refine"] else ""
     threads = "one thread a core" if report["threads"] is None else f"{report['threads']} thread(s)"
     speed = f"{rate(report['vectors_per_second'])} vectors/s ({threads}, {report['simd']})"

@@ -1,0 +1,266 @@
+"""Fitted codecs beside plain ones and trained or calibrated peers at equal bytes: recall, seconds to fit, rows/s.
+
+    python benches/fitted.py [--sets glosses glosses-by-topic sift …] [--bits 0.5 1 1.5 2 3 4] [--rows 100000]
+
+Fits see "train" rows only, never the base. Bytes are those of one vector, scale included; a peer that cannot meet a
+number of bytes is measured at the nearest one above and says so. "glosses" is the full 100,000 × 384 set if it is in
+the cache (``turboquant_rs.evaluation.datasets``), else the sample in the package. "glosses-by-topic" fits on glosses of
+one half by direction (the sign of the first principal axis) and encodes the other. "sift" needs --sift FILE, a
+.npy file of SIFT descriptors: the first 2,000 rows are queries, the next 20,000 to fit on, the rest the base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+from numpy.typing import NDArray
+from turboquant_rs import Index, TurboQuant
+from turboquant_rs.evaluation import datasets, generators, metrics, neighbors
+
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+#: Rows, rows to fit on, queries and dimension of the generated sets.
+N, TRAIN, QUERIES, DIM = 20_000, 8_000, 500, 384
+
+
+@dataclass(frozen=True)
+class Set:
+    """What is encoded, what is fitted on, and what is asked."""
+
+    text: str
+    base: Rows
+    train: Rows
+    queries: Rows
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a contestant returns: ids, bytes a vector, seconds to fit and to encode the base."""
+
+    ids: Ids
+    nbytes: float
+    fit_seconds: float
+    encode_seconds: float
+    note: str = ""
+
+
+def load(name: str, rows: int, sift: Path | None) -> Set:
+    """Return a set by name."""
+    if name.startswith("glosses"):
+        folder = datasets.default_cache() / "glosses-minilm-384"
+        if (folder / "base.npy").exists():
+            full = datasets.glosses_full()
+            found = Set(f"{rows // 1000}k glosses, MiniLM", full.base[:rows], full.train, full.queries)
+        else:
+            sample = datasets.load_glosses_sample()
+            found = Set("3k glosses, MiniLM (sample)", sample.base[2000:], sample.base[:2000], sample.queries)
+        return by_topic(found) if name == "glosses-by-topic" else found
+    if name == "sift":
+        if sift is None:
+            raise SystemExit("--sets sift needs --sift FILE")
+        x = np.load(sift).astype(np.float32)
+        return Set(f"{(len(x) - 22_000) // 1000}k SIFT 128, unit norm", x[22_000:], x[2_000:22_000], x[:2_000])
+    vectors = generators.GENERATORS[name](N + TRAIN, 1000 if name == "sparse" else DIM, QUERIES)
+    return Set(name, vectors.base[:N], vectors.base[N:], vectors.queries)
+
+
+def by_topic(whole: Set) -> Set:
+    """Split along the first principal axis of the rows to fit on: fit on one side, encode and ask the other."""
+    mean = whole.train.mean(axis=0)
+    axis = np.linalg.eigh((whole.train - mean).T @ (whole.train - mean))[1][:, -1]
+    one, other = ((lambda x, s=sign: x[s * ((x - mean) @ axis) > 0]) for sign in (1.0, -1.0))
+    return Set(whole.text + ", fitted on the other half", one(whole.base), other(whole.train), one(whole.queries))
+
+
+def scan(codec: TurboQuant, data: Set) -> tuple[Ids, float]:
+    """Return the ids that an index of the codec finds and the seconds that adding took."""
+    index = Index(codec=codec)
+    start = time.perf_counter()
+    index.add(data.base, threads=1)
+    seconds = time.perf_counter() - start
+    return index.search(data.queries, 10)[1], seconds
+
+
+def fitted(data: Set, bits: float) -> Found:
+    """Fit on train."""
+    start = time.perf_counter()
+    codec = TurboQuant.fit(data.train, bits)
+    seconds = time.perf_counter() - start
+    ids, encode = scan(codec, data)
+    drift = codec.drift(data.base[:5000])
+    return Found(ids, codec.bytes_per_vector(), seconds, encode, f"drift {drift.ratio:.3f}, {drift.reading}")
+
+
+def plain(data: Set, bits: float) -> Found | None:
+    """Without a fit; whole numbers of bits only."""
+    if bits != int(bits):
+        return None
+    codec = TurboQuant(data.base.shape[1], int(bits))
+    ids, encode = scan(codec, data)
+    return Found(ids, codec.bytes_per_vector(), 0.0, encode)
+
+
+def faiss_index(make: Callable[[Any, int, int], Any]) -> Callable[[Set, float], Found | None]:
+    """Train, add and search a FAISS index of 4 + dim·bits/8 bytes or the next size that it has."""
+
+    def run(data: Set, bits: float) -> Found | None:
+        import faiss
+
+        dim = data.base.shape[1]
+        made = make(faiss, dim, round(dim * bits / 8 + 4))
+        if made is None:
+            return None
+        index, nbytes, note = made
+        start = time.perf_counter()
+        index.train(data.train)
+        trained = time.perf_counter()
+        index.add(data.base)
+        added = time.perf_counter()
+        ids = index.search(data.queries, 10)[1]
+        return Found(ids, nbytes, trained - start, added - trained, note)
+
+    return run
+
+
+def opq(faiss: Any, dim: int, nbytes: int) -> Any:
+    """OPQ, then product quantization in 4 bits, scanned by FastScan: two subquantizers a byte."""
+    parts = 2 * nbytes
+    # FastScan wants as many subquantizers as divide the rotated dimension.
+    out = -(-dim // parts) * parts
+    if out > 2 * dim:
+        return None
+    matrix = faiss.OPQMatrix(dim, parts, out)
+    # By default it trains for codes of 8 bits, for many times as long and for another code than this one.
+    matrix.pq = faiss.ProductQuantizer(out, parts, 4)
+    scan = faiss.IndexPQFastScan(out, parts, 4, faiss.METRIC_INNER_PRODUCT)
+    return faiss.IndexPreTransform(matrix, scan), nbytes, f"{parts} × 4 bits"
+
+
+def rabitq(faiss: Any, dim: int, nbytes: int) -> Any:
+    """FAISS's RaBitQ with the mean of train removed, behind a random rotation."""
+    bits = round((nbytes - 4) * 8 / dim)
+    if not 1 <= bits <= 9 or (nbytes - 4) * 8 != bits * dim:
+        return None
+    inner = faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT, bits)
+    rotated = faiss.IndexPreTransform(faiss.RandomRotationMatrix(dim, dim), inner)
+    return rotated, inner.code_size, "more bytes than asked" if inner.code_size > nbytes else ""
+
+
+def eden(faiss: Any, dim: int, nbytes: int) -> Any:
+    """FAISS's EDEN, unbiased, behind a random rotation."""
+    bits = round((nbytes - 4) * 8 / dim)
+    if not 1 <= bits <= 8 or (nbytes - 4) * 8 != bits * dim or not hasattr(faiss, "IndexEDEN"):
+        return None
+    inner = faiss.IndexEDEN(dim, faiss.METRIC_INNER_PRODUCT, bits)
+    rotated = faiss.IndexPreTransform(faiss.RandomRotationMatrix(dim, dim), inner)
+    return rotated, inner.code_size, "more bytes than asked" if inner.code_size > nbytes else ""
+
+
+def turbovec(data: Set, bits: float) -> Found | None:
+    """Calibrated on train; 2 to 4 bits, 3 of them in the bytes of 4."""
+    from turbovec import TurboQuantIndex
+
+    dim = data.base.shape[1]
+    if bits not in (2, 3, 4) or dim % 8:
+        return None
+    index = TurboQuantIndex(dim, int(bits))
+    start = time.perf_counter()
+    index.calibrate(data.train)
+    calibrated = time.perf_counter()
+    index.add(data.base)
+    added = time.perf_counter()
+    ids = np.asarray(index.search(data.queries, 10)[1]).astype(np.int64)
+    nbytes = dim * (4 if bits == 3 else bits) / 8 + 4
+    return Found(ids, nbytes, calibrated - start, added - calibrated, "4 bits stored" if bits == 3 else "")
+
+
+def rabitqlib(data: Set, bits: float) -> Found | None:
+    """One cluster, so that every row is scanned."""
+    from rabitqlib import IvfIndex
+
+    if bits != int(bits):
+        return None
+    dim = data.base.shape[1]
+    index = IvfIndex(dim, len(data.base), 1, int(bits), metric="ip")
+    centre, clusters = data.train.mean(axis=0, keepdims=True), np.zeros(len(data.base), np.uint32)
+    start = time.perf_counter()
+    index.build(data.base, centre, clusters, num_threads=1, fast_quantization=True)
+    seconds = time.perf_counter() - start
+    first, second = (np.asarray(part) for part in index.search(data.queries, 10, 1, num_threads=2)[:2])
+    ids = second if first.dtype.kind == "f" else first
+    # Its layout: packed bits, two factors of the sign code and, from 2 bits, two more of the whole one.
+    padded = -(-dim // 64) * 64
+    nbytes = padded * bits / 8 + (12 if bits == 1 else 20)
+    return Found(ids.astype(np.int64), nbytes, 0.0, seconds, "factors included")
+
+
+CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
+    "fitted": fitted,
+    "plain": plain,
+    "faiss OPQ+PQ4 FastScan": faiss_index(opq),
+    "faiss RaBitQ": faiss_index(rabitq),
+    "faiss EDEN": faiss_index(eden),
+    "turbovec, calibrated": turbovec,
+    "rabitqlib": rabitqlib,
+}
+
+
+def main() -> None:
+    """Run the grid and write benches/results/fitted.json."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sets", nargs="+", default=["glosses", "glosses-by-topic", *generators.GENERATORS])
+    parser.add_argument("--bits", type=float, nargs="+", default=[0.5, 1, 1.5, 2, 3, 4])
+    parser.add_argument("--rows", type=int, default=100_000, help="of the glosses")
+    parser.add_argument("--sift", type=Path)
+    parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--out", default="fitted")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)
+    missing: set[str] = set()
+    cells: list[dict[str, Any]] = []
+    for name in options.sets:
+        data = load(name, options.rows, options.sift)
+        truth = neighbors.true_neighbors(data.base, data.queries, 10)
+        for bits in options.bits:
+            for what in options.only:
+                try:
+                    found = CONTESTANTS[what](data, bits)
+                except ImportError:
+                    missing.add(what)
+                    continue
+                if found is None:
+                    continue
+                cell = {
+                    "set": data.text,
+                    "rows": len(data.base),
+                    "train": len(data.train),
+                    "dim": data.base.shape[1],
+                    "bits": bits,
+                    "what": what,
+                    "bytes_per_vector": found.nbytes,
+                    "10@10": round(metrics.overlap_at_k(truth, found.ids), 4),
+                    "fit_seconds": round(found.fit_seconds, 3),
+                    "encode_rows_per_second": round(len(data.base) / found.encode_seconds),
+                    "note": found.note,
+                }
+                cells.append(cell)
+                print(
+                    f"{data.text:32.32} {bits:4g} bits  {what:24} {found.nbytes:6.0f} bytes  10@10 {cell['10@10']:.4f}"
+                    f"  fit {found.fit_seconds:7.2f} s  {cell['encode_rows_per_second']:10,} rows/s  {found.note}",
+                    flush=True,
+                )
+    result = {"machine": harness.machine(), "cells": cells, "peers_not_installed": sorted(missing)}
+    print("written:", harness.write(options.out, result).name, "| not installed:", ", ".join(sorted(missing)) or "none")
+
+
+if __name__ == "__main__":
+    main()
