@@ -9,11 +9,10 @@ use std::sync::Arc;
 use crate::codec::{EncodeOptions, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
-use crate::kernels::Level;
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
-use partition::{Partition, PlainRows};
+use partition::{Block, Partition, PlainRows};
 pub use search::SearchStats;
 
 /// Rows that [`Index::add`] encodes at a time.
@@ -83,7 +82,7 @@ impl Index {
     pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
         let codec = Arc::clone(self.codec());
         let (rows, dim) = (codec.rows_of("x", x)?, codec.dim());
-        let (ids, run) = (self.new_ids(rows, ids)?, (exec.level()?, exec));
+        let (ids, level) = (self.new_ids(rows, ids)?, exec.level()?);
         let (before, unit_norm) = (self.len(), self.metric == Metric::Cosine);
         let (mut packed, mut scales, mut squares, mut badly) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (i, block) in x.chunks(ADD_ROWS * dim).enumerate() {
@@ -102,7 +101,11 @@ impl Index {
                 self.partitions.get(1).map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose()
             });
             match encoded {
-                Ok(plain) => self.append(before + i * ADD_ROWS, &packed, &scales, &squares, &badly, plain.as_ref(), run),
+                Ok(plain) => {
+                    let first = before + i * ADD_ROWS;
+                    let block = Block { first, squares: &squares, badly: &badly, level, exec };
+                    self.append(block, &packed, &scales, plain.as_ref());
+                }
                 Err(error) => {
                     self.truncate(before);
                     return Err(error.with_first_row(i * ADD_ROWS));
@@ -113,20 +116,11 @@ impl Index {
         Ok(ids)
     }
 
-    /// Appends a block of encoded rows, the first of which has the given number: those that are coded badly to the plain partition.
-    fn append(
-        &mut self,
-        first: usize,
-        packed: &[u8],
-        scales: &[f32],
-        squares: &[f32],
-        badly: &[bool],
-        plain: Option<&PlainRows>,
-        run: (Level, Exec),
-    ) {
-        self.partitions[0].append(first, packed, scales, squares, badly, false, run);
+    /// Appends a block of encoded rows: those that are coded badly to the plain partition.
+    fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], plain: Option<&PlainRows>) {
+        self.partitions[0].append(block, packed, scales, false);
         if let Some(plain) = plain {
-            self.partitions[1].append(first, &plain.packed, &plain.scales, squares, badly, true, run);
+            self.partitions[1].append(block, &plain.packed, &plain.scales, true);
         }
     }
 
@@ -186,11 +180,12 @@ impl Index {
             return Err(Error::argument("squares", "finite and at least 0", got));
         }
         let exec = Exec::default();
-        let (ids, run) = (self.new_ids(codes.len(), ids)?, (exec.level()?, exec));
+        let (ids, level) = (self.new_ids(codes.len(), ids)?, exec.level()?);
         let whole = vec![false; if badly.is_empty() { codes.len() } else { 0 }];
         let badly = if badly.is_empty() { &whole[..] } else { badly };
         let plain = plain.map(|plain| PlainRows { packed: plain.packed.to_vec(), scales: plain.scales.to_vec() });
-        self.append(self.len(), codes.packed, codes.scales, squares, badly, plain.as_ref(), run);
+        let block = Block { first: self.len(), squares, badly, level, exec };
+        self.append(block, codes.packed, codes.scales, plain.as_ref());
         self.take_ids(&ids);
         Ok(ids)
     }

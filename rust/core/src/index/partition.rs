@@ -31,6 +31,19 @@ pub(super) struct PlainRows {
     pub(super) scales: Vec<f32>,
 }
 
+/// What is told of all rows of an added block.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    /// The number of its first row.
+    pub(super) first: usize,
+    /// |x|² with metric l2, else empty.
+    pub(super) squares: &'a [f32],
+    pub(super) badly: &'a [bool],
+    /// How bounds are computed.
+    pub(super) level: Level,
+    pub(super) exec: Exec,
+}
+
 /// The units of one stage, of all segments.
 #[derive(Debug, Clone, Default)]
 struct Stage {
@@ -95,18 +108,9 @@ impl Partition {
         Ok(PlainRows { packed, scales })
     }
 
-    /// Appends the rows of a block for which `badly` is `own`; the block's first row has number `first`. `packed` and `scales` hold all
-    /// rows of the block, or only those to append; `squares` all.
-    pub(super) fn append(
-        &mut self,
-        first: usize,
-        packed: &[u8],
-        scales: &[f32],
-        squares: &[f32],
-        badly: &[bool],
-        own: bool,
-        (level, exec): (Level, Exec),
-    ) {
+    /// Appends the rows of a block for which `badly` is `own`. `packed` and `scales` hold all rows of the block, or only those to append.
+    pub(super) fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], own: bool) {
+        let Block { first, squares, badly, level, exec } = block;
         let (bytes, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
         let all = packed.len() == badly.len() * bytes;
         let rows = badly.iter().enumerate().filter(|(_, badly)| **badly == own);

@@ -116,7 +116,7 @@ mod tests {
                 tables.fill([2 * CENTER; ENTRIES]);
             }
             let weights = Weights { offset: 126 * size as i32, factor: 3.1e-6, deviation: 2.7e-5 };
-            for n in [1, 15, 16, 17, 63, 64, 65, 150, 192] {
+            for n in [1_usize, 15, 16, 17, 63, 64, 65, 150, 192] {
                 let (blocks, scales) = (columns(n.div_ceil(BLOCK) * size, size as u64), floats(n, 3));
                 let bounds: Vec<_> = bytes(4 * n, 2).as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
                 let rows = Planes { blocks: &blocks, bounds: &bounds, scales: &scales };
