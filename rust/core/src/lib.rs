@@ -26,7 +26,7 @@ pub use codec::{
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
-pub use index::{Index, Neighbors};
+pub use index::{Index, Neighbors, SearchStats};
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;
