@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_int, as_rows, as_threads, back, blocks
-from .codec import _one_of, queries_of
+from ._arrays import as_int, as_rows, as_threads, back, blocks, one_of
+from .codec import queries_of
 from .codes import Codes
 from .paper_codes import PaperCodes
 
@@ -224,7 +224,7 @@ class QJL(PaperCodec):
     projection: Projection
 
     def __init__(self, dim: int, sketch_dim: int, *, projection: Projection = "gaussian", seed: int = 0) -> None:
-        projection = _one_of(projection, "projection", _PROJECTIONS)
+        projection = one_of(projection, "projection", _PROJECTIONS)
         dense = projection != "hadamard"
         size = as_int(sketch_dim, "sketch_dim", 1, _DENSE_MAX_SIZE if dense else 65_536)
         self._set(
@@ -294,7 +294,7 @@ class TurboQuantProd(PaperCodec):
     projection: Projection
 
     def __init__(self, dim: int, bits: int, *, projection: Projection = "gaussian", seed: int = 0) -> None:
-        projection = _one_of(projection, "projection", _PROJECTIONS)
+        projection = one_of(projection, "projection", _PROJECTIONS)
         dim = as_int(dim, "dim", 1, _DENSE_MAX_DIM if projection != "hadamard" else 65_536)
         bits = as_int(bits, "bits", 1, 8)
         seed = as_int(seed, "seed", 0, _LARGEST_SEED)
@@ -379,7 +379,7 @@ class PolarQuant(PaperCodec):
         if len(widths) != levels:
             raise ValueError(f"bits must have {levels} entries, one a level, got {bits!r}")
         widths = tuple(as_int(b, "bits", 1, 8) for b in widths)
-        radius = _one_of(radius, "radius", ("float16", "float32"))
+        radius = one_of(radius, "radius", ("float16", "float32"))
         seed = as_int(seed, "seed", 0, _LARGEST_SEED)
         self._set("polar", radius, widths, 0, dim=dim, levels=levels, bits=widths, radius=radius, seed=seed)
 
