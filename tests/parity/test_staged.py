@@ -1,4 +1,4 @@
-"""Rankings by stages: one answer for every k, batch, number of threads and level, equal to the reference's top k of s'."""
+"""Rankings by stages: one answer for every k, batch, number of threads and level, the reference's top k of s'."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from turboquant_rs import Index, TurboQuant
 from turboquant_rs.evaluation.generators import GENERATORS
 from turboquant_rs.reference import Index as ReferenceIndex
 from turboquant_rs.reference import TurboQuant as Reference
-from turboquant_rs.reference.staged import clamp, prepare_stage, row_bounds, upper
+from turboquant_rs.reference.codebook import integer_levels
+from turboquant_rs.reference.staged import bound_unit, clamp, prepare_stage, row_bounds, upper
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ids = np.ndarray[Any, np.dtype[np.int64]]
@@ -71,7 +72,7 @@ def test_batches() -> None:
     index = Index(64, 4)
     index.add(x.base)
     scores, ids = index.search(x.queries, 10)
-    for size in (1, 3, 4, 5, 7, 64):
+    for size in (1, 3, 7, 8, 9, 64):
         parts = [index.search(x.queries[i : i + size], 10) for i in range(0, 200, size)]
         assert np.array_equal(np.concatenate([p[1] for p in parts]), ids[: len(parts) * size])
         assert same(np.concatenate([p[0] for p in parts]), scores[: len(parts) * size])
@@ -97,9 +98,6 @@ def test_residuals_are_orthogonal_and_bounded(bits: int) -> None:
     plain = Reference(200, bits)
     codes = plain.encode(GENERATORS["isotropic"](50, 200, seed=6).base)
     ratio, spread = row_bounds(plain, codes).astype(np.float64).T
-    from turboquant_rs.reference.codebook import integer_levels
-    from turboquant_rs.reference.staged import bound_unit
-
     unit = bound_unit(plain)
     l = integer_levels(bits, bits, 200)[0].astype(np.float64)[plain.unpack(codes)[0]]  # noqa: E741
     residual = l - (ratio / unit)[:, None] * np.sign(l)
@@ -111,4 +109,5 @@ def test_residuals_are_orthogonal_and_bounded(bits: int) -> None:
 
 def test_entries_use_their_range() -> None:
     stage = prepare_stage(Reference(64, 2), GENERATORS["isotropic"](9, 64, seed=7).base, cosine=False)
-    assert (stage.tables.max(axis=(1, 2, 3)) == 126).all() and (stage.tables.min(axis=(1, 2, 3)) == 0).all()
+    assert (stage.tables.max(axis=(1, 2, 3)) == 126).all()
+    assert (stage.tables.min(axis=(1, 2, 3)) == 0).all()

@@ -239,10 +239,12 @@ impl Index {
         }
         scores.fill(self.metric.worst());
         ids.fill(-1);
-        let mut stats = SearchStats::default();
-        let block = if nq <= search::FEW && self.partitions[0].first().is_some() { 1 } else { QUERY_BLOCK };
-        for (i, queries) in queries.chunks(block * dim).enumerate() {
-            let first = i * block;
+        let (mut stats, mut first) = (SearchStats::default(), 0);
+        while first < nq {
+            // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
+            let alone = nq <= search::FEW && stats.full_rows * search::DENSE <= first * n;
+            let block = if alone && self.partitions[0].first().is_some() { 1 } else { QUERY_BLOCK.min(nq - first) };
+            let queries = &queries[first * dim..(first + block) * dim];
             let candidates = self.search_block(queries, k.min(n), exec, &mut stats);
             for (query, best) in candidates.map_err(|error| error.with_first_row(first))?.into_iter().enumerate() {
                 for (place, candidate) in best.into_iter().enumerate() {
@@ -251,6 +253,7 @@ impl Index {
                     scores[at] = if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
                 }
             }
+            first += block;
         }
         Ok(stats)
     }

@@ -19,11 +19,11 @@ use crate::scan::{PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, TASK_ROW
 use crate::topk::{Candidate, TopK};
 
 /// Up to this many queries are searched one after the other by stages; more share the decoding of rows.
-pub(super) const FEW: usize = 4;
+pub(super) const FEW: usize = 8;
 /// Rows whose upper ends are known before any of them is read in full: their planes stay in a second-level cache.
 const CHUNK: usize = 4_096;
 /// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper.
-const DENSE: usize = 4;
+pub(super) const DENSE: usize = 4;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
 
