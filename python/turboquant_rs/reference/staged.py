@@ -95,7 +95,7 @@ def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) 
         factor, deviation = factor / divisor, deviation / divisor
     else:
         factor, deviation = times_power(factor, exponent), times_power(deviation, exponent)
-    return StageQuery(entries.astype(np.uint8), factor, deviation)
+    return StageQuery(entries.astype(np.uint8), factor, deviation.astype(np.float32, copy=False))
 
 
 def upper(
