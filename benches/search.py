@@ -5,7 +5,7 @@
 Every contestant is a process of its own, since some switches are read once a process: turbovec's search in stages can
 only be turned off so, and FAISS's instruction set only forced so. Processes take turns; only one of them works at a
 time. Rows are isotropic, the hardest case for a search in stages; exact neighbours are float32 inner products, and our
-ids are held against the top k of the reference's scores of the same codes. The machine's own ceilings come from
+ids are held against the reference's ranking of the same codes. The machine's own ceilings come from
 ``ceilings.c`` in the same run, if there is a C compiler. Peers: ``pip install turbovec==1.1.2 faiss-cpu``.
 """
 
@@ -142,6 +142,7 @@ def truths(options: argparse.Namespace, dim: int, bits: int) -> tuple[list[set[i
     """Return the exact neighbours of all queries, and for some the top k of the reference's scores of the codes."""
     from turboquant_rs import TurboQuant, reference
     from turboquant_rs.reference.scan import score
+    from turboquant_rs.reference.staged import clamp, has_first_stage, row_bounds, upper
 
     x, queries = vectors(options.rows, dim, 0), vectors(options.queries, dim, 1)
     exact = []
@@ -154,7 +155,10 @@ def truths(options: argparse.Namespace, dim: int, bits: int) -> tuple[list[set[i
     for start in range(0, len(x), 10_000):
         # The reference reads its own codes from bytes: the two are the same format.
         part = reference.Codes.from_bytes(codes[start : start + 10_000].to_bytes())
-        for i, scores in enumerate(score(plain, queries[:CHECKED], part)):
+        found = score(plain, queries[:CHECKED], part)
+        if has_first_stage(plain):
+            found = clamp(found, upper(plain, queries[:CHECKED], part, row_bounds(plain, part)))
+        for i, scores in enumerate(found):
             top = np.argsort(-scores, kind="stable")[: options.k]
             best[i] += [(-float(scores[row]), start + int(row)) for row in top]
     ranked = [[row for _, row in sorted(pairs)[: options.k]] for pairs in best]
