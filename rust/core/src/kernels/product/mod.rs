@@ -15,6 +15,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_panel;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_panel;
@@ -74,6 +76,11 @@ impl Form {
             Form::FourBytes => 4,
             Form::EightBytes => 8,
         }
+    }
+
+    /// Lines of a tile that so many coordinates, whole steps, take.
+    const fn lines(self, coordinates: usize) -> usize {
+        coordinates / self.coordinates() * self.bytes() * TILE / 64
     }
 
     /// Bytes of a step.

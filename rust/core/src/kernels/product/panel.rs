@@ -1,8 +1,8 @@
 //! Panels: codes looked up and interleaved, once for all queries.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512_panel;
 use super::{Form, Line, PAIR, TILE, WIDTH};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2_panel, avx512_panel};
 use crate::kernels::units::{self, Place};
 use crate::kernels::{Level, lookup};
 
@@ -16,7 +16,8 @@ pub(crate) struct Panel {
     width: usize,
     form: Form,
     codes: Vec<u8>,
-    spare: Vec<i8>,
+    /// Levels of a tile, in rows of whole eights.
+    spare: Vec<[i8; 8]>,
 }
 
 impl Panel {
@@ -51,10 +52,24 @@ impl Panel {
         for &(bytes, place) in units {
             units::unpack(level, bytes, m, place, &mut self.codes);
         }
-        self.spare.resize(self.width, 0);
-        for (r, row) in self.codes.chunks_exact(m).enumerate() {
-            lookup::integers(level, row, table, entries, &mut self.spare[..m]);
-            place(self.form, &self.spare, r, lines);
+        let eights = self.width / 8;
+        self.spare.resize(TILE * eights, [0; 8]);
+        for (row, levels) in self.codes.chunks_exact(m).zip(self.spare.chunks_exact_mut(eights)) {
+            lookup::integers(level, row, table, entries, &mut levels.as_flattened_mut()[..m]);
+        }
+        for half in 0..rows.div_ceil(8) {
+            let levels = &self.spare[8 * half * eights..][..8 * eights];
+            #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "only x86 has it done"))]
+            let mut done = 0;
+            #[cfg(target_arch = "x86_64")]
+            if let Level::Avx2(token) | Level::AvxVnni(token, _) = level {
+                done = avx2_panel::interleave(token, self.form, levels, self.width, half, lines);
+            } else if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level {
+                done = avx2_panel::interleave(token.into(), self.form, levels, self.width, half, lines);
+            }
+            for (r, row) in levels.chunks_exact(eights).enumerate() {
+                place(self.form, &row.as_flattened()[done..], 8 * half + r, &mut lines[self.form.lines(done)..]);
+            }
         }
     }
 
@@ -81,7 +96,7 @@ impl Panel {
     }
 
     fn lines_of_tile(&self) -> usize {
-        self.width / self.form.coordinates() * self.form.bytes() * TILE / 64
+        self.form.lines(self.width)
     }
 }
 
