@@ -1,5 +1,5 @@
 # Needs cargo (Rust 1.89 or newer) and Python 3.10 or newer; everything else is made here, in $(VENV) and target/.
-# Stamps keep what is done from being done again. Variables: PYTHON (to make the environment with), VENV, CARGO.
+# Stamps keep what is done from being done again. Variables: PYTHON (to make the environment with), VENV, CARGO, CUPY.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,6 +10,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV ?= .venv
 CARGO ?= cargo
+# For the GPU targets: the CuPy of the driver's CUDA, cupy-cuda12x or cupy-cuda13x.
+CUPY ?= cupy-cuda13x
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
@@ -21,7 +23,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated lint lint-rust lint-python wheel bench lock clean
+.PHONY: help venv develop demo test test-emulated test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +43,25 @@ test: develop ## Build, then run every test: Rust (release; then with debug asse
 
 test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (installs what that takes)
 	scripts/test-emulated.sh
+
+test-gpu: gpu ## Run the parity tests on this machine's GPU, then some under compute-sanitizer where that is installed
+	$(PY) -m pytest -m gpu tests/gpu
+	@# Without CuPy's pool every array is an allocation of its own, at whose end memcheck sees an access.
+	@if command -v compute-sanitizer > /dev/null; then \
+		for tool in memcheck racecheck; do \
+			TURBOQUANT_GPU_POOL=0 compute-sanitizer --tool $$tool --error-exitcode 1 --target-processes all \
+				$(PY) -m pytest -m gpu tests/gpu/test_parity.py tests/gpu/test_faults.py \
+				-k "kind_of_row or more_rows or any_address or largest_dimensions or not_finite"; \
+		done; \
+	else \
+		echo "compute-sanitizer is not installed (it comes with the CUDA toolkit): memcheck and racecheck were not run" >&2; \
+	fi
+
+# What test-gpu and bench-gpu need: a GPU, then CuPy for it.
+gpu: develop
+	@nvidia-smi -L > /dev/null 2>&1 || { echo "no GPU here: nvidia-smi finds no device, and these targets run on one" >&2; exit 1; }
+	$(PIP) install --constraint constraints.txt $(CUPY)
+	@$(PY) -c "import sys; from turboquant_rs.gpu.runtime import missing_device; sys.exit(missing_device())"
 
 lint: lint-rust lint-python ## Check format, lints, types, the stub and the documentation build (make -k lint: all at once)
 
@@ -62,6 +83,12 @@ wheel: $(VENV)/.wheel ## Build wheel, sdist and crate into dist/, and test each 
 bench: develop ## Run the benchmarks of both languages
 	$(PY) benches/encode.py
 	$(CARGO) bench --package turboquant-rs-core --locked
+
+paper: develop ## Make the papers' figures and tables anew, into docs/papers/
+	$(PY) benches/paper.py
+
+bench-gpu: gpu ## Run the benchmarks of this machine's GPU
+	$(PY) benches/gpu.py
 
 lock: $(VENV)/.dev ## Renew constraints.txt and Cargo.lock
 	$(PIP) install --constraint constraints.txt --group lock

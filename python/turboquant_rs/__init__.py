@@ -20,6 +20,18 @@ from ._core import CorruptError
 from .codec import TurboQuant
 from .codes import Codes
 from .index import Index
+from .paper_codes import PaperCodes
+from .papers import QJL, PolarQuant, TurboQuantProd
 
 __version__ = _version("turboquant-rs")
-__all__ = ["Codes", "CorruptError", "Index", "TurboQuant", "simd"]
+__all__ = [
+    "QJL",
+    "Codes",
+    "CorruptError",
+    "Index",
+    "PaperCodes",
+    "PolarQuant",
+    "TurboQuant",
+    "TurboQuantProd",
+    "simd",
+]

@@ -51,7 +51,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """Return ``value`` as a NumPy array of a real dtype; refuses masked, complex, object and text arrays."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
-    if type(value).__module__ == "turboquant_rs.codes":
+    if type(value).__module__ in ("turboquant_rs.codes", "turboquant_rs.paper_codes"):
         raise TypeError(f"{name} must be vectors, got Codes; decode them first")
     if on_cuda(value, name):
         text = f"{name} must be in host memory, got a CUDA array ({describe(value)})"

@@ -7,11 +7,13 @@ __all__ = [
     "Codec",
     "CorruptError",
     "FlatIndex",
+    "PaperCodec",
     "available",
     "codes_from_bytes",
     "header_from_bytes",
     "header_len",
     "level",
+    "paper_codes_from_bytes",
     "set_level",
 ]
 
@@ -19,6 +21,7 @@ _Dual: TypeAlias = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.floa
 _Fit: TypeAlias = tuple[
     NDArray[np.float32] | None, NDArray[np.int16], NDArray[np.float32], list[tuple[int, int]], bytes, _Dual | None
 ]
+_PaperParameters: TypeAlias = tuple[str, int, str, list[int], int, int]
 
 class CorruptError(ValueError): ...
 
@@ -120,11 +123,51 @@ class FlatIndex:
     def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
 
+@final
+class PaperCodec:
+    def __new__(cls, kind: str, dim: int, choice: str, bits: list[int], sketch_dim: int, seed: int) -> PaperCodec: ...
+    @property
+    def fingerprint(self) -> int: ...
+    @property
+    def row_bytes(self) -> int: ...
+    @property
+    def norms(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def encode(
+        self,
+        x: NDArray[np.float32],
+        packed: NDArray[np.uint8],
+        scales: NDArray[np.float32],
+        first_row: int,
+        threads: int | None,
+    ) -> None: ...
+    def decode(
+        self,
+        packed: NDArray[np.uint8],
+        scales: NDArray[np.float32],
+        out: NDArray[np.float32],
+        threads: int | None,
+    ) -> None: ...
+    def score(
+        self,
+        queries: NDArray[np.float32],
+        packed: NDArray[np.uint8],
+        scales: NDArray[np.float32],
+        out: NDArray[np.float32],
+        first_row: int,
+        threads: int | None,
+    ) -> None: ...
+    def to_bytes(self, packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> bytes: ...
+
 def header_from_bytes(data: bytes, size: int) -> tuple[Codec, list[int], int, int, int, int, int, int]: ...
 def header_len(data: bytes) -> int: ...
 def codes_from_bytes(
     data: bytes,
 ) -> tuple[Codec, list[int], NDArray[np.uint8], NDArray[np.float32]]: ...
+def paper_codes_from_bytes(
+    data: bytes,
+) -> tuple[_PaperParameters, NDArray[np.uint8], NDArray[np.float32]]: ...
 def available() -> list[str]: ...
 def level() -> str: ...
 def set_level(name: str) -> None: ...

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: More than the longest header without the section of a fitted codec, so that one read tells the length of both.
 _HEADER_READ = 4096
+#: First bytes of codes of QJL, TurboQuantProd and PolarQuant, which are read by a class of their own.
+PAPER_MAGIC = b"TQPAPR"
 
 #: Bytes of codes on a GPU that pass through the host at a time on their way to a file.
 _SAVE_BYTES = 64 << 20
@@ -283,7 +285,12 @@ class Codes:
             view = memoryview(data)
         except TypeError:
             raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
-        core, keep, packed, scales = _core.codes_from_bytes(bytes(view))
+        whole = bytes(view)
+        if whole.startswith(PAPER_MAGIC):
+            from .paper_codes import PaperCodes
+
+            return PaperCodes.from_bytes(whole)
+        core, keep, packed, scales = _core.codes_from_bytes(whole)
         return Codes(packed, scales, *_codec_and_bits(core, keep))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -311,6 +318,12 @@ class Codes:
             As for :meth:`from_bytes`.
         """
         path = Path(path)
+        with path.open("rb") as file:
+            paper = file.read(len(PAPER_MAGIC)) == PAPER_MAGIC
+        if paper:
+            from .paper_codes import PaperCodes
+
+            return PaperCodes.load(path, mmap=mmap, verify=verify)
         core, keep, rows, packed_at, scales_at, packed_crc, scales_crc, _ = read_header(path)
         codec, bits = _codec_and_bits(core, keep)
         shape = (rows, core.row_bytes(keep))

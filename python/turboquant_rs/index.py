@@ -50,7 +50,7 @@ class Index:
     >>> index = Index(64, bits=8, metric="l2")
     >>> ids = index.add(x)
     >>> index
-    Index(dim=64, bits=8, metric='l2', n=1000, 80.0 bytes per vector)
+    Index(dim=64, bits=8, metric='l2', n=1000, 84.0 bytes per vector)
     >>> scores, ids = index.search(x[5], k=3)
     >>> int(ids[0]), bool(scores[0] < 0.1 < scores[1])
     (5, True)
@@ -246,7 +246,8 @@ class Index:
         return self._core.reconstruct(as_ids(ids, "ids"))
 
     def __repr__(self) -> str:
-        size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + 8
+        bounds = 4 if not self.codec.fitted and self.bits > 1 else 0
+        size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + bounds + 8
         what = f"dim={self.dim}, bits={self.bits:g}, metric={self.metric!r}, n={len(self)}"
         return f"Index({what}, {size:.1f} bytes per vector)"
 

@@ -56,7 +56,7 @@ def run(test: doctest.DocTest) -> None:
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.FAIL_FAST)
     with np.printoptions():
-        result = runner.run(test, out=report.append)
+        result = runner.run(test, out=report.append, clear_globs=False)
     assert result.failed == 0, "".join(report)
 
 
@@ -77,10 +77,10 @@ def test_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", turboquant_rs.__all__)
 def test_public_names_have_docstrings(name: str) -> None:
-    """What a user imports says what it is; the two classes that work show an example."""
+    """What a user imports says what it is; the classes that work show an example."""
     value = getattr(turboquant_rs, name)
     assert value.__doc__
-    if name in ("Codes", "Index", "TurboQuant", "simd"):
+    if name in ("QJL", "Codes", "Index", "PaperCodes", "PolarQuant", "TurboQuant", "TurboQuantProd", "simd"):
         assert ">>>" in value.__doc__
     if isinstance(value, type):
         for attribute in vars(value):
@@ -109,7 +109,10 @@ def test_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_wrong_example_is_noticed() -> None:
     """The control: an example that prints something else fails, and a later block knows the names of an earlier one."""
     names: dict[str, object] = {}
-    run(doctest.DocTestParser().get_doctest(">>> x = 1\n", names, "page", "page", 0))
+    first = doctest.DocTestParser().get_doctest(">>> x = 1\n", names, "page", "page", 0)
+    run(first)
+    names.update(first.globs)
+    run(doctest.DocTestParser().get_doctest(">>> x\n1\n", names, "page", "page", 0))
     wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", names, "page", "page", 0)
     with pytest.raises(AssertionError, match="Expected"):
         run(wrong)

@@ -32,9 +32,9 @@ if not CORE.is_dir():
 LAYERS = (
     ("error", "metric", "rng"),
     ("kernels",),
-    ("codebook", "parallel", "rotation", "units"),
+    ("codebook", "haar", "normals", "parallel", "projection", "rotation", "units"),
     ("codec", "codes"),
-    ("scan", "topk"),
+    ("scan", "topk", "papers"),
     ("index",),
 )
 

@@ -297,11 +297,12 @@ def test_cosine_ignores_lengths(dim: int, bits: int, seed: int) -> None:
 @each_metric
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_sizes(metric: str, bits: int) -> None:
-    """Memory is codes, 4 bytes a vector (8 for l2), 8 for the id, and the codec; the repr says bytes per vector."""
+    """Memory is codes, at most 8 bytes a vector (12 for l2), 8 for the id, and the codec; the repr says as much."""
     dim, n = 97, 50
     index, _ = filled(metric, n=n, dim=dim, bits=bits)
     packed = index.codec.encode(rows(1, dim)).packed.nbytes
-    vector = packed + (8 if metric == "l2" else 4) + 8
+    bounds = 4 if bits > 1 else 0  # of the first stage; a single stage has none
+    vector = packed + (8 if metric == "l2" else 4) + bounds + 8
     assert index.nbytes == n * vector + index.codec.nbytes
     assert repr(index) == f"Index(dim={dim}, bits={bits}, metric={metric!r}, n={n}, {vector:.1f} bytes per vector)"
     empty = Index(dim, bits, metric)  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ def row_plan(
         }
         shared = tables + WARPS * warp_bytes
         return RowPlan(_kernel(f"{work}_warp", common), 32 * WARPS, shared, WARPS, WAVES, 0)
-    threads = min(max(power // RADIX, 128), 1024)
+    threads = min(max(power // RADIX, 128), 512)
     row_floats = -(-dim // 32) * 32
     floats = 2 * row_floats + row_floats // 4
     shared = tables + 4 * (SUM_FLOATS + floats)

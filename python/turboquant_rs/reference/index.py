@@ -10,6 +10,7 @@ from .fitted_codec import FittedTurboQuant
 from .mse import TurboQuant
 from .rows import TINY, norm, prepare
 from .scan import score
+from .staged import clamp, has_first_stage, row_bounds, upper
 from .topk import top_k
 
 #: With metric "l2" norms must be below this, so that their squares are finite.
@@ -18,7 +19,7 @@ L2_NORM_LIMIT = 2.0**63
 
 class Index:
     """An exact scan of codes. Scores: inner product or cosine (larger is nearer), or squared L2 distance (smaller is
-    nearer).
+    nearer); of the codes, and at most what their first stage allows (docs/numerics.md section 12).
 
     Rows that a fitted codec codes badly, since they are unlike its sample, are kept as plain codes beside the others.
 
@@ -64,10 +65,13 @@ class Index:
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return (scores, ids), (nq, k) each, nearest first."""
-        l2 = self.metric == "l2"
+        l2, cosine = self.metric == "l2", self.metric == "cosine"
         s = np.empty((len(queries), len(self.ids)), np.float32)
         for codec, numbers, codes in self.partitions:
-            s[:, numbers] = score(codec, queries, codes, cosine=self.metric == "cosine")
+            s[:, numbers] = score(codec, queries, codes, cosine=cosine)
+            if has_first_stage(codec):
+                ends = upper(codec, queries, codes, row_bounds(codec, codes), cosine=cosine)
+                s[:, numbers] = clamp(s[:, numbers], ends)
         if not l2:
             return top_k(s, self.ids, k)
         distances = (squared_norm(queries)[:, None] + self.squares) - np.float32(2) * s

@@ -142,7 +142,11 @@ def solve(bits: int, dim: int | None = None) -> Quantizer:
     """
     if bits < 1:
         raise ValueError(f"bits must be at least 1, got {bits}")
-    law = gaussian_law() if dim is None else beta_law(dim)
+    return solve_law(gaussian_law() if dim is None else beta_law(dim), bits)
+
+
+def solve_law(law: Law, bits: int) -> Quantizer:
+    """Return the optimum for ``bits`` ≥ 1 bits of an even law of unit variance; residual < 1e-12."""
     c = _companded(law, 1 << (bits - 1))
     for _ in range(_LLOYD_STEPS):
         masses, moments = cell_integrals(law, c)
@@ -157,7 +161,7 @@ def solve(bits: int, dim: int | None = None) -> Quantizer:
     masses, moments = cell_integrals(law, c)
     residual = float(np.abs(c - moments / masses).max())
     if not residual < 1e-12:
-        raise ArithmeticError(f"no convergence for bits {bits}, dim {dim}: residual {residual}")
+        raise ArithmeticError(f"no convergence for {bits} bits: residual {residual}")
     middle = 0.5 * (c[:-1] + c[1:])
     return Quantizer(
         levels=np.concatenate([-c[::-1], c]),

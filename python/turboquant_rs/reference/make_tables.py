@@ -2,7 +2,8 @@
 
 Run it from a checkout (``root``, by default the current directory). It writes, for Python and for Rust, the Gaussian
 levels as source and the Beta levels as one binary file (layout in ``codebook``), each level solved for in float64 and
-rounded once to float32. Takes about ten seconds. ``tests/reference/test_codebook.py`` derives them again.
+rounded once to float32; and the tables of ``normals`` and ``polar_angles``. Takes about twenty seconds.
+``tests/reference/test_codebook.py``, ``test_sketch.py`` and ``test_polar.py`` derive them again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lloyd_max import Quantizer, solve
+from .normals import derived_magnitudes
+from .polar_angles import angle_table
 
 MAX_BITS = 8
 #: Dimensions that have a Beta table of their own.
@@ -21,6 +24,7 @@ BETA_DIMS = range(2, 128)
 
 PYTHON = Path("python/turboquant_rs/reference")
 RUST = Path("rust/core/src/codebook")
+RUST_NORMALS, RUST_ANGLES = Path("rust/core/src/normals"), Path("rust/core/src/papers")
 
 _PYTHON_HEAD = '''\
 """Equation 4's levels for N(0, 1), positive halves: made by ``make_tables``, not to be edited.
@@ -105,7 +109,7 @@ def rust_source(table: list[list[NDArray[np.float32]]]) -> str:
 
 
 def main(root: Path) -> None:
-    """Write the four files under the checkout ``root``."""
+    """Write the eight files under the checkout ``root``."""
     if not (root / PYTHON).is_dir():
         raise SystemExit(f"{root} is not the root of a checkout: it has no {PYTHON}")
     (root / RUST).mkdir(parents=True, exist_ok=True)
@@ -115,6 +119,15 @@ def main(root: Path) -> None:
     beta = np.concatenate([beta_table(dim) for dim in BETA_DIMS]).astype("<f4").tobytes()
     for folder in (PYTHON, RUST):
         (root / folder / "beta_levels.bin").write_bytes(beta)
+    write_floats(root, "normal_magnitudes.bin", derived_magnitudes(), RUST_NORMALS)
+    write_floats(root, "polar_angles.bin", angle_table(), RUST_ANGLES)
+
+
+def write_floats(root: Path, name: str, values: NDArray[np.float32], rust: Path) -> None:
+    """Write ``values`` little-endian for Python and for Rust."""
+    for folder in (PYTHON, rust):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / name).write_bytes(values.astype("<f4").tobytes())
 
 
 if __name__ == "__main__":

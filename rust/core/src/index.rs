@@ -1,20 +1,19 @@
 //! A flat index: an exact scan of codes with three metrics.
 
 mod partition;
+mod search;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{EncodeOptions, L2_NORM_LIMIT, TurboQuant, flush, prepare, row_norms, times_power};
+use crate::codec::{EncodeOptions, TurboQuant};
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
-use crate::kernels::product::GROUP;
-use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PANEL_ROWS, PreparedQueries, QUERY_BLOCK, Scanner, TASK_ROWS};
-use crate::topk::TopK;
-use partition::{Partition, PlainRows};
+use crate::scan::QUERY_BLOCK;
+use partition::{Block, Partition, PlainRows};
+pub use search::SearchStats;
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;
@@ -83,7 +82,7 @@ impl Index {
     pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
         let codec = Arc::clone(self.codec());
         let (rows, dim) = (codec.rows_of("x", x)?, codec.dim());
-        let ids = self.new_ids(rows, ids)?;
+        let (ids, level) = (self.new_ids(rows, ids)?, exec.level()?);
         let (before, unit_norm) = (self.len(), self.metric == Metric::Cosine);
         let (mut packed, mut scales, mut squares, mut badly) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (i, block) in x.chunks(ADD_ROWS * dim).enumerate() {
@@ -102,7 +101,11 @@ impl Index {
                 self.partitions.get(1).map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose()
             });
             match encoded {
-                Ok(plain) => self.append(before + i * ADD_ROWS, &packed, &scales, &squares, &badly, plain.as_ref()),
+                Ok(plain) => {
+                    let first = before + i * ADD_ROWS;
+                    let block = Block { first, squares: &squares, badly: &badly, level, exec };
+                    self.append(block, &packed, &scales, plain.as_ref());
+                }
                 Err(error) => {
                     self.truncate(before);
                     return Err(error.with_first_row(i * ADD_ROWS));
@@ -113,19 +116,11 @@ impl Index {
         Ok(ids)
     }
 
-    /// Appends a block of encoded rows, the first of which has the given number: those that are coded badly to the plain partition.
-    fn append(
-        &mut self,
-        first: usize,
-        packed: &[u8],
-        scales: &[f32],
-        squares: &[f32],
-        badly: &[bool],
-        plain: Option<&PlainRows>,
-    ) {
-        self.partitions[0].append(first, packed, scales, squares, badly, false);
+    /// Appends a block of encoded rows: those that are coded badly to the plain partition.
+    fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], plain: Option<&PlainRows>) {
+        self.partitions[0].append(block, packed, scales, false);
         if let Some(plain) = plain {
-            self.partitions[1].append(first, &plain.packed, &plain.scales, squares, badly, true);
+            self.partitions[1].append(block, &plain.packed, &plain.scales, true);
         }
     }
 
@@ -184,11 +179,13 @@ impl Index {
             let got = format!("{} at row {row}", squares[row]);
             return Err(Error::argument("squares", "finite and at least 0", got));
         }
-        let ids = self.new_ids(codes.len(), ids)?;
+        let exec = Exec::default();
+        let (ids, level) = (self.new_ids(codes.len(), ids)?, exec.level()?);
         let whole = vec![false; if badly.is_empty() { codes.len() } else { 0 }];
         let badly = if badly.is_empty() { &whole[..] } else { badly };
         let plain = plain.map(|plain| PlainRows { packed: plain.packed.to_vec(), scales: plain.scales.to_vec() });
-        self.append(self.len(), codes.packed, codes.scales, squares, badly, plain.as_ref());
+        let block = Block { first: self.len(), squares, badly, level, exec };
+        self.append(block, codes.packed, codes.scales, plain.as_ref());
         self.take_ids(&ids);
         Ok(ids)
     }
@@ -219,7 +216,7 @@ impl Index {
         Ok(Neighbors { scores, ids })
     }
 
-    /// [`search`](Self::search) into the caller's buffers, k places a query each.
+    /// [`search`](Self::search) into the caller's buffers, k places a query each; returns what it read.
     ///
     /// # Errors
     /// As for [`search`](Self::search), and [`Error::Argument`] if a buffer has another length.
@@ -230,7 +227,7 @@ impl Index {
         scores: &mut [f32],
         ids: &mut [i64],
         exec: Exec,
-    ) -> Result<()> {
+    ) -> Result<SearchStats> {
         if k == 0 {
             return Err(Error::argument("k", "at least 1", k));
         }
@@ -242,10 +239,12 @@ impl Index {
         }
         scores.fill(self.metric.worst());
         ids.fill(-1);
-        for (i, block) in queries.chunks(QUERY_BLOCK * dim).enumerate() {
-            let first = i * QUERY_BLOCK;
-            let candidates = self.search_block(block, k.min(n), exec).map_err(|error| error.with_first_row(first))?;
-            for (query, best) in candidates.into_iter().enumerate() {
+        let mut stats = SearchStats::default();
+        let block = if nq <= search::FEW && self.partitions[0].first().is_some() { 1 } else { QUERY_BLOCK };
+        for (i, queries) in queries.chunks(block * dim).enumerate() {
+            let first = i * block;
+            let candidates = self.search_block(queries, k.min(n), exec, &mut stats);
+            for (query, best) in candidates.map_err(|error| error.with_first_row(first))?.into_iter().enumerate() {
                 for (place, candidate) in best.into_iter().enumerate() {
                     let at = (first + query) * k + place;
                     ids[at] = candidate.id;
@@ -253,73 +252,7 @@ impl Index {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// The best candidates of each of at most [`QUERY_BLOCK`] queries.
-    fn search_block(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Vec<Vec<crate::topk::Candidate>>> {
-        let squares = match self.metric {
-            Metric::L2 => {
-                Error::of_first_row(queries, self.codec().dim(), |queries| self.query_squares(queries, exec))?
-            }
-            Metric::InnerProduct | Metric::Cosine => Vec::new(),
-        };
-        let mut columns: Vec<Vec<TopK>> = Vec::new();
-        for partition in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0).map(|(_, p)| p) {
-            let (codec, full) = (partition.codec(), partition.codec().spec().full());
-            let queries = PreparedQueries::new(codec, queries, &full, self.metric == Metric::Cosine, exec)?;
-            let n = partition.len();
-            let (step, level) = (exec.rows_per_task(n, TASK_ROWS), exec.level()?);
-            let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
-            let rows = partition.rows();
-            let heaps = exec.map(tasks, |range| -> Result<Vec<TopK>> {
-                let mut scanner = Scanner::new(codec, &full, exec)?;
-                let mut best: Vec<_> = (0..queries.len()).map(|_| TopK::new(k)).collect();
-                let mut floors = vec![f32::NEG_INFINITY; queries.len()];
-                let mut marks = [0; GROUP];
-                scanner.scan(&rows, range, &queries, |members, rows, keys| {
-                    if self.metric == Metric::L2 {
-                        for (&square, keys) in squares[members.clone()].iter().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
-                            to_distances(level, square, &partition.squares()[rows.clone()], keys);
-                        }
-                    }
-                    at_least(level, keys, rows.len(), &floors[members.clone()], &mut marks);
-                    for ((query, keys), &marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(&marks) {
-                        let mut left = marked;
-                        while left != 0 {
-                            let row = left.trailing_zeros() as usize;
-                            best[query].offer(keys[row], self.ids[partition.number(rows.start + row)]);
-                            left &= left - 1;
-                        }
-                        if marked != 0 {
-                            floors[query] = best[query].floor();
-                        }
-                    }
-                });
-                Ok(best)
-            });
-            columns.resize_with(queries.len(), Vec::new);
-            for best in heaps {
-                columns.iter_mut().zip(best?).for_each(|(column, top)| column.push(top));
-            }
-        }
-        Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
-    }
-
-    /// |q|² of every query.
-    fn query_squares(&self, queries: &[f32], exec: Exec) -> Result<Vec<f32>> {
-        let (dim, level) = (self.codec().dim(), exec.level()?);
-        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
-        row_norms(level, &prepared, dim, 0, dim, &mut norms);
-        let squares = norms.iter().zip(&exponents).enumerate().map(|(row, (&norm, &exponent))| {
-            let norm = times_power(norm, exponent);
-            if norm >= L2_NORM_LIMIT {
-                return Err(Error::Norm { argument: "queries", row, limit: "below 2^63 for squared L2 distances" });
-            }
-            Ok(flush(norm * norm))
-        });
-        squares.collect()
+        Ok(stats)
     }
 
     /// Decoded rows of the given ids, dim values each. With cosine they are approximations of x/|x|.
@@ -388,7 +321,7 @@ impl Index {
         &self.ids
     }
 
-    /// Bytes held: codes, scales, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
+    /// Bytes held: codes, scales, bounds of the first stage, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
     #[must_use]
     pub fn nbytes(&self) -> usize {
         self.partitions.iter().map(Partition::nbytes).sum::<usize>() + 8 * self.ids.len()

@@ -6,10 +6,14 @@ mod codes;
 mod error;
 #[cfg(test)]
 mod golden_tests;
+mod haar;
 mod index;
 mod kernels;
 mod metric;
+mod normals;
+pub mod papers;
 mod parallel;
+mod projection;
 mod rng;
 mod rotation;
 mod scan;
@@ -22,7 +26,7 @@ pub use codec::{
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
-pub use index::{Index, Neighbors};
+pub use index::{Index, Neighbors, SearchStats};
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;

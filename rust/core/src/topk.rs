@@ -38,6 +38,11 @@ impl TopK {
         Self { k, heap: BinaryHeap::new() }
     }
 
+    /// Candidates that are wanted.
+    pub(crate) fn wanted(&self) -> usize {
+        self.k
+    }
+
     /// Keys below this cannot enter; a key equal to it enters with a lower id.
     #[inline]
     pub(crate) fn floor(&self) -> f32 {

@@ -7,6 +7,7 @@
 mod codec;
 mod error;
 mod index;
+mod papers;
 mod pool;
 mod simd;
 
@@ -19,6 +20,8 @@ mod _core {
     use crate::error::CorruptError;
     #[pymodule_export]
     use crate::index::FlatIndex;
+    #[pymodule_export]
+    use crate::papers::{PaperCodec, paper_codes_from_bytes};
     #[pymodule_export]
     use crate::simd::{available, level, set_level};
 }

@@ -1,6 +1,6 @@
 // Decode, one block a row.
 
-extern "C" __global__ void __launch_bounds__(TQ_THREADS) decode_block(
+extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) decode_block(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const float* __restrict__ levels,
     const unsigned* __restrict__ signs, const unsigned short* __restrict__ source, float factor,
     float* __restrict__ out, long long rows, float* scratch) {

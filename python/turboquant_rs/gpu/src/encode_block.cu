@@ -41,7 +41,7 @@ __device__ __forceinline__ void tq_block_store_units(const tq_block& block, unsi
     }
 }
 
-extern "C" __global__ void __launch_bounds__(TQ_THREADS) encode_block(
+extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) encode_block(
     const float* __restrict__ x, const float* __restrict__ tables, const unsigned* __restrict__ signs,
     const unsigned short* __restrict__ source, float factor, unsigned char* __restrict__ packed,
     float* __restrict__ scales, float* __restrict__ squares, unsigned long long* faults, float root, int unit_norm,

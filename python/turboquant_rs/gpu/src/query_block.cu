@@ -1,6 +1,6 @@
 // Prepare queries, one block each.
 
-extern "C" __global__ void __launch_bounds__(TQ_THREADS) query_block(
+extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) query_block(
     const float* __restrict__ x, const unsigned* __restrict__ signs, const unsigned short* __restrict__ source,
     float factor, signed char* __restrict__ high, signed char* __restrict__ low, float* __restrict__ worth,
     unsigned long long* faults, float level_scale, int cosine, long long rows, float* scratch) {

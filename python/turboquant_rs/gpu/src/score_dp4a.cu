@@ -3,7 +3,7 @@
 #define TQ_QUERIES 4
 #define TQ_GRANULES ((TQ_DIM + 7) / 8)
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) score_dp4a(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) score_dp4a(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const short* __restrict__ levels,
     const signed char* __restrict__ high, const signed char* __restrict__ low, const float* __restrict__ worth,
     float* __restrict__ out, long long rows, long long queries) {

@@ -43,7 +43,7 @@ __device__ __forceinline__ void tq_load_rows(signed char* tile_high, signed char
     }
 }
 
-extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS) score_mma(
+extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 4) score_mma(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const short* __restrict__ levels,
     const signed char* __restrict__ high, const signed char* __restrict__ low, const float* __restrict__ worth,
     float* __restrict__ out, long long rows, long long queries) {

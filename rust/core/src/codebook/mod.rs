@@ -3,6 +3,8 @@
 //! Constants only: `turboquant_rs.reference.lloyd_max` solves for them, a test re-derives them, and no solver, libm or random number
 //! stands between a seed and its bytes.
 
+use std::sync::OnceLock;
+
 mod gaussian_levels;
 
 /// Positive levels of the exact Beta law for m = 2 … 127: little-endian float32; for each m, for bits 1 … 8, for keep = bits … 1.
@@ -18,7 +20,7 @@ pub(crate) fn levels(bits: u32, keep: u32, dim: usize) -> Vec<f32> {
         // A segment of one coordinate is ±1, so the outermost level is exactly that.
         let n = 1_i32 << keep;
         (n / 2..n).map(|k| (f64::from(2 * k + 1 - n) / f64::from(n - 1)) as f32).collect()
-    } else if dim >= 128 || (dim >= 64 && bits <= 4) {
+    } else if is_gaussian(bits, dim) {
         gaussian_levels::GAUSSIAN[bits as usize - 1][keep as usize - 1].to_vec()
     } else {
         let start = (dim - 2) * PER_DIM + ((1 << bits) - 1 - bits as usize) + ((1 << bits) - (1 << keep));
@@ -26,6 +28,11 @@ pub(crate) fn levels(bits: u32, keep: u32, dim: usize) -> Vec<f32> {
         bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
     };
     positive.iter().rev().map(|c| -c).chain(positive.iter().copied()).collect()
+}
+
+/// Whether the Gaussian table stands for the Beta law's.
+const fn is_gaussian(bits: u32, dim: usize) -> bool {
+    dim >= 128 || (dim >= 64 && bits <= 4)
 }
 
 /// The boundaries between ascending levels: ½·(c_k + c_{k+1}) in float32.
@@ -50,6 +57,15 @@ pub(crate) struct IntegerLevels {
 /// Rounds the levels of `keep` of `bits` bits to integers: up to 4 bits to one byte, with least squared error over the law of the
 /// coordinates, so that the rounded levels neither stretch nor shrink scores; wider ones to two bytes.
 pub(crate) fn integer_levels(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
+    // Of the Gaussian table, which most codecs have, they are kept: a search for one query would notice their derivation.
+    static KEPT: [[OnceLock<IntegerLevels>; 8]; 8] = [const { [const { OnceLock::new() }; 8] }; 8];
+    if is_gaussian(bits, dim) {
+        return KEPT[bits as usize - 1][keep as usize - 1].get_or_init(|| derive_integers(bits, keep, dim)).clone();
+    }
+    derive_integers(bits, keep, dim)
+}
+
+fn derive_integers(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
     let exact: Vec<f64> = levels(bits, keep, dim).iter().map(|&c| f64::from(c)).collect();
     let largest = exact[exact.len() - 1];
     let round = |alpha: f64| exact.iter().map(move |c| (c / alpha).round_ties_even());

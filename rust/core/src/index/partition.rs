@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use crate::codec::{EncodeOptions, Segment, TurboQuant};
 use crate::error::Result;
+use crate::kernels::Level;
 use crate::kernels::units::{Place, unit_bytes};
 use crate::parallel::Exec;
-use crate::scan::Rows;
+use crate::scan::{FirstStage, Rows};
 use crate::units::{Unit, stage_ends};
 
 #[derive(Debug, Clone)]
 pub(super) struct Partition {
     codec: Arc<TurboQuant>,
-    /// One row-major array a stage, so that a scan can read the first stage alone.
+    /// One row-major array a stage, so that a scan can read the first stage alone; that of the first is empty where `first` holds it.
     stages: Vec<Stage>,
+    /// The first stage in blocks of rows, where a plain code has a later one.
+    first: Option<FirstStage>,
     scales: Vec<f32>,
     /// |x|² of every row with metric l2, else empty.
     squares: Vec<f32>,
@@ -26,6 +29,19 @@ pub(super) struct Partition {
 pub(super) struct PlainRows {
     pub(super) packed: Vec<u8>,
     pub(super) scales: Vec<f32>,
+}
+
+/// What is told of all rows of an added block.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    /// The number of its first row.
+    pub(super) first: usize,
+    /// |x|² with metric l2, else empty.
+    pub(super) squares: &'a [f32],
+    pub(super) badly: &'a [bool],
+    /// How bounds are computed.
+    pub(super) level: Level,
+    pub(super) exec: Exec,
 }
 
 /// The units of one stage, of all segments.
@@ -48,9 +64,9 @@ struct StageUnit {
 
 impl Partition {
     pub(super) fn new(codec: Arc<TurboQuant>) -> Self {
-        let stages = stages(&codec);
+        let (stages, first) = (stages(&codec), FirstStage::new(&codec));
         let (scales, squares, numbers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { codec, stages, scales, squares, len: 0, numbers }
+        Self { codec, stages, first, scales, squares, len: 0, numbers }
     }
 
     pub(super) fn codec(&self) -> &Arc<TurboQuant> {
@@ -92,20 +108,14 @@ impl Partition {
         Ok(PlainRows { packed, scales })
     }
 
-    /// Appends the rows of a block for which `badly` is `own`; the block's first row has number `first`. `packed` and `scales` hold all
-    /// rows of the block, or only those to append; `squares` all.
-    pub(super) fn append(
-        &mut self,
-        first: usize,
-        packed: &[u8],
-        scales: &[f32],
-        squares: &[f32],
-        badly: &[bool],
-        own: bool,
-    ) {
+    /// Appends the rows of a block for which `badly` is `own`. `packed` and `scales` hold all rows of the block, or only those to append.
+    pub(super) fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], own: bool) {
+        let Block { first, squares, badly, level, exec } = block;
         let (bytes, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
         let all = packed.len() == badly.len() * bytes;
         let rows = badly.iter().enumerate().filter(|(_, badly)| **badly == own);
+        let in_arrays = usize::from(self.first.is_some())..;
+        let mut chosen = Vec::new();
         for (next, (row, _)) in rows.enumerate() {
             let at = if all { row } else { next };
             if self.numbers.is_empty() && first + row != self.len {
@@ -115,7 +125,8 @@ impl Partition {
                 self.numbers.push(first + row);
             }
             let packed = &packed[at * bytes..][..bytes];
-            for stage in &mut self.stages {
+            chosen.push(at);
+            for stage in &mut self.stages[in_arrays.clone()] {
                 for unit in &stage.units {
                     stage.bytes.extend_from_slice(&packed[unit.unit.offset..][..unit.len]);
                 }
@@ -124,6 +135,14 @@ impl Partition {
             self.squares.extend(squares.get(row));
             self.len += 1;
         }
+        if let Some(stage) = &mut self.first {
+            if chosen.len() * bytes == packed.len() {
+                stage.append(&self.codec, packed, level, exec);
+            } else {
+                let rows: Vec<_> = chosen.iter().flat_map(|at| &packed[at * bytes..][..bytes]).copied().collect();
+                stage.append(&self.codec, &rows, level, exec);
+            }
+        }
     }
 
     /// Drops the rows from number `rows` on.
@@ -131,6 +150,7 @@ impl Partition {
         let kept =
             if self.numbers.is_empty() { rows.min(self.len) } else { self.numbers.partition_point(|&n| n < rows) };
         self.stages.iter_mut().for_each(|stage| stage.bytes.truncate(kept * stage.stride));
+        self.first.iter_mut().for_each(|first| first.truncate(kept));
         self.scales.truncate(kept * self.codec.spec().norms());
         self.squares.truncate(kept);
         self.numbers.truncate(kept);
@@ -141,9 +161,16 @@ impl Partition {
     pub(super) fn decode(&self, places: &[usize], exec: Exec) -> Result<Vec<f32>> {
         let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
         let mut packed = vec![0; places.len() * stride];
-        let mut scales = Vec::with_capacity(places.len() * norms);
+        let (mut scales, mut plane) = (Vec::with_capacity(places.len() * norms), Vec::new());
         for (&place, packed) in places.iter().zip(packed.chunks_exact_mut(stride)) {
-            for stage in &self.stages {
+            let mut arrays = &self.stages[..];
+            if let (Some(first), [_, others @ ..]) = (&self.first, arrays) {
+                plane.clear();
+                first.plane(place, &mut plane);
+                packed[..plane.len()].copy_from_slice(&plane);
+                arrays = others;
+            }
+            for stage in arrays {
                 for unit in &stage.units {
                     let bytes = &stage.bytes[place * stage.stride + unit.at..][..unit.len];
                     packed[unit.unit.offset..][..unit.len].copy_from_slice(bytes);
@@ -158,20 +185,66 @@ impl Partition {
 
     /// Where its units lie.
     pub(super) fn rows(&self) -> Rows<'_> {
-        let mut segments = vec![Vec::new(); self.codec.segments.len()];
-        for stage in &self.stages {
-            for unit in &stage.units {
-                let place = Place { offset: unit.at, ..unit.unit.place(stage.stride) };
-                segments[unit.segment].push((&stage.bytes[..], place));
-            }
-        }
-        Rows { segments, scales: &self.scales }
+        let arrays = self.stages.iter().map(|stage| &stage.bytes[..]);
+        Rows { segments: self.units(arrays), scales: &self.scales, first: self.first.as_ref() }
     }
 
-    /// Bytes held: codes, scales, squared norms, numbers, and the codec.
+    /// For each segment its units: the array of its stage, and the place in it.
+    fn units<'a>(&self, arrays: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<(&'a [u8], Place)>> {
+        let mut segments = vec![Vec::new(); self.codec.segments.len()];
+        for (stage, array) in self.stages.iter().zip(arrays) {
+            for unit in &stage.units {
+                let place = Place { offset: unit.at, ..unit.unit.place(stage.stride) };
+                segments[unit.segment].push((array, place));
+            }
+        }
+        segments
+    }
+
+    /// The first stage in blocks, and the scales of all rows.
+    pub(super) fn first(&self) -> Option<(&FirstStage, &[f32])> {
+        Some((self.first.as_ref()?, &self.scales))
+    }
+
+    /// Bytes held: codes, scales, bounds of the first stage, squared norms, numbers, and the codec.
     pub(super) fn nbytes(&self) -> usize {
         let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
+        let codes = codes + self.first.as_ref().map_or(0, FirstStage::nbytes);
         codes + 4 * (self.scales.len() + self.squares.len()) + 8 * self.numbers.len() + self.codec.nbytes()
+    }
+}
+
+/// Rows copied together from the stages of a partition.
+#[derive(Default)]
+pub(super) struct Gathered {
+    stages: Vec<Vec<u8>>,
+    scales: Vec<f32>,
+    pub(super) squares: Vec<f32>,
+}
+
+impl Gathered {
+    /// Copies the rows in the given places of a partition whose first stage is in blocks.
+    pub(super) fn fill(&mut self, from: &Partition, places: impl Iterator<Item = usize> + Clone) {
+        self.stages.resize_with(from.stages.len(), Vec::new);
+        for (i, (to, stage)) in self.stages.iter_mut().zip(&from.stages).enumerate() {
+            to.clear();
+            for place in places.clone() {
+                match &from.first {
+                    Some(first) if i == 0 => first.plane(place, to),
+                    _ => to.extend_from_slice(&stage.bytes[place * stage.stride..][..stage.stride]),
+                }
+            }
+        }
+        self.scales.clear();
+        self.scales.extend(places.clone().map(|place| from.scales[place]));
+        self.squares.clear();
+        self.squares.extend(places.filter_map(|place| from.squares.get(place)));
+    }
+
+    /// Where their units lie.
+    pub(super) fn rows<'a>(&'a self, from: &Partition) -> Rows<'a> {
+        let arrays = self.stages.iter().map(|bytes| &bytes[..]);
+        Rows { segments: from.units(arrays), scales: &self.scales, first: None }
     }
 }
 

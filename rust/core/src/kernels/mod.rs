@@ -14,6 +14,7 @@ pub(crate) mod assign;
 pub(crate) mod dense;
 pub(crate) mod hadamard;
 pub(crate) mod lookup;
+pub(crate) mod planes;
 pub(crate) mod prefetch;
 pub(crate) mod product;
 pub(crate) mod rows;

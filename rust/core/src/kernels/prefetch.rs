@@ -1,5 +1,9 @@
 //! Asking for memory ahead of its use: no effect on results, only on when they come.
 
+/// How far ahead, in bytes, a stream asks for its next lines: what a memory access takes at a core's bandwidth.
+#[cfg(target_arch = "x86_64")]
+pub(super) const AHEAD: usize = 1_024;
+
 /// Asks for the cache lines of `bytes`.
 #[inline]
 pub(crate) fn prefetch(bytes: &[u8]) {

@@ -3,12 +3,14 @@
 //! A block of rows is decoded once to an int8 panel and multiplied with all queries. Same query and codes: same score, on every
 //! processor, for any batch, block and number of threads.
 
+mod first_stage;
 mod join;
 mod panel;
 mod query;
 
+pub(crate) use first_stage::FirstStage;
 pub(crate) use panel::{Rows, Scanner};
-pub(crate) use query::PreparedQueries;
+pub(crate) use query::{PreparedQueries, QueryFor};
 
 use crate::codec::TurboQuant;
 use crate::codes::CodesView;
@@ -58,7 +60,7 @@ impl TurboQuant {
         let step = exec.rows_per_task(n, TASK_ROWS);
         for (i, queries) in queries.chunks(QUERY_BLOCK * self.dim()).enumerate() {
             let first_query = i * QUERY_BLOCK;
-            let queries = PreparedQueries::new(self, queries, codes.keep, false, exec)
+            let queries = PreparedQueries::new(self, queries, codes.keep, QueryFor::Scores, exec)
                 .map_err(|error| error.with_first_row(first_query))?;
             // A task is a range of rows and owns that range of every query's scores.
             let mut tasks: Vec<_> = (0..n).step_by(step).map(|first| (first, Vec::new())).collect();

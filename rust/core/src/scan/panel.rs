@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::PANEL_ROWS;
+use super::first_stage::FirstStage;
 use super::join;
 use super::query::{GroupQueries, PreparedQueries};
 use crate::codebook::{halves, integer_levels};
@@ -24,6 +25,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) segments: Vec<Vec<(&'a [u8], Place)>>,
     /// Scales, one a norm and row.
     pub(crate) scales: &'a [f32],
+    /// Where the first unit of the only segment is, if it lies in blocks and its array is empty.
+    pub(crate) first: Option<&'a FirstStage>,
 }
 
 impl<'a> Rows<'a> {
@@ -32,15 +35,18 @@ impl<'a> Rows<'a> {
         let place = |unit: Unit| (codes.packed, unit.place(codes.row_bytes));
         let segments = codec.spec().units(codes.keep).into_iter();
         let segments = segments.map(|units| units.into_iter().map(place).collect());
-        Self { segments: segments.collect(), scales: codes.scales }
+        Self { segments: segments.collect(), scales: codes.scales, first: None }
     }
 
     /// Asks for part `part` of `parts` of the bytes of some rows.
     fn prefetch(&self, rows: Range<usize>, part: usize, parts: usize) {
-        let mut last = std::ptr::null();
+        let mut last = [].as_ptr();
+        if let Some(first) = self.first.filter(|_| !rows.is_empty()) {
+            first.prefetch(rows.clone(), part, parts);
+        }
         for &(bytes, Place { stride, .. }) in self.segments.iter().flatten() {
-            // Units of packed rows, and those of a stage, lie in one array.
-            if bytes.as_ptr() != last {
+            // Units of packed rows, and those of a stage, lie in one array; that of a unit in blocks is empty.
+            if bytes.as_ptr() != last && !bytes.is_empty() {
                 let (start, len) = (rows.start * stride, rows.len() * stride);
                 prefetch(&bytes[start + len * part / parts..start + len * (part + 1) / parts]);
                 last = bytes.as_ptr();
@@ -77,6 +83,8 @@ pub(crate) struct Scanner {
     scales: Vec<f32>,
     ones: [f32; PANEL_ROWS],
     scores: Vec<f32>,
+    /// The first units of the panel's rows, from a block.
+    planes: Vec<u8>,
 }
 
 impl Scanner {
@@ -94,6 +102,7 @@ impl Scanner {
             products: [const { Vec::new() }; 4],
             scales: Vec::new(),
             scores: vec![0.0; GROUP * PANEL_ROWS],
+            planes: Vec::new(),
         })
     }
 
@@ -109,6 +118,9 @@ impl Scanner {
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
             self.scales.clear();
+            if let Some(stage) = rows.first {
+                stage.planes(first..first + n, &mut self.planes);
+            }
             for i in 0..self.levels.len() {
                 self.decode(i, rows, first, n);
             }
@@ -136,6 +148,7 @@ impl Scanner {
     /// Decodes group `i` of rows `first .. first + n` to its panel of int8 levels, or to two of bytes.
     fn decode(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
         let (level, levels) = (self.level, &self.levels[i]);
+        let planes = rows.first.map(|_| &self.planes);
         let joined;
         let (units, first) = if let [(segment, _)] = levels.group.segments[..] {
             (&rows.segments[segment], first)
@@ -150,7 +163,12 @@ impl Scanner {
                 let rows = start..(first + n).min(start + TILE);
                 let mut of_rows = [(&[][..], Place::default()); MOST_UNITS];
                 for (to, &(array, place)) in of_rows.iter_mut().zip(units) {
-                    *to = (&array[rows.start * place.stride..rows.end * place.stride], place);
+                    let bytes = rows.start * place.stride..rows.end * place.stride;
+                    *to = (if array.is_empty() { array } else { &array[bytes] }, place);
+                }
+                if let Some(planes) = planes {
+                    let stride = of_rows[0].1.stride;
+                    of_rows[0].0 = &planes[(rows.start - first) * stride..(rows.end - first) * stride];
                 }
                 panel.fill(level, tile, &of_rows[..units.len()], table, levels.entries);
             }

@@ -1,5 +1,6 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
+use super::first_stage::StageQueries;
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
@@ -28,18 +29,31 @@ pub(crate) struct PreparedQueries {
     pub(crate) groups: Vec<GroupQueries>,
     /// ⟨query, center⟩ of a codec that has a center, to be added to every score.
     pub(crate) center: Option<Vec<f32>>,
+    /// For the first stage, where codes have one and rows are ranked.
+    pub(crate) stage: Option<StageQueries>,
     len: usize,
 }
 
+/// What queries are prepared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueryFor {
+    /// Scores alone.
+    Scores,
+    /// A ranking by inner product.
+    Ranking,
+    /// A ranking by cosine: divided by each query's norm.
+    Cosine,
+}
+
 impl PreparedQueries {
-    /// Prepares rows of `dim` values for codes with `keep` bits a segment; `cosine` divides by each query's norm.
-    pub(crate) fn new(codec: &TurboQuant, queries: &[f32], keep: &[u32], cosine: bool, exec: Exec) -> Result<Self> {
+    /// Prepares rows of `dim` values for codes with `keep` bits a segment.
+    pub(crate) fn new(codec: &TurboQuant, queries: &[f32], keep: &[u32], to: QueryFor, exec: Exec) -> Result<Self> {
         codec.rows_of("queries", queries)?;
-        Error::of_first_row(queries, codec.dim(), |queries| Self::prepare(codec, queries, keep, cosine, exec))
+        Error::of_first_row(queries, codec.dim(), |queries| Self::prepare(codec, queries, keep, to, exec))
     }
 
-    fn prepare(codec: &TurboQuant, queries: &[f32], keep: &[u32], cosine: bool, exec: Exec) -> Result<Self> {
-        let (dim, level) = (codec.dim(), exec.level()?);
+    fn prepare(codec: &TurboQuant, queries: &[f32], keep: &[u32], to: QueryFor, exec: Exec) -> Result<Self> {
+        let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosine);
         let len = queries.len() / dim;
         let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
@@ -56,6 +70,12 @@ impl PreparedQueries {
             (true, true) => 0.0,
             (true, false) => value / norms[row],
         };
+        let mut stage = if to == QueryFor::Scores { None } else { StageQueries::new(codec) };
+        if let Some(stage) = &mut stage {
+            for (row, rotated) in parts[0].chunks_exact(dim).enumerate() {
+                stage.push(level, rotated, norms[row], |value| restored(value, row));
+            }
+        }
         let groups = codec.groups(keep).into_iter().map(|group| {
             let scale = integer_levels(group.bits, group.keep, group.table_dim).scale;
             let low = (group.keep > 4).then(|| Queries::new(level, group.dim));
@@ -79,7 +99,7 @@ impl PreparedQueries {
             let shares = shares.into_iter().enumerate();
             shares.map(|(row, share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
         });
-        Ok(Self { groups: groups.collect(), center, len })
+        Ok(Self { groups: groups.collect(), center, stage, len })
     }
 
     /// Queries in the batch.

@@ -1,0 +1,130 @@
+"""PaperCodes: vectors encoded by QJL, TurboQuantProd or PolarQuant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .codec import TurboQuant
+from .codes import Codes
+
+if TYPE_CHECKING:
+    from .papers import PaperCodec
+
+
+class PaperCodes(Codes):
+    """n vectors encoded by one of the papers' codecs: :class:`Codes` without stages, so they cannot be truncated.
+
+    Made by their ``encode`` or by :meth:`from_bytes` and :meth:`load`. Immutable in length; safe to read from any
+    thread.
+
+    Attributes
+    ----------
+    packed : ndarray of uint8, shape (n, bytes)
+        Packed codes, row-major; a PolarQuant row holds its radii, too. The layout is docs/format.md.
+    scales : ndarray of float32, shape (n, norms)
+        QJL: the norm. TurboQuantProd: the factor of the levels and the norm of the residual; with one bit the norm.
+        PolarQuant: none, (n, 0).
+    codec : QJL, TurboQuantProd or PolarQuant
+        The codec that made them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from turboquant_rs import PolarQuant
+    >>> codes = PolarQuant(64).encode(np.ones((10, 64)))
+    >>> codes
+    PaperCodes(n=10, codec=PolarQuant(dim=64), 31.0 bytes per vector)
+    >>> len(codes[2:5]), codes.bits_per_dim
+    (3, 3.875)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: PaperCodec) -> None:
+        super().__init__(packed, scales, cast("TurboQuant", codec), 0)
+
+    @property
+    def _paper(self) -> PaperCodec:
+        return cast("PaperCodec", self.codec)
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> PaperCodes:
+        """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays."""
+        part = super().__getitem__(rows)
+        return PaperCodes(part.packed, part.scales, self._paper)
+
+    def truncate(self, bits: object) -> NoReturn:
+        """Refuse: only codes of TurboQuant have stages (ValueError)."""
+        raise ValueError(f"codes must have stages to be truncated, got codes of {self.codec!r}; encode anew instead")
+
+    def to(self, device: str) -> PaperCodes:
+        """Return these codes, which live on the CPU: another device is refused (ValueError)."""
+        if device != "cpu":
+            raise ValueError(f'device must be "cpu" for codes of {self.codec!r}, got {device!r}')
+        return self
+
+    @staticmethod
+    def concatenate(parts: Sequence[Codes]) -> PaperCodes:
+        """Return the rows of all ``parts`` in order (a copy). They must come from one codec."""
+        whole = Codes.concatenate(parts)
+        if not isinstance(parts[0], PaperCodes):
+            raise TypeError(f"parts must be PaperCodes, got {type(parts[0]).__name__} at 0")
+        return PaperCodes(whole.packed, whole.scales, parts[0]._paper)
+
+    def to_bytes(self) -> bytes:
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
+        return self._paper._core.to_bytes(*self._contiguous())
+
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview) -> PaperCodes:
+        """Return the codes in :meth:`to_bytes`'s bytes (a copy).
+
+        Raises
+        ------
+        CorruptError
+            If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer
+            format version.
+        """
+        from .papers import codec_of
+
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
+        parameters, packed, scales = _core.paper_codes_from_bytes(bytes(view))
+        return PaperCodes(packed, scales, codec_of(parameters))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""
+        from ._files import replacing
+
+        data = self.to_bytes()
+        with replacing(path) as file:
+            file.write(data)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = True) -> PaperCodes:
+        """Read codes from a file that :meth:`save` wrote; they are always read whole and checked.
+
+        Raises
+        ------
+        CorruptError
+            As for :meth:`from_bytes`.
+        ValueError
+            For ``mmap=True`` or ``verify=False``, which only codes of TurboQuant have.
+        """
+        if mmap or not verify:
+            raise ValueError("mmap and verify must be left at their defaults for codes of the papers' codecs")
+        return PaperCodes.from_bytes(Path(path).read_bytes())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PaperCodes.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        return f"PaperCodes(n={len(self)}, codec={self.codec!r}, {self._paper.bytes_per_vector():.1f} bytes per vector)"

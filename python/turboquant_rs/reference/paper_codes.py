@@ -1,0 +1,160 @@
+"""Codes of QJL, TurboQuant_prod and PolarQuant, and their bytes, version 0 (docs/format.md): the reference's own writer
+and reader.
+
+Beside ``Codes`` of TurboQuant they have no stages: a row is kept whole.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import FORMAT_VERSION
+from .projection import DENSE_MAX_DIM, DENSE_MAX_SIZE, PROJECTIONS
+from .rng import derive
+from .units import row_bytes as units_bytes
+
+MAGIC = b"TQPAPR"
+KINDS = ("qjl", "prod", "polar")
+RADII = ("float16", "float32")
+#: Most levels of a polar codec: dimensions go up to 2^16.
+MAX_LEVELS = 16
+_FIXED = struct.Struct("<6sHQQIBBBBQI16s")
+_CRCS = struct.Struct("<III")
+_ALIGN = 64
+
+
+@dataclass(frozen=True)
+class PaperSpec:
+    """What a codec of the papers is: everything that decides what its codes mean.
+
+    ``kind`` in KINDS; ``choice`` the projection's or radius's number; ``bits``: (1,) for QJL, (b,) for prod, one a
+    level for polar;
+    ``size``: the sketch's, 0 for polar.
+    """
+
+    kind: str
+    dim: int
+    choice: int
+    bits: tuple[int, ...]
+    size: int
+    seed: int
+
+    @property
+    def fingerprint(self) -> int:
+        """64-bit identity of the codec: equal for codecs whose codes mean the same."""
+        words = (FORMAT_VERSION, KINDS.index(self.kind), self.dim, self.choice, self.size, self.seed, len(self.bits))
+        return derive(0x5455_5242_5041_5052, *words, *self.bits)
+
+    @property
+    def norms(self) -> int:
+        """Scales a row: of the levels, where there are any, and of the sketch; polar rows hold their radii."""
+        return {"qjl": 1, "prod": 1 if self.bits == (1,) else 2, "polar": 0}[self.kind]
+
+
+@dataclass(frozen=True)
+class PaperCodes:
+    """n encoded vectors: ``packed`` (n, bytes) uint8, ``scales`` (n, norms) float32."""
+
+    packed: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+    spec: PaperSpec
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, rows: Any) -> PaperCodes:
+        return replace(self, packed=self.packed[rows], scales=self.scales[rows])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and scales."""
+        return self.packed.nbytes + self.scales.nbytes
+
+    def to_bytes(self) -> bytes:
+        """Serialise: header, packed rows, scales; each section starts at a multiple of 64."""
+        packed = np.ascontiguousarray(self.packed).tobytes()
+        scales = np.ascontiguousarray(self.scales, dtype="<f4").tobytes()
+        spec = self.spec
+        head = _FIXED.pack(
+            MAGIC,
+            FORMAT_VERSION,
+            spec.fingerprint,
+            len(self),
+            spec.dim,
+            KINDS.index(spec.kind),
+            spec.choice,
+            len(spec.bits),
+            0,
+            spec.seed,
+            spec.size,
+            bytes(spec.bits),
+        )
+        head += struct.pack("<II", zlib.crc32(packed), zlib.crc32(scales))
+        head += struct.pack("<I", zlib.crc32(head))
+        return _padded(head) + _padded(packed) + scales
+
+    @staticmethod
+    def from_bytes(data: bytes) -> PaperCodes:
+        """Read :meth:`to_bytes`'s bytes; every flipped bit and truncation raises ValueError."""
+        if len(data) < _FIXED.size + _CRCS.size or data[:6] != MAGIC:
+            raise ValueError("not a code file of the papers' codecs")
+        _, version, fingerprint, n, dim, kind, choice, count, zero, seed, size, bits = _FIXED.unpack_from(data)
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
+        packed_crc, scales_crc, head_crc = _CRCS.unpack_from(data, _FIXED.size)
+        if zlib.crc32(data[: _FIXED.size + 8]) != head_crc:
+            raise ValueError("header checksum")
+        spec = PaperSpec(KINDS[kind], dim, choice, tuple(bits[:count]), size, seed)
+        if spec.fingerprint != fingerprint or zero or any(bits[count:]):
+            raise ValueError("header fields contradict each other")
+        width = row_bytes(spec)
+        head_end = _FIXED.size + _CRCS.size
+        packed_at = _up(head_end)
+        scales_at = _up(packed_at + n * width)
+        if len(data) != scales_at + n * 4 * spec.norms:
+            raise ValueError("wrong length")
+        if any(data[head_end:packed_at]) or any(data[packed_at + n * width : scales_at]):
+            raise ValueError("padding is not zero")
+        packed = np.frombuffer(data, np.uint8, n * width, packed_at).reshape(n, width)
+        scales = np.frombuffer(data, "<f4", n * spec.norms, scales_at).reshape(n, spec.norms)
+        if zlib.crc32(packed.tobytes()) != packed_crc or zlib.crc32(scales.tobytes()) != scales_crc:
+            raise ValueError("section checksum")
+        return PaperCodes(packed, scales.astype(np.float32), spec)
+
+
+def row_bytes(spec: PaperSpec) -> int:
+    """Return the bytes of a packed row: units of codes, sketch bits, or radii and angle codes.
+
+    >>> row_bytes(PaperSpec("polar", 128, 0, (4, 2, 2, 2), 0, 0)), row_bytes(PaperSpec("prod", 128, 0, (4,), 128, 0))
+    (62, 64)
+    """
+    if spec.kind == "polar":
+        radius = (2, 4)[spec.choice]
+        angles = sum((spec.dim >> level) * bits for level, bits in enumerate(spec.bits, 1))
+        return radius * (spec.dim >> len(spec.bits)) + (angles + 7) // 8
+    coarse = spec.bits[0] - 1
+    return (spec.size + 7) // 8 + (units_bytes(spec.dim, coarse, coarse) if coarse else 0)
+
+
+def check_sketch(dim: int, size: int, projection: str, seed: int) -> None:
+    """Refuse what no sketch can be made of."""
+    if projection not in PROJECTIONS:
+        raise ValueError(f"projection must be one of {PROJECTIONS}, got {projection!r}")
+    dense = projection != "hadamard"
+    most_dim, most_size = (DENSE_MAX_DIM, DENSE_MAX_SIZE) if dense else (65_536, 65_536)
+    if not 1 <= dim <= most_dim or not 1 <= size <= most_size or not 0 <= seed < 1 << 64:
+        raise ValueError(f"dim must be 1 to {most_dim}, sketch_dim 1 to {most_size}, seed a 64-bit integer")
+
+
+def _up(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(_up(len(data)) - len(data))

@@ -1,0 +1,124 @@
+"""Upper ends of scores from the first stage of a code: what lets a scan leave most rows after one bit a coordinate.
+
+A row is ranked by s' = min(S, U), U = estimate from the sign plane + ``DEVIATIONS`` standard deviations of its error,
+in one fixed formula (docs/numerics.md section 12). U is never below s', so a scan that reads the plane alone may leave
+every row whose U is below the k-th best s' so far, and loses none of the k best: for every k, order, batch and thread.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codebook import integer_levels
+from .codes import Codes
+from .fitted_codec import FittedTurboQuant
+from .mse import TurboQuant
+from .rows import norm, prepare, times_power
+from .units import units_of
+
+#: Standard deviations that a score may lie above the estimate from its first stage before it is cut.
+DEVIATIONS = np.float32(3)
+#: Entries of a query's tables lie in 0 … 2·CENTER; CENTER stands for 0. Two of them fit a byte.
+CENTER = 63
+#: Row bounds are stored in units of 1/512 of an integer level, of 1/4 where levels have two bytes.
+FINE, COARSE = 512, 4
+#: Largest number that the two bytes of a bound hold.
+LARGEST = 65_535
+
+
+class StageQuery(NamedTuple):
+    """Queries prepared for the first stage."""
+
+    tables: NDArray[np.uint8]
+    """(nq, bytes, 2, 16): for the low and the high four bits of each byte of a plane, the entry of every pattern."""
+    factor: NDArray[np.float32]
+    """(nq,): what one unit of an entry times one unit of a ratio is worth."""
+    deviation: NDArray[np.float32]
+    """(nq,): what one unit of a spread is worth, times ``DEVIATIONS``."""
+
+
+def has_first_stage(q: TurboQuant) -> bool:
+    """Return whether a row's code has a first stage for ranking: a plain code of at least 2 bits.
+
+    >>> has_first_stage(TurboQuant(8, bits=1)), has_first_stage(TurboQuant(8, bits=2))
+    (False, True)
+    """
+    return not isinstance(q, FittedTurboQuant) and len(q.spec.segments) == 1 and q.spec.segments[0].bits > 1
+
+
+def row_bounds(q: TurboQuant, codes: Codes) -> NDArray[np.uint16]:
+    """Return (n, 2) uint16 of encoded rows: the ratio τ of the estimate and the spread ρ of its error, per coordinate.
+
+    With integer levels l and their signs s, τ = ⟨l, l⟩/⟨l, s⟩ makes the residual l − τ·s orthogonal to l, so that what
+    a query shares with the row is estimated without error, and ρ = |l − τ·s|/√m is what chance adds for the rest.
+    """
+    segment = q.spec.segments[0]
+    values, unit = np.abs(integer_levels(segment.bits, segment.bits, segment.dim)[0].astype(np.int64)), bound_unit(q)
+    magnitudes = values[q.unpack(codes)[0]]
+    squares, first = (magnitudes * magnitudes).sum(axis=1), magnitudes.sum(axis=1)
+    # Whole numbers below 2^53, so float64 holds them; one rounded operation after another.
+    ratio = np.minimum(np.rint((squares * unit).astype(np.float64) / first), LARGEST).astype(np.int64)
+    residual = squares * unit**2 - 2 * ratio * unit * first + ratio**2 * segment.dim
+    spread = np.minimum(np.ceil(np.sqrt(residual.astype(np.float64) / np.float64(segment.dim))), LARGEST)
+    return np.stack([ratio, spread.astype(np.int64)], axis=1).astype(np.uint16)
+
+
+def bound_unit(q: TurboQuant) -> int:
+    """Return how many units of a row's bounds make one integer level."""
+    return FINE if q.spec.segments[0].bits <= 4 else COARSE
+
+
+def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) -> StageQuery:
+    """Rotate queries (nq, dim) float32 and tabulate what every pattern of four signs is worth."""
+    row, exponent = prepare(queries)
+    total = norm(row)
+    segment = q.spec.segments[0]
+    r = q.rotations[0].apply(row)
+    size = -(-segment.dim // 8)
+    padded = np.zeros((len(r), size * 8), np.float32)
+    padded[:, : segment.dim] = r
+    groups = padded.reshape(len(r), size, 2, 4)
+    signs = np.where(np.arange(16)[:, None] >> np.arange(4) & 1, np.float32(1), np.float32(-1))
+    terms = groups[:, :, :, None, :] * signs
+    sums = (terms[..., 0] + terms[..., 1]) + (terms[..., 2] + terms[..., 3])
+    top = sums.max(axis=(1, 2, 3))
+    inverse = np.float32(CENTER) / np.where(top == 0, np.float32(1), top)
+    entries = np.rint(sums * inverse[:, None, None, None]).clip(-CENTER, CENTER) + np.float32(CENTER)
+    alpha = integer_levels(segment.bits, segment.bits, segment.dim)[1]
+    unit = alpha / np.float32(bound_unit(q))
+    factor, deviation = (top / np.float32(CENTER)) * unit, (DEVIATIONS * total) * unit
+    if cosine:
+        divisor = np.where(total == 0, np.float32(1), total)
+        factor, deviation = factor / divisor, deviation / divisor
+    else:
+        factor, deviation = times_power(factor, exponent), times_power(deviation, exponent)
+    return StageQuery(entries.astype(np.uint8), factor, deviation)
+
+
+def upper(
+    q: TurboQuant, queries: NDArray[np.float32], codes: Codes, bounds: NDArray[np.uint16], *, cosine: bool = False
+) -> NDArray[np.float32]:
+    """Return U, (nq, n) float32: the upper ends of the scores of rows with :func:`row_bounds` ``bounds``."""
+    segment = q.spec.segments[0]
+    stage = prepare_stage(q, queries, cosine=cosine)
+    size = -(-segment.dim // 8)
+    assert units_of(segment.bits, segment.bits)[0] == 1, "the first unit is the sign plane"
+    plane = codes.packed[:, :size]
+    patterns = np.stack([plane & 15, plane >> 4], axis=2)
+    ratio, spread = bounds[:, 0].astype(np.float32), bounds[:, 1].astype(np.float32)
+    result = np.empty((len(queries), len(codes)), np.float32)
+    for i, tables in enumerate(stage.tables):
+        entries = tables[np.arange(size)[:, None], np.arange(2), patterns]
+        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER
+        estimate = (stage.factor[i] * exact.astype(np.float32)) * ratio
+        with np.errstate(over="ignore"):
+            result[i] = (estimate + stage.deviation[i] * spread) * codes.scales[:, 0]
+    return result
+
+
+def clamp(scores: NDArray[np.float32], upper_ends: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return s' = min(S, U); S where they are equal."""
+    return np.where(upper_ends < scores, upper_ends, scores)

@@ -1,0 +1,19 @@
+//! From a row's sum to the upper end of its score (docs/numerics.md section 12).
+
+/// What turns a query's sums into upper ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights {
+    /// The sum that stands for an estimate of 0.
+    pub(crate) offset: i32,
+    pub(crate) factor: f32,
+    pub(crate) deviation: f32,
+}
+
+impl Weights {
+    /// The upper end of one row's score; `bounds` holds its ratio in the low half and its spread in the high one.
+    #[inline(always)]
+    pub(crate) fn upper_end(self, sum: u32, bounds: u32, scale: f32) -> f32 {
+        let estimate = (self.factor * (sum as i32 - self.offset) as f32) * (bounds & 0xFFFF) as i32 as f32;
+        (estimate + self.deviation * (bounds >> 16) as i32 as f32) * scale
+    }
+}

@@ -1,0 +1,138 @@
+//! Sums of table entries over the patterns of bits in blocks of rows: the estimate of one query from a plane of one bit a coordinate.
+//!
+//! A block holds [`BLOCK`] rows byte by byte: byte j of all its rows, then byte j + 1. For every byte a query has 32 entries, 16 for its
+//! low and 16 for its high four bits, and a row's sum is Σ_j low_j[byte & 15] + high_j[byte >> 4]. A look-up serves as many rows
+//! as a register has bytes.
+//!
+//! Entries are at most 126, so two of them fit a byte; sums of [`RUN`] bytes stay within 16 bits (2·126·256 = 64,512 < 65,536) and are
+//! then added in 32 bits. Cost: two look-ups, two masks and four additions for 8 bits of 64 rows (AVX-512).
+
+mod bounds;
+mod magnitudes;
+mod scalar;
+mod tables;
+mod transpose;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use bounds::Weights;
+pub(crate) use magnitudes::{Sums, magnitude_sums};
+pub(crate) use tables::tabulate;
+pub(crate) use transpose::{from_rows, to_rows};
+
+use super::Level;
+
+/// Rows of a block.
+pub(crate) const BLOCK: usize = 64;
+/// Entries of a byte: 16 for its low four bits, 16 for its high ones.
+pub(crate) const ENTRIES: usize = 32;
+/// The entry that stands for 0; entries lie in 0 … 126.
+pub(crate) const CENTER: u8 = 63;
+/// Bytes whose sums fit 16 bits.
+const RUN: usize = 256;
+
+/// What a byte's four-bit patterns are worth.
+type Tables = [[u8; ENTRIES]];
+/// A byte of each row of a block.
+pub(crate) type Column = [u8; BLOCK];
+
+/// The rows that a scan reads: their blocks, and what turns their sums into upper ends of scores.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planes<'a> {
+    pub(crate) blocks: &'a [Column],
+    /// One a row, of whole blocks except the last.
+    pub(crate) bounds: &'a [u32],
+    pub(crate) scales: &'a [f32],
+}
+
+/// out[r] = the upper end of row r's score.
+pub(crate) fn upper_ends(level: Level, rows: Planes<'_>, tables: &Tables, weights: Weights, out: &mut [f32]) {
+    let n = out.len();
+    assert!(!tables.is_empty() && rows.bounds.len() == n && rows.scales.len() == n, "as many rows everywhere");
+    assert_eq!(rows.blocks.len(), n.div_ceil(BLOCK) * tables.len(), "whole blocks");
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::upper_ends(token, rows, tables, weights, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::upper_ends(token, rows, tables, weights, out),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+            neon::upper_ends(token, rows, tables, weights, out);
+        }
+        _ => body(scalar::run, rows, tables, weights, out),
+    }
+}
+
+/// What every level compiles with its own instructions; `run` sums at most [`RUN`] bytes of a block.
+#[inline(always)]
+fn body(
+    run: impl Fn(&[Column], &Tables) -> [u16; BLOCK],
+    rows: Planes<'_>,
+    tables: &Tables,
+    weights: Weights,
+    out: &mut [f32],
+) {
+    let blocks = rows.blocks.chunks_exact(tables.len());
+    let bounds = rows.bounds.chunks(BLOCK).zip(rows.scales.chunks(BLOCK));
+    for ((block, (bounds, scales)), out) in blocks.zip(bounds).zip(out.chunks_mut(BLOCK)) {
+        let mut sums = [0; BLOCK];
+        for (columns, tables) in block.chunks(RUN).zip(tables.chunks(RUN)) {
+            let part = run(columns, tables);
+            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += u32::from(part));
+        }
+        for (((out, &sum), &bounds), &scale) in out.iter_mut().zip(&sums).zip(bounds).zip(scales) {
+            *out = weights.upper_end(sum, bounds, scale);
+        }
+    }
+}
+
+/// The sum of row `r` of one block.
+pub(crate) fn sum_of_row(block: &[Column], r: usize, tables: &Tables) -> u32 {
+    assert_eq!(block.len(), tables.len(), "a table a byte");
+    block.iter().zip(tables).map(|(column, table)| scalar::entries(column[r], table)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{bytes, floats, other_levels};
+
+    fn columns(n: usize, seed: u64) -> Vec<Column> {
+        bytes(n * BLOCK, seed).as_chunks::<BLOCK>().0.to_vec()
+    }
+
+    #[test]
+    fn levels_equal_scalar_and_rows_one_by_one() {
+        for size in (1..=70).chain([255, 256, 257, 600]) {
+            let mut tables: Vec<[u8; ENTRIES]> =
+                bytes(size * ENTRIES, 1).as_chunks().0.iter().map(|t: &[u8; ENTRIES]| t.map(|e| e % 127)).collect();
+            // Every second size: the largest entries, whose sums come nearest to overflow.
+            if size % 2 == 0 {
+                tables.fill([2 * CENTER; ENTRIES]);
+            }
+            let weights = Weights { offset: 126 * size as i32, factor: 3.1e-6, deviation: 2.7e-5 };
+            for n in [1_usize, 15, 16, 17, 63, 64, 65, 150, 192] {
+                let (blocks, scales) = (columns(n.div_ceil(BLOCK) * size, size as u64), floats(n, 3));
+                let bounds: Vec<_> = bytes(4 * n, 2).as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
+                let rows = Planes { blocks: &blocks, bounds: &bounds, scales: &scales };
+                let (mut want, mut got) = (vec![0.0; n], vec![7.0; n]);
+                upper_ends(Level::Scalar, rows, &tables, weights, &mut want);
+                for (i, end) in want.iter().enumerate() {
+                    let sum = sum_of_row(&blocks[i / BLOCK * size..][..size], i % BLOCK, &tables);
+                    let alone = weights.upper_end(sum, bounds[i], scales[i]);
+                    assert_eq!(alone.to_bits(), end.to_bits(), "row {i} of {n}, {size} bytes");
+                }
+                for level in other_levels() {
+                    upper_ends(level, rows, &tables, weights, &mut got);
+                    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&got), bits(&want), "{}: {n} rows of {size} bytes", level.name());
+                }
+            }
+        }
+    }
+}

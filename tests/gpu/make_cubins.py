@@ -1,0 +1,84 @@
+"""Writes cubins.json: what every kernel takes on every architecture, for test_cubin.py to compare with.
+
+    python tests/gpu/make_cubins.py
+
+Run it after a change to kernels or to the compiler's version, and say in the commit what moved and why.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from gpu import cubin
+from gpu.recorder import kernels_of
+from turboquant_rs.gpu.kernels import Kernel
+
+TABLE = Path(__file__).with_name("cubins.json")
+
+#: Codecs whose kernels are compiled: dim, bits, refine, and which kernels (all: empty).
+CODECS: tuple[tuple[int, int, int, tuple[str, ...]], ...] = (
+    (1024, 4, 0, ()),
+    (1024, 8, 0, ("encode_warp", "score_dp4a", "score_mma")),
+    (1024, 1, 0, ("score_dp4a", "score_mma")),
+    (768, 4, 0, ("encode_warp", "decode_warp")),
+    (128, 4, 16, ("encode_warp", "decode_warp")),
+    (97, 3, 0, ("encode_warp", "score_dp4a", "score_mma")),
+    (1536, 4, 0, ("encode_warp",)),
+    (2048, 4, 0, ("decode_warp", "query_warp")),
+    (3072, 4, 0, ("encode_block", "decode_block", "query_block")),
+    (65_536, 5, 8, ("encode_block", "decode_block")),
+)
+
+#: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
+#: barriers, integer products, byte selection.
+WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
+
+
+def kernels() -> dict[str, Kernel]:
+    """Return the kernels that are compiled, by a name that says their codec."""
+    found = {}
+    for dim, bits, refine, names in CODECS:
+        for name, kernel in kernels_of(dim, bits, refine).items():
+            if not names or name in names:
+                found[f"{name} dim={dim} bits={bits} refine={refine}"] = kernel
+    return found
+
+
+def compile_all(architectures: tuple[str, ...], extra: tuple[str, ...]) -> dict[tuple[str, str], cubin.Cubin]:
+    """Compile every kernel for every architecture, two at a time; by (name, architecture)."""
+    jobs = [(name, kernel, arch) for name, kernel in kernels().items() for arch in architectures]
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda job: cubin.compile_kernel(job[1], job[2], extra), jobs)
+        return {(name, arch): result for (name, _, arch), result in zip(jobs, results, strict=True)}
+
+
+def entry(compiled: cubin.Cubin) -> dict[str, Any]:
+    """Return what the table records of a compiled kernel."""
+    counts = {name: compiled.instructions[name] for name in WATCHED if compiled.instructions[name]}
+    return {"registers": compiled.registers, "total": sum(compiled.instructions.values()), **counts}
+
+
+def main() -> None:
+    """Write the table."""
+    table: dict[str, Any] = {}
+    for (name, arch), compiled in compile_all(cubin.ARCHITECTURES, cubin.CUPY_OPTIONS).items():
+        table.setdefault(name, {})[arch] = entry(compiled)
+    lines = [
+        f"  {json.dumps(name)}: {{\n"
+        + ",\n".join(f"   {json.dumps(arch)}: {json.dumps(found)}" for arch, found in by_arch.items())
+        + "\n  }"
+        for name, by_arch in table.items()
+    ]
+    head = f'{{\n "compiler": {json.dumps(cubin.version())},\n "kernels": {{\n'
+    TABLE.write_text(head + ",\n".join(lines) + "\n }\n}\n")
+
+
+if __name__ == "__main__":
+    main()

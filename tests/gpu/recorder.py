@@ -1,0 +1,62 @@
+"""A backend that launches nothing and remembers what it was asked to: the kernels that drivers build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from turboquant_rs.gpu.constants import CodecKey
+from turboquant_rs.gpu.decode import decode
+from turboquant_rs.gpu.encode import encode
+from turboquant_rs.gpu.gate import check_launch
+from turboquant_rs.gpu.kernels import Kernel
+from turboquant_rs.gpu.score import score
+from turboquant_rs.reference.units import row_bytes
+
+
+class Recorder:
+    """Host arrays, no kernels; the launch gate is passed all the same."""
+
+    key = ("recorder",)
+    processors = 132
+    shared_limit = 99 << 10
+    capability = 80
+
+    def __init__(self) -> None:
+        self.kernels: list[Kernel] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return zeros, aligned as device memory is."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+        room = np.zeros(size + 256, np.uint8)
+        first = -room.ctypes.data % 256
+        return room[first : first + size].view(kind).reshape(shape)
+
+    def asarray(self, host: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy."""
+        array = self.empty(host.shape, host.dtype)
+        array[...] = host
+        return array
+
+    def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array."""
+        return array
+
+    def launch(self, kernel: Kernel, grid: int, block: int, args: tuple[Any, ...], shared: int) -> None:
+        """Remember the kernel."""
+        check_launch(kernel, grid, block, args, shared, self.shared_limit)
+        self.kernels.append(kernel)
+
+
+def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
+    """Return every kernel of a codec, by name: encode, decode, queries, scores of few and of many."""
+    recorder, codec = Recorder(), CodecKey(dim, bits, 0, "unbiased", refine)
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, row_bytes(dim, bits, bits)), np.uint8)
+    scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
+    encode(recorder, codec, x, packed, scales)
+    decode(recorder, codec, bits, packed, scales, x)
+    score(recorder, codec, bits, x[:1], packed, scales, out[:1])
+    score(recorder, codec, bits, x, packed, scales, out)
+    return {kernel.name: kernel for kernel in recorder.kernels}
