@@ -12,6 +12,8 @@ one half by direction (the sign of the first principal axis) and encodes the oth
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -90,10 +92,10 @@ def scan(codec: TurboQuant, data: Set) -> tuple[Ids, float]:
     return index.search(data.queries, 10)[1], seconds
 
 
-def fitted(data: Set, bits: float) -> Found:
+def fitted(data: Set, bits: float, refine: Any = False) -> Found:
     """Fit on train."""
     start = time.perf_counter()
-    codec = TurboQuant.fit(data.train, bits)
+    codec = TurboQuant.fit(data.train, bits, refine=refine)
     seconds = time.perf_counter() - start
     ids, encode = scan(codec, data)
     drift = codec.drift(data.base[:5000])
@@ -205,6 +207,7 @@ def rabitqlib(data: Set, bits: float) -> Found | None:
 
 CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
     "fitted": fitted,
+    "fitted, refine=16": functools.partial(fitted, refine=16),
     "plain": plain,
     "faiss OPQ+PQ4 FastScan": faiss_index(opq),
     "faiss RaBitQ": faiss_index(rabitq),
@@ -223,10 +226,14 @@ def main() -> None:
     parser.add_argument("--sift", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--out", default="fitted")
+    parser.add_argument("--keep", action="store_true", help="keep the cells of earlier runs that this one has not")
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     missing: set[str] = set()
     cells: list[dict[str, Any]] = []
+    earlier: list[dict[str, Any]] = []
+    if options.keep:
+        earlier = json.loads((harness.RESULTS / f"{options.out}.json").read_text())["cells"]
     for name in options.sets:
         data = load(name, options.rows, options.sift)
         truth = neighbors.true_neighbors(data.base, data.queries, 10)
@@ -258,6 +265,10 @@ def main() -> None:
                     f"  fit {found.fit_seconds:7.2f} s  {cell['encode_rows_per_second']:10,} rows/s  {found.note}",
                     flush=True,
                 )
+    measured = {(cell["set"], cell["bits"], cell["what"]) for cell in cells}
+    cells = [cell for cell in earlier if (cell["set"], cell["bits"], cell["what"]) not in measured] + cells
+    order = list(dict.fromkeys(cell["set"] for cell in cells))
+    cells.sort(key=lambda cell: (order.index(cell["set"]), cell["bits"], list(CONTESTANTS).index(cell["what"])))
     result = {"machine": harness.machine(), "cells": cells, "peers_not_installed": sorted(missing)}
     print("written:", harness.write(options.out, result).name, "| not installed:", ", ".join(sorted(missing)) or "none")
 

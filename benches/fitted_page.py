@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from fitted import CONTESTANTS
 from turboquant_rs.viz import Point, save_recall_figure
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -20,7 +21,7 @@ START, END = "<!-- table -->\n", "<!-- /table -->"
 
 def rows(cells: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a table: a set and a number of bits a line, a contestant a column."""
-    names = list(dict.fromkeys(cell["what"] for cell in cells))
+    names = [name for name in CONTESTANTS if any(cell["what"] == name for cell in cells)]
     lines = ["| set | bits | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
     for key in dict.fromkeys((cell["set"], cell["bits"]) for cell in cells):
         found = {cell["what"]: cell for cell in cells if (cell["set"], cell["bits"]) == key}
