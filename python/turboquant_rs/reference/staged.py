@@ -98,6 +98,16 @@ def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) 
     return StageQuery(entries.astype(np.uint8), factor, deviation.astype(np.float32, copy=False))
 
 
+def rounding_allowance(fours: int) -> int:
+    """Return what the rounding of ``fours`` entries may add to a sum, in their units: three standard deviations of as
+    many errors that are uniform in ±½, and no more than all of them at their worst.
+
+    >>> rounding_allowance(2), rounding_allowance(96)
+    (1, 9)
+    """
+    return int(np.ceil(min(fours / 2, np.sqrt(0.75 * fours))))
+
+
 def upper(
     q: TurboQuant, queries: NDArray[np.float32], codes: Codes, bounds: NDArray[np.uint16], *, cosine: bool = False
 ) -> NDArray[np.float32]:
@@ -112,7 +122,7 @@ def upper(
     result = np.empty((len(queries), len(codes)), np.float32)
     for i, tables in enumerate(stage.tables):
         entries = tables[np.arange(size)[:, None], np.arange(2), patterns]
-        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER
+        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER + rounding_allowance(2 * size)
         estimate = (stage.factor[i] * exact.astype(np.float32)) * ratio
         with np.errstate(over="ignore"):
             result[i] = (estimate + stage.deviation[i] * spread) * codes.scales[:, 0]

@@ -133,6 +133,12 @@ fn row_bounds(codec: &TurboQuant, level: Level, packed: &[u8]) -> Vec<u32> {
     bounds.collect()
 }
 
+/// What the rounding of entries may add to a sum of `fours`: three standard deviations of errors uniform in ±½, at most all of ½.
+fn rounding_allowance(fours: usize) -> i32 {
+    let fours = fours as f64;
+    (fours / 2.0).min((0.75 * fours).sqrt()).ceil() as i32
+}
+
 /// Queries prepared for the first stage.
 #[derive(Debug)]
 pub(crate) struct StageQueries {
@@ -160,7 +166,9 @@ impl StageQueries {
         let top = tabulate(level, rotated, &mut self.tables[first..]);
         let factor = restored((top / f32::from(CENTER)) * self.unit);
         let deviation = restored((DEVIATIONS * norm) * self.unit);
-        self.weights.push(Weights { offset: 2 * self.size as i32 * i32::from(CENTER), factor, deviation });
+        let fours = 2 * self.size;
+        let offset = fours as i32 * i32::from(CENTER) - rounding_allowance(fours);
+        self.weights.push(Weights { offset, factor, deviation });
     }
 
     /// The tables of one query, and what its sums are worth.
