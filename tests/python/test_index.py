@@ -247,6 +247,10 @@ def test_l2_is_never_negative() -> None:
 #: fixed. Rounding of scores adds 1e-4 or less.
 WORST_ERROR = 6 * 6e-4 + 6e-4
 
+#: Scores of rows that their first stage allows no more are lower: of each with probability Φ(−3) = 0.00135 at most, so of
+#: the 120,000 pairs, were they independent, 162 ± 13; rows share queries, which may double the deviation.
+MOST_CUT = 0.00135 + 6 * 2 * 13 / 120_000
+
 
 @each_metric
 def test_scores_are_near_the_truth(metric: str) -> None:
@@ -257,7 +261,9 @@ def test_scores_are_near_the_truth(metric: str) -> None:
     lengths = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(x, axis=1)[ids]
     unit = {"ip": lengths, "cosine": np.ones_like(lengths), "l2": 2 * lengths}[metric]
     sign = -1 if metric == "l2" else 1
-    assert (np.abs(sign * scores - truth) <= WORST_ERROR * unit).all()
+    error = sign * scores - truth
+    assert (error <= WORST_ERROR * unit).all()
+    assert (error < -WORST_ERROR * unit).mean() <= MOST_CUT
 
 
 @each_metric
