@@ -1,4 +1,4 @@
-"""A search is the sorted scan of all rankings, for any data, number of rows and k: no short cut that data can defeat."""
+"""A search is the sorted scan of all rankings, for any data, rows and k: no short cut that data can defeat."""
 
 from __future__ import annotations
 

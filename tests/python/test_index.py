@@ -247,8 +247,8 @@ def test_l2_is_never_negative() -> None:
 #: fixed. Rounding of scores adds 1e-4 or less.
 WORST_ERROR = 6 * 6e-4 + 6e-4
 
-#: Scores of rows that their first stage allows no more are lower: of each with probability Φ(−3) = 0.00135 at most, so of
-#: the 120,000 pairs, were they independent, 162 ± 13; rows share queries, which may double the deviation.
+#: Scores of rows that their first stage allows no more are lower: of each with probability Φ(−3) = 0.00135 at most, so
+#: of the 120,000 pairs, were they independent, 162 ± 13; rows share queries, which may double the deviation.
 MOST_CUT = 0.00135 + 6 * 2 * 13 / 120_000
 
 
