@@ -298,7 +298,7 @@ class TurboQuant(Fittable):
             out = squared[part] if squares else None
             told = None if badly is None else badly[part]
             self._core.encode(block, packed[part], scales[part], out, told, unit_norm, first_row + first, threads)
-        return Codes(packed, scales, self, self.bits), squared
+        return Codes._made(packed, scales, self, self.bits), squared
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return approximations of the encoded vectors, (n, dim) float32, on the device of the codes.

@@ -30,7 +30,8 @@ _SAVE_BYTES = 64 << 20
 class Codes:
     """n encoded vectors.
 
-    Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`. Immutable in length; safe to read from any
+    Made by :meth:`TurboQuant.encode`, :meth:`from_bytes` or :meth:`load`; ``Codes(packed, scales, codec, bits)`` takes
+    both arrays as they are, uncopied, and refuses other dtypes and shapes. Immutable in length; safe to read from any
     thread.
 
     Codes of a GPU's array stay on that GPU, and so does what is made of them: slices, selections, truncated codes,
@@ -71,10 +72,29 @@ class Codes:
     bits: int | float
 
     def __init__(self, packed: Any, scales: Any, codec: TurboQuant, bits: float) -> None:
+        from .codec import TurboQuant
+
+        if not isinstance(codec, TurboQuant):
+            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}")
+        check_arrays(packed, scales, codec._core.row_bytes(codec._keep(bits)), codec._core.norms)
         self.packed = packed
         self.scales = scales
         self.codec = codec
         self.bits = bits
+
+    @classmethod
+    def _made(cls, packed: Any, scales: Any, codec: TurboQuant, bits: float) -> Codes:
+        """Return codes of arrays that this package made, unchecked."""
+        codes = cls.__new__(cls)
+        codes.packed = packed
+        codes.scales = scales
+        codes.codec = codec
+        codes.bits = bits
+        return codes
+
+    def _with(self, packed: Any, scales: Any) -> Codes:
+        """Return codes of the same kind, codec and bits with other rows."""
+        return self._made(packed, scales, self.codec, self.bits)
 
     def __len__(self) -> int:
         return int(self.packed.shape[0])
@@ -93,10 +113,10 @@ class Codes:
             rows = slice(at, at + 1)
         with scope(self.device):
             if isinstance(rows, slice):
-                return Codes(self.packed[rows, ...], self.scales[rows, ...], self.codec, self.bits)
+                return self._with(self.packed[rows, ...], self.scales[rows, ...])
             xp, numbers = namespace_of(self.packed), self._row_numbers(rows)
             packed, scales = (xp.take(array, numbers, axis=0) for array in (self.packed, self.scales))
-        return Codes(packed, scales, self.codec, self.bits)
+        return self._with(packed, scales)
 
     def _row_numbers(self, rows: Any) -> Any:
         """Return row numbers from 0, or those of a mask, in the namespace of the codes and on their device."""
@@ -192,7 +212,7 @@ class Codes:
         from .gpu.arrays import moved
 
         packed, scales = moved((self.packed, self.scales), self.device, name)
-        return Codes(packed, scales, self.codec, self.bits)
+        return self._with(packed, scales)
 
     @property
     def bits_per_dim(self) -> float:
@@ -231,7 +251,7 @@ class Codes:
                 least = core.first_unit / self.dim
                 raise ValueError(f"bits must be enough for the first unit, about {least:g}, got {bits}")
             packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
-            return Codes(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
+            return self._made(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
         bits = as_int(bits, "bits", 1, 8)
         if isinstance(self.packed, np.ndarray):
             packed, scales = core.truncate(*self._contiguous(), keep, bits)
@@ -241,18 +261,23 @@ class Codes:
             shape = (self.dim, int(self.codec.bits), int(self.bits), bits)
             with scope(self.device):
                 packed, scales = truncate(self.packed, self.scales, *shape, self.codec.scale)
-        return Codes(packed, scales, self.codec, bits)
+        return self._made(packed, scales, self.codec, bits)
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> Codes:
         """Return the rows of all ``parts`` in order (a copy). They must be of one codec, width and device."""
+        return Codes._joined(parts)
+
+    @classmethod
+    def _joined(cls, parts: Sequence[Codes]) -> Codes:
+        """Return the rows of all ``parts``, which must be of this class."""
         parts = list(parts)
         if not parts:
-            raise ValueError("parts must hold at least one Codes, got none")
+            raise ValueError(f"parts must hold at least one {cls.__name__}, got none")
         first = parts[0]
         for i, part in enumerate(parts):
-            if not isinstance(part, Codes):
-                raise TypeError(f"parts must be Codes, got {type(part).__name__} at {i}")
+            if not isinstance(part, cls):
+                raise TypeError(f"parts must be {cls.__name__}, got {type(part).__name__} at {i}")
             if part.codec != first.codec or part.bits != first.bits:
                 raise ValueError(f"parts must come from one codec with the same bits, got another at {i}: {part!r}")
             if part.device != first.device:
@@ -262,7 +287,7 @@ class Codes:
         join = np.concatenate if xp is np else xp.concat
         with scope(first.device):
             packed, scales = join([part.packed for part in parts]), join([part.scales for part in parts])
-        return Codes(packed, scales, first.codec, first.bits)
+        return first._with(packed, scales)
 
     def to_bytes(self) -> bytes:
         """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0.
@@ -291,7 +316,7 @@ class Codes:
 
             return PaperCodes.from_bytes(whole)
         core, keep, packed, scales = _core.codes_from_bytes(whole)
-        return Codes(packed, scales, *_codec_and_bits(core, keep))
+        return Codes._made(packed, scales, *_codec_and_bits(core, keep))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole.
@@ -345,7 +370,7 @@ class Codes:
                 if zlib.crc32(section.data) != crc:
                     text = f"damaged code bytes: {what} fail their checksum, section starts at byte {at} of {path}"
                     raise _core.CorruptError(text)
-        return Codes(packed, scales, codec, bits)
+        return Codes._made(packed, scales, codec, bits)
 
     def _contiguous(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return both arrays for the Rust core, which reads host memory."""
@@ -375,6 +400,20 @@ class Codes:
         size = self.codec.bytes_per_vector(self.bits)
         where = "" if self.device == "cpu" else f", on {self.device}"
         return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits:g}, {size:.1f} bytes per vector{where})"
+
+
+def check_arrays(packed: Any, scales: Any, row_bytes: int, norms: int) -> None:
+    """Refuse arrays, of NumPy or a GPU's library, that are no codes with rows of so many bytes and scales."""
+    for name, array, dtype, columns in (("packed", packed, "uint8", row_bytes), ("scales", scales, "float32", norms)):
+        if not all(hasattr(array, needed) for needed in ("dtype", "ndim", "shape")):
+            raise TypeError(f"{name} must be an array of {dtype}, got {type(array).__name__}")
+        # Other libraries' dtypes print like NumPy's with a module before them.
+        if str(array.dtype).rpartition(".")[2] != dtype:
+            raise TypeError(f"{name} must be an array of {dtype}, got dtype {array.dtype}")
+        if array.ndim != 2 or array.shape[1] != columns:
+            raise ValueError(f"{name} must have the shape (n, {columns}), got {tuple(array.shape)}")
+    if packed.shape[0] != scales.shape[0]:
+        raise ValueError(f"scales must have a row for each of {packed.shape[0]} packed rows, got {scales.shape[0]}")
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[_core.Codec, list[int], int, int, int, int, int, int]:

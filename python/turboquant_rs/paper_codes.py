@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from .codec import TurboQuant
-from .codes import Codes
+from .codes import Codes, check_arrays
 
 if TYPE_CHECKING:
     from .papers import PaperCodec
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class PaperCodes(Codes):
     """n vectors encoded by one of the papers' codecs: :class:`Codes` without stages, so they cannot be truncated.
 
-    Made by their ``encode`` or by :meth:`from_bytes` and :meth:`load`. Immutable in length; safe to read from any
-    thread.
+    Made by their ``encode`` or by :meth:`from_bytes` and :meth:`load`; ``PaperCodes(packed, scales, codec)`` takes both
+    arrays as they are, uncopied, and refuses other dtypes and shapes, scales that are not finite, radii that are not
+    finite or negative. Immutable in length; safe to read from any thread.
 
     Attributes
     ----------
@@ -48,7 +49,21 @@ class PaperCodes(Codes):
     __slots__ = ()
 
     def __init__(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: PaperCodec) -> None:
-        super().__init__(packed, scales, cast("TurboQuant", codec), 0)
+        from .papers import PaperCodec
+
+        if not isinstance(codec, PaperCodec):
+            raise TypeError(f"codec must be a QJL, TurboQuantProd or PolarQuant, got {type(codec).__name__}")
+        check_arrays(packed, scales, codec._core.row_bytes, codec._core.norms)
+        self.packed = packed
+        self.scales = scales
+        self.codec = cast("TurboQuant", codec)
+        self.bits = 0
+        codec._core.check(*self._contiguous())
+
+    @classmethod
+    def _of(cls, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: PaperCodec) -> PaperCodes:
+        """Return codes of arrays that this package made, unchecked."""
+        return cast("PaperCodes", cls._made(packed, scales, cast("TurboQuant", codec), 0))
 
     @property
     def _paper(self) -> PaperCodec:
@@ -56,8 +71,7 @@ class PaperCodes(Codes):
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> PaperCodes:
         """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays."""
-        part = super().__getitem__(rows)
-        return PaperCodes(part.packed, part.scales, self._paper)
+        return cast("PaperCodes", super().__getitem__(rows))
 
     def truncate(self, bits: object) -> NoReturn:
         """Refuse: only codes of TurboQuant have stages (ValueError)."""
@@ -72,10 +86,7 @@ class PaperCodes(Codes):
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> PaperCodes:
         """Return the rows of all ``parts`` in order (a copy). They must come from one codec."""
-        whole = Codes.concatenate(parts)
-        if not isinstance(parts[0], PaperCodes):
-            raise TypeError(f"parts must be PaperCodes, got {type(parts[0]).__name__} at 0")
-        return PaperCodes(whole.packed, whole.scales, parts[0]._paper)
+        return cast("PaperCodes", PaperCodes._joined(parts))
 
     def to_bytes(self) -> bytes:
         """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
@@ -98,7 +109,7 @@ class PaperCodes(Codes):
         except TypeError:
             raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
         parameters, packed, scales = _core.paper_codes_from_bytes(bytes(view))
-        return PaperCodes(packed, scales, codec_of(parameters))
+        return PaperCodes._of(packed, scales, codec_of(parameters))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_bytes` to ``path`` through a temporary file, so that a crash leaves an old file whole."""

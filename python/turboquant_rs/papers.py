@@ -95,7 +95,7 @@ class PaperCodec:
             for start in range(0, len(block), step):
                 part = slice(first + start, first + min(start + step, len(block)))
                 self._core.encode(block[start : start + step], packed[part], scales[part], part.start, threads)
-        return PaperCodes(packed, scales, self)
+        return PaperCodes._of(packed, scales, self)
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return approximations of the encoded vectors, (n, dim) float32.
@@ -103,15 +103,18 @@ class PaperCodec:
         Raises
         ------
         ValueError
-            If the codes come from another codec.
+            If the codes come from another codec, or hold scales or radii that no encoder writes.
         """
         self._check(codes)
         threads = as_threads(threads)
+        packed, scales = codes._contiguous()
+        # Of all rows, so that an error counts them from the first one.
+        self._core.check(packed, scales)
         out = np.empty((len(codes), self.dim), np.float32)
         step = max(64, _PRODUCTS_PER_CALL // self._products_per_row())
         for first in range(0, len(codes), step):
-            part = codes[first : first + step]
-            self._core.decode(*part._contiguous(), out[first : first + step], threads)
+            part = slice(first, first + step)
+            self._core.decode(packed[part], scales[part], out[part], threads)
         return out
 
     def score(self, queries: ArrayLike, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
@@ -130,7 +133,7 @@ class PaperCodec:
         Raises
         ------
         ValueError
-            As for :meth:`encode`, and if the codes come from another codec.
+            As for :meth:`encode`, and for codes as in :meth:`decode`.
         """
         self._check(codes)
         rows, single = queries_of(queries, self.dim, "codec")
@@ -330,7 +333,8 @@ class PolarQuant(PaperCodec):
         Bits of an angle of each level, 1 to 8 each, as many as levels; level l has dim/2**l angles.
     radius : "float16" (default) or "float32"
         How radii are stored. float16 holds magnitudes up to 65,504, and in full precision from 6·10⁻⁵ on: rows beyond
-        are refused, rows far below lose precision. The paper's choice; scale such data or take float32.
+        are refused, radii below lose precision and from 3·10⁻⁸ down become 0. The paper's choice; scale such data or
+        take float32.
     seed : int, default 0
         Seed of the rotation.
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import bits, matrices, pair, refines, same, scales, seeds
-from turboquant_rs import Codes, CorruptError, TurboQuant
+from subject import refuses
+from turboquant_rs import Codes, CorruptError, PolarQuant, TurboQuant
 from turboquant_rs.reference import Codes as ReferenceCodes
 
 N, DIM = 40, 24
@@ -295,7 +296,7 @@ def test_equality_of_codes(codes: Codes) -> None:
     assert codes != "codes"
     for other in (TurboQuant(DIM, 4, seed=4, scale="mse"), TurboQuant(DIM, 4, seed=3)):
         assert codes != Codes(codes.packed, codes.scales, other, 4)
-    assert codes != Codes(codes.packed, codes.scales, codes.codec, 2)
+    assert codes[:0] != codes[:0].truncate(2), "other bits"
     changed = copy.deepcopy(codes)
     changed.scales[3] *= 2
     assert codes != changed
@@ -339,3 +340,28 @@ def test_a_codec_cannot_be_changed() -> None:
         with pytest.raises(AttributeError):
             setattr(q, name, 4)
     assert repr(q) == "TurboQuant(dim=9, bits=3)"
+
+
+# --- the constructor ---------------------------------------------------------------------------------------------
+
+
+def test_parts_that_are_no_codes(codes: Codes) -> None:
+    packed, scales, q = codes.packed, codes.scales, codes.codec
+    make: Any = Codes
+    assert make(packed, scales, q, 4) == codes
+    assert make(packed[:, :6], scales, q, 2).bits == 2
+    refuses(lambda: make([[1]], scales, q, 4), "packed must be an array of uint8, got list", TypeError)
+    refuses(lambda: make(packed, 1.0, q, 4), "scales must be an array of float32, got float", TypeError)
+    refuses(lambda: make(packed, scales, PolarQuant(32), 4), "codec must be a TurboQuant, got PolarQuant", TypeError)
+    refuses(lambda: make(q, packed, scales, 4), "codec must be a TurboQuant, got ndarray", TypeError)
+    text = "packed must be an array of uint8, got dtype uint16"
+    refuses(lambda: make(packed.astype(np.uint16), scales, q, 4), text, TypeError)
+    text = "scales must be an array of float32, got dtype >f4"
+    refuses(lambda: make(packed, scales.astype(">f4"), q, 4), text, TypeError)
+    width = packed.shape[1]
+    text = f"packed must have the shape (n, {width}), got (40, {width - 1})"
+    refuses(lambda: make(packed[:, 1:], scales, q, 4), text)
+    refuses(lambda: make(packed, scales[:, 0], q, 4), "scales must have the shape (n, 1), got (40,)")
+    text = "scales must have a row for each of 40 packed rows, got 1"
+    refuses(lambda: make(packed, scales[:1], q, 4), text)
+    refuses(lambda: make(packed, scales, q, 5), "bits must be between 1 and 4, got 5")

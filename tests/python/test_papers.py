@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from subject import refuses
 from turboquant_rs import QJL, Codes, CorruptError, Index, PaperCodes, PolarQuant, TurboQuant, TurboQuantProd
+from turboquant_rs.reference import polar as reference_polar
 
 X = np.random.default_rng(0).standard_normal((50, 32)).astype(np.float32)
 MAKERS: list[Any] = [
@@ -183,3 +185,71 @@ def test_scores_are_products_with_decoded_rows() -> None:
         exact = X.astype(np.float64) @ q.decode(codes).T.astype(np.float64)
         size = np.linalg.norm(X, axis=1)[:, None] * np.linalg.norm(q.decode(codes), axis=1)
         assert (np.abs(q.score(X, codes) - exact) / size).max() < 6 * 8e-4 * np.sqrt(128 / 32)
+
+
+@pytest.mark.parametrize("radius", ["float16", "float32"])
+@pytest.mark.parametrize("value", [np.inf, np.nan, -np.inf, -1.0, -0.0])
+def test_radii_that_no_encoder_writes_are_refused(radius: Any, value: float) -> None:
+    """One bad radius must neither zero the rows beside it nor pass in silence."""
+    q, reference = PolarQuant(32, radius=radius), reference_polar.PolarQuant(32, radius=radius)
+    codes, specified = q.encode(X), reference.encode(X)
+    width = 2 if radius == "float16" else 4
+    bad = np.array([value], f"<f{width}")
+    packed = codes.packed.copy()
+    packed[40, width : 2 * width] = bad.view(np.uint8)
+    shown = {"inf": "inf", "nan": "NaN", "-inf": "-inf", "-1.0": "-1", "-0.0": "-0"}[str(value)]
+    text = f"packed must be rows with finite radii that are not negative, got {shown} at row 40"
+    refuses(lambda: PaperCodes(packed, codes.scales, q), text)
+    codes.packed[:] = packed
+    for use in (lambda: q.decode(codes), lambda: q.score(X, codes), codes.to_bytes):
+        refuses(use, text)
+    with pytest.raises(ValueError, match="packed must be rows with finite radii that are not negative"):
+        replace(specified, packed=packed)
+    good = specified.to_bytes()
+    specified.packed[:] = packed
+    for call in (lambda: reference.decode(specified), lambda: reference.score(X, specified)):
+        with pytest.raises(ValueError, match="packed must be rows with finite radii that are not negative"):
+            call()
+    # The reference's writer does not look at radii, so its file has right checksums.
+    data = specified.to_bytes()
+    assert len(data) == len(good)
+    text = f"damaged code bytes: no codes: {text}, section starts at byte 128"
+    refuses(lambda: PaperCodes.from_bytes(data), text, CorruptError)
+
+
+def test_parts_that_are_no_codes() -> None:
+    plain, q = TurboQuant(32, 4), QJL(32, 48)
+    codes, whole = q.encode(X), plain.encode(X)
+    packed, scales = codes.packed, codes.scales
+    make: Any = PaperCodes
+    text = "codec must be a QJL, TurboQuantProd or PolarQuant, got "
+    refuses(lambda: make(whole.packed, whole.scales, plain), text + "TurboQuant", TypeError)
+    refuses(lambda: make(q, packed, scales), text + "ndarray", TypeError)
+    refuses(lambda: make([[1]], scales, q), "packed must be an array of uint8, got list", TypeError)
+    refuses(lambda: make(packed, [[1.0]], q), "scales must be an array of float32, got list", TypeError)
+    text = "packed must be an array of uint8, got dtype int8"
+    refuses(lambda: make(packed.view(np.int8), scales, q), text, TypeError)
+    text = "scales must be an array of float32, got dtype float64"
+    refuses(lambda: make(packed, scales.astype(float), q), text, TypeError)
+    refuses(lambda: make(packed[:, :5], scales, q), "packed must have the shape (n, 6), got (50, 5)")
+    refuses(lambda: make(packed[0], scales, q), "packed must have the shape (n, 6), got (6,)")
+    refuses(lambda: make(packed, scales[:, 0], q), "scales must have the shape (n, 1), got (50,)")
+    text = "scales must have a row for each of 50 packed rows, got 49"
+    refuses(lambda: make(packed, scales[1:], q), text)
+    damaged = scales.copy()
+    damaged[7] = np.nan
+    refuses(lambda: make(packed, damaged, q), "scales must be finite, got NaN at row 7")
+    for kind in MAKERS:
+        made = kind().encode(X)
+        assert PaperCodes(made.packed, made.scales, kind()) == made
+        assert PaperCodes(made.packed[::2], made.scales[::2], kind()) == made[::2]
+
+
+def test_parts_to_join() -> None:
+    codes: Any = QJL(32, 48).encode(X)
+    refuses(lambda: PaperCodes.concatenate([]), "parts must hold at least one PaperCodes, got none")
+    refuses(lambda: PaperCodes.concatenate([codes, 3]), "parts must be PaperCodes, got int at 1", TypeError)  # type: ignore[list-item]
+    text = "parts must be PaperCodes, got Codes at 0"
+    refuses(lambda: PaperCodes.concatenate([TurboQuant(32).encode(X)]), text, TypeError)
+    assert PaperCodes.concatenate(part for part in (codes[:3], codes[3:])) == codes  # type: ignore[arg-type]
+    assert isinstance(Codes.concatenate([codes]), PaperCodes)

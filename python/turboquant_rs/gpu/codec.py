@@ -46,7 +46,7 @@ def encode(codec: TurboQuant, x: Any, *, validate: bool) -> Codes:
                 fault = launch_encode(backend, key, arrays.as_float32(rows[part]), *operands, validate=validate)
                 if fault is not None:
                     _refuse_row(codec, rows, first + fault.row, fault)
-    return Codes(packed, scales, codec, codec.bits)
+    return Codes._made(packed, scales, codec, codec.bits)
 
 
 def decode(codec: TurboQuant, codes: Codes) -> Any:

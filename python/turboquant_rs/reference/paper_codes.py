@@ -65,6 +65,10 @@ class PaperCodes:
     scales: NDArray[np.float32]
     spec: PaperSpec
 
+    def __post_init__(self) -> None:
+        if self.spec.kind == "polar":
+            radii_of(self.spec, self.packed)
+
     def __len__(self) -> int:
         return len(self.packed)
 
@@ -140,6 +144,24 @@ def row_bytes(spec: PaperSpec) -> int:
         return radius * (spec.dim >> len(spec.bits)) + (angles + 7) // 8
     coarse = spec.bits[0] - 1
     return (spec.size + 7) // 8 + (units_bytes(spec.dim, coarse, coarse) if coarse else 0)
+
+
+def radii_of(spec: PaperSpec, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the radii that rows of polar codes start with, (n, dim/2^levels), as float32; ValueError where one is not
+    finite or has a sign.
+
+    >>> radii_of(PaperSpec("polar", 4, 0, (4,), 0, 0), np.array([[0, 60, 0, 64, 0]], np.uint8)).tolist()
+    [[1.0, 2.0]]
+    """
+    dtype = np.dtype(("<f2", "<f4")[spec.choice])
+    size = dtype.itemsize * (spec.dim >> len(spec.bits))
+    radii: NDArray[np.float32] = np.ascontiguousarray(packed[:, :size]).view(dtype).astype(np.float32)
+    faulty = np.argwhere(~np.isfinite(radii) | np.signbit(radii))
+    if len(faulty):
+        row, at = faulty[0]
+        text = f"packed must be rows with finite radii that are not negative, got {radii[row, at]} at row {row}"
+        raise ValueError(text)
+    return radii
 
 
 def check_sketch(dim: int, size: int, projection: str, seed: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .paper_codes import RADII, PaperCodes, PaperSpec, row_bytes
+from .paper_codes import RADII, PaperCodes, PaperSpec, radii_of, row_bytes
 from .polar_angles import MAX_BITS, MAX_LEVEL, angles
 from .qjl import query_norms
 from .rotation import Rotation
@@ -91,8 +91,7 @@ class PolarQuant:
 
     def radii(self, codes: PaperCodes) -> NDArray[np.float32]:
         """Return the radii, (n, dim/2^levels), as float32."""
-        size = self._radius.itemsize * (self.spec.dim >> len(self.spec.bits))
-        return np.ascontiguousarray(codes.packed[:, :size]).view(self._radius).astype(np.float32)
+        return radii_of(self.spec, codes.packed)
 
     @property
     def _radius(self) -> np.dtype[np.floating]:

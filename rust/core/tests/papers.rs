@@ -229,3 +229,44 @@ fn threads_and_splits_change_nothing() {
     let last = codec.encode(&x[1_199 * dim..]).unwrap();
     assert_eq!(last.packed(), &packed[1_199 * codec.spec().row_bytes()..]);
 }
+
+#[test]
+fn radii_that_no_encoder_writes_are_refused() {
+    let bad = [
+        (f32::INFINITY, 0x7C00_u16, "inf"),
+        (f32::NAN, 0x7E00, "NaN"),
+        (f32::NEG_INFINITY, 0xFC00, "-inf"),
+        (-1.0, 0xBC00, "-1"),
+        (-0.0, 0x8000, "-0"),
+    ];
+    for radius in [Radius::Float16, Radius::Float32] {
+        let codec = PolarQuant::new(32, &[4, 2, 2, 2], radius, 0).unwrap();
+        let (spec, x) = (codec.spec(), vec![1.0; 32 * 70]);
+        let good = codec.encode(&x).unwrap();
+        for (value, half, name) in bad {
+            let (mut packed, at) = (good.packed().to_vec(), 66 * spec.row_bytes());
+            match radius {
+                Radius::Float16 => packed[at + 2..at + 4].copy_from_slice(&half.to_le_bytes()),
+                Radius::Float32 => packed[at + 4..at + 8].copy_from_slice(&value.to_le_bytes()),
+            }
+            let text = format!("packed must be rows with finite radii that are not negative, got {name} at row 66");
+            let made = PaperCodes::new(spec.clone(), packed.clone(), Vec::new());
+            assert_eq!(made.unwrap_err().to_string(), text);
+            let exec = Exec::default();
+            let mut out = vec![7.0; x.len()];
+            assert_eq!(codec.decode_into(&packed, &[], &mut out, exec).unwrap_err().to_string(), text);
+            let scored = codec.score_into(&x[..32], &packed, &[], &mut out[..70], exec);
+            assert_eq!(scored.unwrap_err().to_string(), text);
+            assert!(out.iter().all(|&value| value == 7.0), "nothing is written");
+
+            let mut file = good.to_bytes();
+            file[128..128 + packed.len()].copy_from_slice(&packed);
+            // The checksums are made right again: of the packed rows, then of the header.
+            file[60..64].copy_from_slice(&crc32fast::hash(&packed).to_le_bytes());
+            let header_crc = crc32fast::hash(&file[..68]);
+            file[68..72].copy_from_slice(&header_crc.to_le_bytes());
+            let expected = format!("damaged code bytes: no codes: {text}, section starts at byte 128");
+            assert_eq!(PaperCodes::from_bytes(&file).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArr
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use turboquant_rs::papers::{
-    PaperCodec as _, PaperCodes, PaperSpec, PolarQuant, ProjectionKind, Qjl, Radius, TurboQuantProd,
+    PaperCodec as _, PaperCodes, PaperSpec, PolarQuant, ProjectionKind, Qjl, Radius, TurboQuantProd, check_parts,
 };
 use turboquant_rs::{Error, Exec, Result};
 
@@ -144,6 +144,18 @@ impl PaperCodec {
         let out = out.as_slice_mut()?;
         let work = |exec: Exec| each!(self, codec => codec.score_into(queries, packed, scales, out, exec));
         py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
+    }
+
+    /// check(packed, scales): refuse parts that are no codes of this codec.
+    fn check(
+        &self,
+        py: Python<'_>,
+        packed: PyReadonlyArray2<'_, u8>,
+        scales: PyReadonlyArray2<'_, f32>,
+    ) -> PyResult<()> {
+        let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
+        py.detach(|| check_parts(self.spec(), packed, scales)).map_err(|error| to_py(error, 0))?;
+        Ok(())
     }
 
     /// to_bytes(packed, scales) -> bytes: a whole code file.

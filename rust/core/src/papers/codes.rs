@@ -1,5 +1,6 @@
 //! Codes of the papers' codecs, and their bytes: format version 0 (docs/format.md).
 
+use super::polar::check_radii;
 use super::spec::{MAX_LEVELS, PaperSpec};
 use crate::codec::FORMAT_VERSION;
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ impl PaperCodes {
     /// Codes from their parts: packed rows, and scales row by row.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the parts contradict each other or a scale is not finite.
+    /// [`Error::Argument`] if the parts contradict each other, a scale is not finite, or a radius is not finite or negative.
     pub fn new(spec: PaperSpec, packed: Vec<u8>, scales: Vec<f32>) -> Result<Self> {
         spec.check()?;
         check_parts(&spec, &packed, &scales)?;
@@ -109,14 +110,19 @@ impl PaperCodes {
         if crc32fast::hash(scales) != header.scales_crc {
             return Err(Error::corrupt("scales fail their checksum, section starts", scales_at));
         }
+        // Only these values can be faulty now: scales, or without any the radii among the packed rows.
+        let values_at = if scales.is_empty() { packed_at } else { scales_at };
         let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         Self::new(header.spec, packed.to_vec(), scales)
-            .map_err(|error| Error::corrupt(format!("no codes: {error}"), scales_at))
+            .map_err(|error| Error::corrupt(format!("no codes: {error}, section starts"), values_at))
     }
 }
 
-/// Checks the parts of codes against each other; returns the number of rows.
-pub(crate) fn check_parts(spec: &PaperSpec, packed: &[u8], scales: &[f32]) -> Result<usize> {
+/// Checks the parts of codes, rows and scales in the caller's memory; returns the number of rows.
+///
+/// # Errors
+/// As for [`PaperCodes::new`].
+pub fn check_parts(spec: &PaperSpec, packed: &[u8], scales: &[f32]) -> Result<usize> {
     let (row_bytes, norms) = (spec.row_bytes(), spec.norms());
     let len = packed.len() / row_bytes;
     if !packed.len().is_multiple_of(row_bytes) || scales.len() != len * norms {
@@ -127,6 +133,7 @@ pub(crate) fn check_parts(spec: &PaperSpec, packed: &[u8], scales: &[f32]) -> Re
     if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
         return Err(Error::argument("scales", "finite", format!("{} at row {}", scales[at], at / norms)));
     }
+    check_radii(spec, packed)?;
     Ok(len)
 }
 

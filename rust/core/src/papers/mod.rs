@@ -12,7 +12,7 @@ mod sketch;
 mod spec;
 
 pub use crate::projection::ProjectionKind;
-pub use codes::PaperCodes;
+pub use codes::{PaperCodes, check_parts};
 pub use polar::PolarQuant;
 pub use prod::TurboQuantProd;
 pub use qjl::Qjl;
@@ -22,7 +22,6 @@ use crate::codec::{prepare, row_norms};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::parallel::Exec;
-use codes::check_parts;
 
 /// Rows that are worked on together, and least rows of a parallel task.
 const BLOCK_ROWS: usize = 64;
@@ -49,7 +48,10 @@ pub trait Blocks: Sync {
     fn encode_block(&self, level: Level, x: &[f32], packed: &mut [u8], scales: &mut [f32]) -> Result<()>;
 
     /// Decodes whole rows.
-    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]);
+    ///
+    /// # Errors
+    /// For radii that are not finite.
+    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]) -> Result<()>;
 
     /// Makes queries ready.
     ///
@@ -60,7 +62,7 @@ pub trait Blocks: Sync {
     /// Scores all queries against a block of n rows: nq·n values, row-major.
     ///
     /// # Errors
-    /// None after the queries are made ready; the type is that of the parts it is made of.
+    /// For radii that are not finite.
     fn score_block(&self, level: Level, queries: &Self::Queries, packed: &[u8], scales: &[f32]) -> Result<Vec<f32>>;
 }
 
@@ -146,7 +148,7 @@ pub trait PaperCodec: Blocks {
     /// Decodes rows in the caller's memory into the caller's buffer of n·dim values.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the parts contradict each other.
+    /// [`Error::Argument`] if the parts contradict each other, a scale is not finite, or a radius is not finite or negative.
     fn decode_into(&self, packed: &[u8], scales: &[f32], out: &mut [f32], exec: Exec) -> Result<()> {
         let spec = self.spec();
         let (dim, bytes, norms) = (spec.dim(), spec.row_bytes(), spec.norms());
@@ -157,13 +159,13 @@ pub trait PaperCodec: Blocks {
         let level = exec.level()?;
         let step = exec.rows_per_task(n, TASK_ROWS);
         let tasks = out.chunks_mut(step * dim).enumerate().map(|(i, out)| (i * step, out));
-        exec.map(tasks.collect(), |(first, out): (usize, &mut [f32])| {
+        exec.try_for_each(tasks.collect(), |(first, out): (usize, &mut [f32])| {
             for (i, out) in out.chunks_mut(BLOCK_ROWS * dim).enumerate() {
                 let (from, to) = (first + i * BLOCK_ROWS, first + i * BLOCK_ROWS + out.len() / dim);
-                self.decode_block(level, &packed[from * bytes..to * bytes], &scales[from * norms..to * norms], out);
+                self.decode_block(level, &packed[from * bytes..to * bytes], &scales[from * norms..to * norms], out)?;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Estimated inner products of every query with every encoded row: nq·n values, row-major; larger is nearer.
@@ -182,7 +184,7 @@ pub trait PaperCodec: Blocks {
     /// Scores rows in the caller's memory into the caller's buffer of nq·n values.
     ///
     /// # Errors
-    /// As for [`score`](Self::score), and [`Error::Argument`] if the parts contradict each other.
+    /// As for [`score`](Self::score), and [`Error::Argument`] for faulty parts as in [`decode_into`](Self::decode_into).
     fn score_into(&self, queries: &[f32], packed: &[u8], scales: &[f32], out: &mut [f32], exec: Exec) -> Result<()> {
         let spec = self.spec();
         let (dim, bytes, norms) = (spec.dim(), spec.row_bytes(), spec.norms());

@@ -68,15 +68,11 @@ impl PolarQuant {
     }
 
     /// Decoded rows before the inverse rotation, with the power of two of each row's largest radius.
-    fn rotated(&self, level: Level, packed: &[u8]) -> (Vec<f32>, Vec<i32>) {
+    fn rotated(&self, level: Level, packed: &[u8]) -> Result<(Vec<f32>, Vec<i32>)> {
         let (stride, count) = (self.spec.row_bytes(), self.radii_len());
-        let radii: Vec<f32> = packed.chunks_exact(stride).flat_map(|row| self.read_radii(row)).collect();
+        let radii: Vec<f32> = packed.chunks_exact(stride).flat_map(|row| radii(self.radius, count, row)).collect();
         let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
-        if prepare(level, "radii", &radii, count, &mut tops, &mut exponents, &mut prepared).is_err() {
-            // No encoder writes infinite radii.
-            prepared = vec![0.0; radii.len()];
-            exponents = vec![0; radii.len() / count];
-        }
+        prepare(level, "radii", &radii, count, &mut tops, &mut exponents, &mut prepared)?;
         let dim = self.spec.dim();
         let mut out = Vec::with_capacity(exponents.len() * dim);
         let (mut r, mut next) = (Vec::new(), Vec::new());
@@ -97,7 +93,7 @@ impl PolarQuant {
             }
             out.extend_from_slice(&r);
         }
-        (out, exponents)
+        Ok((out, exponents))
     }
 
     /// (cos θ, sin θ) of a code of level i.
@@ -116,14 +112,6 @@ impl PolarQuant {
             1 => (-sin, cos),
             2 => (-cos, -sin),
             _ => (sin, -cos),
-        }
-    }
-
-    fn read_radii(&self, row: &[u8]) -> Vec<f32> {
-        let bytes = &row[..self.radius.bytes() * self.radii_len()];
-        match self.radius {
-            Radius::Float16 => bytes.as_chunks::<2>().0.iter().map(|&b| from_half(u16::from_le_bytes(b))).collect(),
-            Radius::Float32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         }
     }
 
@@ -186,13 +174,14 @@ impl Blocks for PolarQuant {
         Ok(())
     }
 
-    fn decode_block(&self, level: Level, packed: &[u8], _scales: &[f32], out: &mut [f32]) {
-        let (mut rows, exponents) = self.rotated(level, packed);
+    fn decode_block(&self, level: Level, packed: &[u8], _scales: &[f32], out: &mut [f32]) -> Result<()> {
+        let (mut rows, exponents) = self.rotated(level, packed)?;
         self.rotation.apply_inverse(level, &mut rows, &mut Vec::new());
         let dim = self.spec.dim();
         for ((row, out), exponent) in rows.chunks_exact(dim).zip(out.chunks_exact_mut(dim)).zip(exponents) {
             out.iter_mut().zip(row).for_each(|(out, &value)| *out = times_power(value, exponent));
         }
+        Ok(())
     }
 
     fn prepare_queries(&self, level: Level, queries: &[f32]) -> Result<PolarQueries> {
@@ -204,7 +193,7 @@ impl Blocks for PolarQuant {
 
     fn score_block(&self, level: Level, queries: &PolarQueries, packed: &[u8], _scales: &[f32]) -> Result<Vec<f32>> {
         let dim = self.spec.dim();
-        let (rows, powers) = self.rotated(level, packed);
+        let (rows, powers) = self.rotated(level, packed)?;
         let mut out = Vec::with_capacity(queries.exponents.len() * powers.len());
         for (query, &exponent) in queries.rows.chunks_exact(dim).zip(&queries.exponents) {
             let scores = rows.chunks_exact(dim).zip(&powers);
@@ -212,6 +201,29 @@ impl Blocks for PolarQuant {
         }
         Ok(out)
     }
+}
+
+/// Checks that the radii of packed rows are what an encoder writes: finite, without a sign.
+///
+/// # Errors
+/// [`Error::Argument`] with the first faulty row.
+pub(super) fn check_radii(spec: &PaperSpec, packed: &[u8]) -> Result<()> {
+    let PaperSpec::Polar { dim, ref bits, radius, .. } = *spec else { return Ok(()) };
+    for (row, bytes) in packed.chunks_exact(spec.row_bytes()).enumerate() {
+        if let Some(r) = radii(radius, dim >> bits.len(), bytes).find(|r| !r.is_finite() || r.is_sign_negative()) {
+            let expected = "rows with finite radii that are not negative";
+            return Err(Error::argument("packed", expected, format!("{r} at row {row}")));
+        }
+    }
+    Ok(())
+}
+
+/// The radii that a packed row starts with.
+fn radii(radius: Radius, count: usize, row: &[u8]) -> impl Iterator<Item = f32> {
+    row[..radius.bytes() * count].chunks_exact(radius.bytes()).map(move |bytes| match *bytes {
+        [a, b] => from_half(u16::from_le_bytes([a, b])),
+        _ => f32::from_le_bytes(bytes.try_into().expect("four bytes")),
+    })
 }
 
 /// Which of 2^bits equal sectors of the circle (a, b) lies in: the quadrant by signs, the sector in it by comparison.
@@ -268,16 +280,19 @@ fn to_half(value: f32) -> u16 {
     }
 }
 
-/// The value of a finite float16 that is not negative; infinities stay infinite.
+/// The value of a float16.
 fn from_half(half: u16) -> f32 {
-    let half = u32::from(half);
-    if half >= u32::from(HALF_INFINITY) {
+    let magnitude = u32::from(half & 0x7FFF);
+    let value = if magnitude > u32::from(HALF_INFINITY) {
+        f32::NAN
+    } else if magnitude == u32::from(HALF_INFINITY) {
         f32::INFINITY
-    } else if half >= 1 << 10 {
-        f32::from_bits((half << 13) + (112 << 23))
+    } else if magnitude >= 1 << 10 {
+        f32::from_bits((magnitude << 13) + (112 << 23))
     } else {
-        half as f32 / 16_777_216.0
-    }
+        magnitude as f32 / 16_777_216.0
+    };
+    if half >> 15 == 0 { value } else { -value }
 }
 
 #[cfg(test)]
@@ -295,6 +310,12 @@ mod tests {
             assert_eq!(to_half(middle.next_down()), half);
             assert_eq!(to_half(middle.next_up()), half + 1);
         }
+        for (half, value) in
+            [(0x7C00, f32::INFINITY), (0xFC00, f32::NEG_INFINITY), (0xBC00, -1.0), (0x8001, -5.960_464_5e-8)]
+        {
+            assert_eq!(from_half(half), value);
+        }
+        assert!(from_half(0x7C01).is_nan() && from_half(0xFFFF).is_nan() && from_half(0x8000).is_sign_negative());
         assert_eq!((to_half(f32::MAX), to_half(f32::INFINITY), to_half(0.0)), (HALF_INFINITY, HALF_INFINITY, 0));
     }
 

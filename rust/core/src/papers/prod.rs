@@ -146,11 +146,11 @@ impl Blocks for TurboQuantProd {
         Ok(())
     }
 
-    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]) {
+    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]) -> Result<()> {
         let (dim, stride) = (self.spec.dim(), self.spec.row_bytes());
         let Some(coarse) = &self.coarse else {
             out.copy_from_slice(&self.sketch.decode(level, packed, stride, 0, scales.iter().copied(), dim));
-            return;
+            return Ok(());
         };
         let mut y = coarse.levels(level, &coarse.packed(packed, stride), dim);
         let lengths = scales.iter().skip(1).step_by(2).copied();
@@ -161,6 +161,7 @@ impl Blocks for TurboQuantProd {
         }
         coarse.rotation.apply_inverse(level, &mut y, &mut Vec::new());
         out.copy_from_slice(&y);
+        Ok(())
     }
 
     fn prepare_queries(&self, level: Level, queries: &[f32]) -> Result<ProdQueries> {

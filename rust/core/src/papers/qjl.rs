@@ -47,9 +47,10 @@ impl Blocks for Qjl {
         Ok(())
     }
 
-    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]) {
+    fn decode_block(&self, level: Level, packed: &[u8], scales: &[f32], out: &mut [f32]) -> Result<()> {
         let (dim, lengths) = (self.spec.dim(), scales.iter().copied());
         out.copy_from_slice(&self.sketch.decode(level, packed, self.spec.row_bytes(), 0, lengths, dim));
+        Ok(())
     }
 
     fn prepare_queries(&self, level: Level, queries: &[f32]) -> Result<SketchQueries> {
