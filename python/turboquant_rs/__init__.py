@@ -19,6 +19,7 @@ from . import simd
 from ._core import CorruptError
 from .codec import TurboQuant
 from .codes import Codes
+from .fit import Drift, Report
 from .index import Index
 from .paper_codes import PaperCodes
 from .papers import QJL, PolarQuant, TurboQuantProd
@@ -28,9 +29,11 @@ __all__ = [
     "QJL",
     "Codes",
     "CorruptError",
+    "Drift",
     "Index",
     "PaperCodes",
     "PolarQuant",
+    "Report",
     "TurboQuant",
     "TurboQuantProd",
     "simd",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import zlib
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield a temporary file beside ``path`` that takes its place at the end; an error removes it instead."""
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{target} is a folder; name a file in it")
+    # What the system says would name the temporary file, which nobody has asked for.
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        text = f"the folder {target.parent} does not exist; create it first"
+        raise type(error)(error.errno, text) from None
+    except PermissionError as error:
+        text = f"the folder {target.parent} cannot be written; choose another, or change its permissions"
+        raise PermissionError(error.errno, text) from None
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -205,7 +205,9 @@ class TurboQuant(Fittable):
         >>> TurboQuant(768, bits=4).bytes_per_vector(), TurboQuant(768, bits=4).bytes_per_vector(1)
         (388, 100)
         """
-        keep = self._core.full if bits is None else self._keep(bits)
+        keep = self._core.full
+        if bits is not None:
+            keep = self._cut(bits, keep) if self.fitted else self._keep(bits)
         return self._core.row_bytes(keep) + 4 * self._core.norms
 
     def _keep(self, bits: float) -> list[int]:
@@ -213,6 +215,19 @@ class TurboQuant(Fittable):
         if not self.fitted:
             return [as_int(bits, "bits", 1, int(self.bits))]
         return self._core.full if bits == self.bits else self._core.prefix(self._row_bits(bits))
+
+    def _cut(self, bits: float, held: list[int]) -> list[int]:
+        """Return the bits that are kept of every segment of fitted codes with ``held``; refuses what they lack."""
+        core, row_bits = self._core, self._row_bits(bits)
+        keep = core.prefix(row_bits)
+        # Whole units are kept, so codes may hold a little less than was asked for: the same may be asked again.
+        if sum(keep) > sum(held) or (keep == core.full and -(-row_bits // 8) > core.row_bytes(held)):
+            most = core.row_bits(held) / self.dim
+            raise ValueError(f"bits must be at most what the codes hold, {most:g}, got {bits}")
+        if row_bits < core.first_unit:
+            least = core.first_unit / self.dim
+            raise ValueError(f"bits must be enough for the first unit, about {least:g}, got {bits}")
+        return keep
 
     def _row_bits(self, bits: float) -> int:
         """Return the whole bits in a row of ``bits`` bits a coordinate, which may be any rational number."""
@@ -371,7 +386,8 @@ class TurboQuant(Fittable):
             return score(self, queries, codes, validate=validate)  # type: ignore[no-any-return]
         if on_cuda(queries, "queries"):
             text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(queries)})"
-            raise ValueError(f'{text}; move one: codes.to("cuda"), or {TO_HOST.format("queries")}')
+            advice = "copy them to the host:" if self.fitted else 'move one: codes.to("cuda"), or'
+            raise ValueError(f"{text}; {advice} {TO_HOST.format('queries')}")
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
         packed, scales = codes._contiguous()

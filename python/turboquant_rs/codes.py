@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,10 @@ class Codes:
 
     def __len__(self) -> int:
         return int(self.packed.shape[0])
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        # Without it NumPy would take codes for a sequence of codes without end.
+        raise TypeError("codes are not an array; codes.packed has their bytes, codec.decode(codes) their vectors")
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any] | int) -> Codes:
         """Return the selected rows: a view for slices and integers (one row), a copy for integer and boolean arrays.
@@ -235,7 +239,8 @@ class Codes:
         Raises
         ------
         ValueError
-            If no stage ends at ``bits``, or the codes have fewer; for fitted codes, if not even the first unit fits.
+            If no stage ends at ``bits``, or the codes have fewer; for fitted codes, if they hold fewer (what they were
+            cut to may be asked again), or ``bits`` is less than their first unit.
 
         Examples
         --------
@@ -246,12 +251,9 @@ class Codes:
         """
         core, keep = self.codec._core, self.codec._keep(self.bits)
         if self.codec.fitted:
-            row_bits = min(self.codec._row_bits(bits), core.row_bits(keep))
-            if not any(core.prefix(row_bits)):
-                least = core.first_unit / self.dim
-                raise ValueError(f"bits must be enough for the first unit, about {least:g}, got {bits}")
+            row_bits = core.row_bits(self.codec._cut(bits, keep))
             packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
-            return self._made(packed, scales, self.codec, core.row_bits(core.prefix(row_bits)) / self.dim)
+            return self._made(packed, scales, self.codec, row_bits / self.dim)
         bits = as_int(bits, "bits", 1, 8)
         if isinstance(self.packed, np.ndarray):
             packed, scales = core.truncate(*self._contiguous(), keep, bits)

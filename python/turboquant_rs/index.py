@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._arrays import TO_HOST, as_ids, as_int, as_rows, as_threads, back, one_of
 from ._device import describe, on_cuda
-from .codec import Metric, TurboQuant, queries_of
+from .codec import Metric, Refine, Scale, TurboQuant, queries_of
 from .codes import Codes
 
 _METRICS = ("ip", "cosine", "l2")
@@ -76,15 +76,25 @@ class Index:
         self._plain = None if plain is None else TurboQuant._from_core(plain)
 
     @classmethod
-    def fit(cls, sample: ArrayLike, bits: float = 2, metric: Metric = "ip", **options: Any) -> Index:
+    def fit(
+        cls,
+        sample: ArrayLike,
+        bits: float = 2,
+        metric: Metric = "ip",
+        *,
+        queries: ArrayLike | None = None,
+        center: bool | Literal["auto"] = "auto",
+        scale: Scale | Literal["auto"] = "auto",
+        refine: Refine = False,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> Index:
         """Return an empty index whose codec is fitted to a sample; nothing is added.
 
         Parameters
         ----------
-        sample, bits, metric
+        sample, bits, metric, queries, center, scale, refine, seed, threads
             As for :meth:`TurboQuant.fit`.
-        **options
-            The others of :meth:`TurboQuant.fit`: queries, center, scale, refine, seed, threads.
 
         Returns
         -------
@@ -107,7 +117,18 @@ class Index:
         >>> ids = index.add(x)
         """
         metric = one_of(metric, "metric", _METRICS)
-        return cls(codec=TurboQuant.fit(sample, bits, metric=metric, **options), metric=metric)
+        codec = TurboQuant.fit(
+            sample,
+            bits,
+            queries=queries,
+            center=center,
+            metric=metric,
+            scale=scale,
+            refine=refine,
+            seed=seed,
+            threads=threads,
+        )
+        return cls(codec=codec, metric=metric)
 
     @property
     def dim(self) -> int:
@@ -161,7 +182,7 @@ class Index:
             "l2" for norms from 2**63. The index is then unchanged.
         """
         codes_first = 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
-        _refuse_cuda(x, "x", codes_first if self.metric == "ip" else "")
+        _refuse_cuda(x, "x", codes_first if self.metric == "ip" and not self.codec.fitted else "")
         given = None if ids is None else as_ids(ids, "ids")
         threads = as_threads(threads)
         l2 = self.metric == "l2"

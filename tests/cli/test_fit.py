@@ -71,6 +71,23 @@ def test_encode_with_a_fit(sample: Path, tmp_path: Path, run: Run, run_json: Run
     assert Codes.load(tmp_path / "y.tq").codec == TurboQuant.fit(x, 2)
 
 
+def test_encode_with_a_fit_says_what_it_found(sample: Path, tmp_path: Path, run: Run, run_json: Run) -> None:
+    """The lines of `turboquant fit`: held-out recall, and the time of the fit beside that of encoding."""
+    lines = run("fit", sample, tmp_path / "codec.tqc").stdout.splitlines()
+    lines = lines[lines.index("2 bits, 12 bytes a vector: fitted") :]
+    for options in (["--fit"], ["--sample", sample]):
+        found = run("encode", sample, tmp_path / "x.tq", "--force", *options).stdout.splitlines()
+        # The last line has the seconds.
+        assert found[-len(lines) : -1] == lines[:-1]
+        assert found[-1].startswith(lines[-1][: lines[-1].index("fitted in")] + "fitted in ")
+        assert any(line.startswith("encoding time") for line in found)
+        report = run_json("encode", sample, tmp_path / "x.tq", "--force", *options)
+        assert report["fit"]["recall"] > report["fit"]["recall_plain"]
+        assert {report["seconds"] > 0, report["fit"]["seconds"] > 0} == {True}
+    assert "fit" not in run_json("encode", sample, tmp_path / "x.tq", "--force", "--codec", tmp_path / "codec.tqc")
+    assert "held out" not in run("encode", sample, tmp_path / "x.tq", "--force").stdout
+
+
 def test_a_plain_result_is_noted(tmp_path: Path, run: Run, command: Run) -> None:
     np.save(tmp_path / "same.npy", np.ones((300, 16), np.float32))
     done = command("fit", tmp_path / "same.npy", tmp_path / "codec.tqc")

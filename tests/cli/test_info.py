@@ -11,6 +11,7 @@ import pytest
 import turboquant_rs
 from numpy.typing import NDArray
 from turboquant_rs import TurboQuant, simd
+from turboquant_rs.evaluation import generators
 
 pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("rich", reason="the command line needs rich")
@@ -39,6 +40,36 @@ def test_truncated_codes_say_so(x: Array, tmp_path: Path, run: Run, run_json: Ru
     report = run_json("info", tmp_path / "x.tq")
     assert (report["bits"], report["bits_encoded"], report["bytes_per_vector"]) == (2, 4, 10)
     assert "2, the top of 4" in run("info", tmp_path / "x.tq").stdout
+
+
+def test_a_codec_alone(tmp_path: Path, run: Run, run_json: Run) -> None:
+    path, x = tmp_path / "c.tqc", generators.mean_dominated(1200, 32).base
+    for center in (True, False):
+        codec = TurboQuant.fit(x, 1.5, center=center)
+        codec.save(path)
+        report = run_json("info", path)
+        axes = codec.report().axes
+        expected = {"kind": "codec", "vectors": 0, "bits": 1.5, "fitted": True, "center": center, "axes": axes}
+        assert report.items() >= (expected | {"codec_bytes": codec.nbytes}).items()
+        text = " ".join(run("info", path).stdout.split())
+        assert f"fitted, {axes} of 32 axes, center {'yes' if center else 'no'}, " in text
+        assert "vectors none: a codec of 32 dimensions" in text
+        assert "bits 1.5 " in text
+        assert ", codec, " in text.replace("c.tqc", "")
+    TurboQuant.fit(x, 2).save(path)
+    assert "bits 2 codec fitted" in " ".join(run("info", path).stdout.split())
+    TurboQuant(32, 3).save(path)
+    assert run_json("info", path).items() >= {"kind": "codec", "fitted": False, "center": False, "axes": 32}.items()
+    assert "codec plain, " in " ".join(run("info", path).stdout.split())
+
+
+def test_codes_of_a_fitted_codec(tmp_path: Path, run: Run, run_json: Run) -> None:
+    x = generators.mean_dominated(1200, 32).base
+    codec = TurboQuant.fit(x, 2)
+    codec.encode(x).truncate(1).save(tmp_path / "x.tq")
+    report = run_json("info", tmp_path / "x.tq")
+    assert (report["kind"], report["fitted"], report["vectors"]) == ("codes", True, 1200)
+    assert "the top of 2 codec fitted, " in " ".join(run("info", tmp_path / "x.tq").stdout.split())
 
 
 def test_verify_finds_what_the_header_does_not(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:

@@ -84,14 +84,21 @@ def test_at_most_as_many_neighbours_as_vectors(files: tuple[Path, Path], run_jso
     assert {len(row) for row in report["ids"]} == {200}
 
 
-def test_no_vectors_and_no_queries(x: Array, queries: Array, tmp_path: Path, run_json: Run, run: Run) -> None:
-    TurboQuant(24).encode(x[:0]).save(tmp_path / "none.tq")
+def test_no_vectors(x: Array, files: tuple[Path, Path], tmp_path: Path, run: Run) -> None:
+    """A codec's file is one of codes without rows."""
+    TurboQuant(24).save(tmp_path / "c.tqc")
+    TurboQuant(24).encode(x).truncate(1)[:0].save(tmp_path / "none.tq")
+    for name in ("c.tqc", "none.tq"):
+        text = run("search", tmp_path / name, files[1], "--out", tmp_path / "o.npz", status=1).stderr
+        assert f"{name} holds a codec and no vectors" in text
+    assert not (tmp_path / "o.npz").exists()
+
+
+def test_no_queries(x: Array, queries: Array, tmp_path: Path, run_json: Run, run: Run) -> None:
     TurboQuant(24).encode(x).save(tmp_path / "x.tq")
     np.save(tmp_path / "none.npy", queries[:0])
-    np.save(tmp_path / "q.npy", queries)
-    assert run_json("search", tmp_path / "none.tq", tmp_path / "q.npy")["ids"] == [[]] * 5
     assert run_json("search", tmp_path / "x.tq", tmp_path / "none.npy")["ids"] == []
-    run("search", tmp_path / "none.tq", tmp_path / "q.npy")
+    run("search", tmp_path / "x.tq", tmp_path / "none.npy")
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8", "int16"])

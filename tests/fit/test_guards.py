@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+import turboquant_rs
 from numpy.typing import NDArray
 from turboquant_rs import Index, TurboQuant
 from turboquant_rs.evaluation import generators
@@ -40,6 +42,12 @@ REFUSED: list[tuple[str, Any, dict[str, Any], str]] = [
     ("many bits", skewed(400), {"bits": 8.5}, r"bits must be above 0 and at most 8, got 8\.5"),
     ("nan bits", skewed(400), {"bits": float("nan")}, r"bits must be above 0 and at most 8, got nan"),
     ("less than a byte", skewed(400), {"bits": 0.2}, r"bits must be at least 8/dim = 0\.25, .* got 0\.2"),
+    (
+        "few columns",
+        skewed(400, 3),
+        {},
+        r"sample must have at least 4 columns to fit at 2 bits .*, got 3, too few; use TurboQuant\(dim, bits\)",
+    ),
     ("center", skewed(400), {"center": "mean"}, r'center must be "auto", True or False, got \'mean\''),
     ("metric", skewed(400), {"metric": "dot"}, r'metric must be "ip", "cosine", "l2", got \'dot\''),
     ("scale", skewed(400), {"scale": "paper"}, r'scale must be "unbiased", "mse", "matched", got \'paper\''),
@@ -125,6 +133,32 @@ def test_one_dimension_is_fitted_or_plain() -> None:
 def test_an_index_of_a_bad_metric_is_refused_before_the_fit() -> None:
     with pytest.raises(ValueError, match="metric must be"):
         Index.fit(skewed(10), metric="dot")  # type: ignore[arg-type]
+
+
+def test_wrong_options_name_what_users_know() -> None:
+    for cls in (TurboQuant, Index):
+        with pytest.raises(TypeError, match=rf"^{cls.__name__}\.fit\(\) got an unexpected keyword argument 'centre'"):
+            cls.fit(skewed(400), centre=True)  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"^TurboQuant\.report\(\) takes"):
+        TurboQuant(8).report(1)  # type: ignore[call-arg]
+
+
+def test_an_index_hands_every_option_on() -> None:
+    """Index.fit spells out the options of TurboQuant.fit, with its defaults, and passes them."""
+    own, inner = (inspect.signature(cls.fit).parameters for cls in (Index, TurboQuant))  # type: ignore[attr-defined]
+    assert {name: p.default for name, p in own.items()} == {name: p.default for name, p in inner.items()}
+    options: dict[str, Any] = {"center": False, "scale": "mse", "refine": 8, "seed": 5, "threads": 1}
+    x = skewed(600)
+    for more in ({}, {"queries": skewed(100, seed=1)}):
+        index = Index.fit(x, 2, "cosine", **options, **more)
+        assert index.codec == TurboQuant.fit(x, 2, metric="cosine", **options, **more)
+        assert index.codec.refine == 8
+
+
+def test_results_have_public_types() -> None:
+    codec = TurboQuant.fit(skewed(600), 2)
+    assert type(codec.report()) is turboquant_rs.Report
+    assert type(codec.drift(skewed(300))) is turboquant_rs.Drift
 
 
 def test_reports_are_of_this_process() -> None:

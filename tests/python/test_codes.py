@@ -342,6 +342,45 @@ def test_a_codec_cannot_be_changed() -> None:
     assert repr(q) == "TurboQuant(dim=9, bits=3)"
 
 
+def test_numpy_makes_no_array_of_codes() -> None:
+    codes = TurboQuant(8).encode(np.ones((2, 8)))
+    for each in (codes, PolarQuant(16).encode(np.ones((2, 16)))):
+        for call in (np.asarray, np.array, lambda c: np.asarray([c, c]), lambda c: np.asarray(c, np.float32)):
+            with pytest.raises(TypeError, match=r"^codes are not an array; codes\.packed has their bytes, "):
+                call(each)
+
+
+def test_a_target_that_cannot_be_written_is_named_itself(tmp_path: Path) -> None:
+    """The message has the folder or the target, never the temporary file."""
+    q = TurboQuant(8)
+    (tmp_path / "file").write_bytes(b"")
+    cases: list[tuple[Path, type[OSError], str]] = [
+        (tmp_path / "none" / "a", FileNotFoundError, f"the folder {tmp_path / 'none'} does not exist; create it first"),
+        (tmp_path, IsADirectoryError, f"{tmp_path} is a folder; name a file in it"),
+    ]
+    for path, error, message in cases:
+        for save in (q.save, q.encode(np.ones((2, 8))).save):
+            with pytest.raises(error) as caught:
+                save(path)
+            assert caught.value.strerror == message
+            assert ".part" not in str(caught.value)
+    with pytest.raises((NotADirectoryError, FileNotFoundError), match=r"the folder .*file does not exist"):
+        q.save(tmp_path / "file" / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_refuses_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / ".a.x.part"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(PermissionError) as caught:
+        TurboQuant(8).save(tmp_path / "a")
+    message = f"the folder {tmp_path} cannot be written; choose another, or change its permissions"
+    assert caught.value.strerror == message
+    assert caught.value.filename is None
+
+
 # --- the constructor ---------------------------------------------------------------------------------------------
 
 

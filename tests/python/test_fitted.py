@@ -14,6 +14,7 @@ from fits import Parts, random_parts
 from strategies import mixed_rows
 from subject import refuses
 from turboquant_rs import Codes, CorruptError, Index, TurboQuant
+from turboquant_rs._device import describe
 
 DIM = 48
 X = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
@@ -132,7 +133,7 @@ def test_any_number_of_bits() -> None:
     codes = codec().encode(X)
     # The units take 24, 16, 24, 8, 24 and 16 bits a row.
     for bits, found in (
-        (7, 112),
+        (Fraction(7, 3), 112),
         (2.1, 96),
         (2, 96),
         (1.5, 72),
@@ -144,7 +145,8 @@ def test_any_number_of_bits() -> None:
     assert codes.truncate(0.5).packed.shape[1] == 3
     assert codes.truncate(codes.bits) == codes
     short = codes.truncate(1)
-    assert short.truncate(2) == short
+    assert short.bits == 40 / 48
+    assert short.truncate(1) == short.truncate(0.9) == short.truncate(short.bits) == short
     assert short.codec.bytes_per_vector(short.bits) == short.packed.shape[1] + 4
     with pytest.raises(ValueError, match="codes must be whole"):
         Index(codec=codec()).add_codes(short)
@@ -158,6 +160,9 @@ def test_any_number_of_bits() -> None:
     [
         (0.3, "bits must be enough for the first unit, about 0.5, got 0.3", ValueError),
         (0, "bits must be above 0 and at most 8, got 0", ValueError),
+        (0.01, "bits must be enough for the first unit, about 0.5, got 0.01", ValueError),
+        (2.4, "bits must be at most what the codes hold, 2.33333, got 2.4", ValueError),
+        (8, "bits must be at most what the codes hold, 2.33333, got 8", ValueError),
         (8.5, "bits must be above 0 and at most 8, got 8.5", ValueError),
         (float("nan"), "bits must be above 0 and at most 8, got nan", ValueError),
         ("2", "bits must be a number, got '2'", TypeError),
@@ -168,7 +173,22 @@ def test_refused_bits(bits: Any, message: str, error: type[Exception]) -> None:
     codes = codec().encode(X)
     before = codes.to_bytes()
     refuses(lambda: codes.truncate(bits), message, error)
+    refuses(lambda: codec().bytes_per_vector(bits), message, error)
     assert codes.to_bytes() == before
+
+
+def test_cut_codes_do_not_grow() -> None:
+    short = codec().encode(X).truncate(1)
+    for bits in (1.4, 2, 2.1, 8):
+        refuses(
+            lambda bits=bits: short.truncate(bits), f"bits must be at most what the codes hold, 0.833333, got {bits}"
+        )  # type: ignore[misc]
+
+
+def test_less_than_a_unit_is_refused_though_it_fits_the_last_byte() -> None:
+    codes = codec(segments=[(8, 3)], sigmas=np.ones(1, np.float32), order=[0] * 3, transform=parts_of().transform[:8])
+    refuses(lambda: codes.encode(X).truncate(0.1), "bits must be enough for the first unit, about 0.166667, got 0.1")
+    assert codes.encode(X).truncate(Fraction(1, 6)).packed.shape == (30, 1)  # type: ignore[arg-type]
 
 
 def large(matrix: Any, axis: int, column: int) -> Any:
@@ -255,3 +275,19 @@ def test_refused_rows_are_named() -> None:
 def test_gpu_codes_are_refused_with_a_reason() -> None:
     message = "codes of a fitted codec must stay on the CPU in this version, got device 'cuda'"
     refuses(lambda: codec().encode(X).to("cuda"), message)
+
+
+class OnCuda:
+    """An array in a GPU's memory, as far as ``__cuda_array_interface__`` tells."""
+
+    __cuda_array_interface__ = {"shape": (2, DIM), "typestr": "<f4", "data": (0xDEAD0000, False), "version": 3}  # noqa: RUF012
+
+
+def test_arrays_on_a_gpu_get_advice_that_works() -> None:
+    """Codes of a fitted codec cannot go to a GPU, nor does it encode there: only the array can move."""
+    q, value = codec(), OnCuda()
+    copied = "copy {0} to the host: {1}.get() in CuPy, {1}.cpu() in PyTorch"
+    text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(value)}); "
+    refuses(lambda: q.score(value, q.encode(X)), text + copied.format("them", "queries"))  # type: ignore[arg-type]
+    text = f"x must be in host memory, where the index is, got a CUDA array ({describe(value)}); "
+    refuses(lambda: Index(codec=q).add(value), text + copied.format("it", "x"), TypeError)  # type: ignore[arg-type]

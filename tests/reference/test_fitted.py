@@ -67,6 +67,19 @@ def test_every_prefix_has_the_distortion_of_its_bits() -> None:
         assert expected(short.keep) * (1 - SAMPLING) < error(x, q.decode(short)) < expected(short.keep) * 1.12
 
 
+def test_cuts_that_codes_cannot_give_are_refused() -> None:
+    basis, x = sample()
+    q = codec(basis, "mse")
+    codes = q.encode(x[:5])
+    short = q.truncate(codes, 64 / DIM)
+    assert np.array_equal(q.truncate(short, 65 / DIM).packed, short.packed)
+    for held, bits in ((short, 96 / DIM), (codes, 8)):
+        with pytest.raises(ValueError, match=r"bits must be at most .*, which the codes hold, got"):
+            q.truncate(held, bits)
+    with pytest.raises(ValueError, match=r"bits must be at least .*, the first unit, got"):
+        q.truncate(codes, 31 / DIM)
+
+
 def test_scales_keep_their_promises() -> None:
     basis, x = sample()
     wide = x.astype(float)

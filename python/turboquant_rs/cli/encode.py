@@ -91,10 +91,11 @@ def encode(
             first += len(block)
             advance(len(block))
     report = _report(vectors, target, codec, time.perf_counter() - start, threads)
+    found = codec.report() if fit or sample is not None else None
     if json:
-        write_json(report)
+        write_json(report | ({} if found is None else {"fit": found.as_dict()}))
     elif not quiet:
-        show(_summary(report))
+        show(_summary(report), *([] if found is None else ["", str(found)]))
 
 
 def _codec(
@@ -192,6 +193,6 @@ def _summary(report: dict[str, Any]) -> Any:
             ("vectors", f"{report['vectors']:,} of {dim:,} dimensions"),
             ("codes", f"{codes}, fingerprint {report['fingerprint']}"),
             ("bytes per vector", f"{per_vector:,}: {compression}"),
-            ("time", f"{report['seconds']:.3g} s, {speed}"),
+            ("encoding time", f"{report['seconds']:.3g} s, {speed}"),
         ]
     )

@@ -101,14 +101,20 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
     codes = open_codes(path, verify=verify)
     _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = read_header(path)
     codec, row_bytes = codes.codec, codes.packed.shape[1]
+    described = codec._core.parts()
     per_vector = codec.bytes_per_vector(codes.bits)
     return {
         "file": str(path),
-        "kind": "codes",
+        # A codec's file is one of no rows.
+        "kind": "codes" if rows else "codec",
         "vectors": rows,
         "dim": codec.dim,
         "bits": codes.bits,
         "bits_encoded": codec.bits,
+        "fitted": codec.fitted,
+        "axes": codec.dim if described is None else len(described[1]),
+        "center": described is not None and described[0] is not None,
+        "codec_bytes": codec.nbytes,
         "seed": codec.seed,
         "rotation": codec.rotation,
         "scale": codec.scale,
@@ -132,9 +138,13 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _codes_parts(report: dict[str, Any]) -> list[Any]:
-    bits = f"{report['bits']}"
+    bits = f"{report['bits']:g}"
     if report["bits"] != report["bits_encoded"]:
-        bits += f", the top of {report['bits_encoded']}"
+        bits += f", the top of {report['bits_encoded']:g}"
+    number = f"{report['vectors']:,}" if report["vectors"] else "none: a codec"
+    kind = "plain"
+    if report["fitted"]:
+        kind = f"fitted, {report['axes']:,} of {report['dim']:,} axes, center {'yes' if report['center'] else 'no'}"
     compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * report['dim']:,} bytes)"
     sections = Table("section", "offset", "bytes", "crc32", box=None, pad_edge=False, header_style="bold")
     for column in sections.columns[1:]:
@@ -144,11 +154,12 @@ def _codes_parts(report: dict[str, Any]) -> list[Any]:
     return [
         facts(
             [
-                ("file", f"{report['file']}, codes, {size(report['bytes'])}"),
-                ("vectors", f"{report['vectors']:,} of {report['dim']:,} dimensions"),
+                ("file", f"{report['file']}, {report['kind']}, {size(report['bytes'])}"),
+                ("vectors", f"{number} of {report['dim']:,} dimensions"),
                 ("bits", bits),
+                ("codec", f"{kind}, {size(report['codec_bytes'])}"),
                 (
-                    "codec",
+                    "choices",
                     f"seed {report['seed']}, {report['rotation']}, scale {report['scale']}, refine {report['refine']}",
                 ),
                 ("fingerprint", report["fingerprint"]),

@@ -71,6 +71,8 @@ def search(
             raise Failure(f"{out} must end in .npz, the format of the results; name it {out.with_suffix('.npz')}", 2)
         check_target(out, force, (source, queries))
     codes = open_codes(source)
+    if len(codes) == 0:
+        raise Failure(f"{source} holds a codec and no vectors; encode some with it: turboquant encode --codec {source}")
     wanted, _ = queries_of(read_queries(queries, key), codes.dim, "code file")
     start = time.perf_counter()
     scores, ids, seconds = nearest(codes, wanted, k, threads)
@@ -96,7 +98,7 @@ def search(
         results = {"output": str(out)} if out is not None else {"scores": scores.tolist(), "ids": ids.tolist()}
         write_json(report | results)
     elif not quiet:
-        if len(wanted) and len(codes) and shown:
+        if len(wanted) and shown:
             show(_table(scores[:shown], ids[:shown]))
         speed = f"{rate(report['queries_per_second'])} queries/s ({seconds:.3g} s, reading {seconds_reading:.3g} s)"
         show(f"{len(wanted):,} queries, {len(codes):,} vectors: {speed}")

@@ -158,3 +158,8 @@ class Fittable:
         from .drift import drift
 
         return drift(self, x, threads)  # type: ignore[arg-type]
+
+
+# Python names a method by its qualified name where a call has a wrong argument: the name that users know.
+for _method in (Fittable.fit, Fittable.report, Fittable.drift):
+    _method.__qualname__ = f"TurboQuant.{_method.__name__}"

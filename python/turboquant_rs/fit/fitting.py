@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -81,6 +82,11 @@ class Fit:
                     f"queries must have {self._sample.dim} columns (the sample's), got {self._queries.dim}"
                 )
         if not options.bits * self._sample.dim >= 8:
+            if self._sample.dim < 8:
+                raise ValueError(
+                    f"sample must have at least {math.ceil(8 / options.bits)} columns to fit at {options.bits:g} bits "
+                    f"(one byte a vector), got {self._sample.dim}, too few; use TurboQuant(dim, bits), which needs none"
+                )
             raise ValueError(
                 f"bits must be at least 8/dim = {8 / self._sample.dim:g}, one byte a vector, got {options.bits:g}"
             )

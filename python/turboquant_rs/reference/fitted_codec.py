@@ -284,7 +284,7 @@ class FittedTurboQuant(TurboQuant):
 
         Dropping the last units one after another makes the result the same however the length was reached.
         """
-        ends = [keep for keep in self.spec.ends() if sum(keep) <= sum(codes.keep)]
+        ends = self.spec.ends()
         sizes = [sum(kept * s.dim for kept, s in zip(keep, self.spec.segments, strict=True)) for keep in ends]
         room = math.ceil(bits * self.dim)
         fitting = [
@@ -292,9 +292,11 @@ class FittedTurboQuant(TurboQuant):
             for i, (keep, size) in enumerate(zip(ends, sizes, strict=True))
             if size <= room or 8 * self.spec.row_bytes(keep) < room + 8
         ]
-        if not fitting:
+        if not fitting or room < sizes[0]:
             raise ValueError(f"bits must be at least {sizes[0] / self.dim}, the first unit, got {bits}")
-        count = fitting[-1] + 1
+        count, held = fitting[-1] + 1, sum(codes.keep)
+        if count > held or (count == len(ends) and -(-room // 8) > self.spec.row_bytes(codes.keep)):
+            raise ValueError(f"bits must be at most {sizes[held - 1] / self.dim}, which the codes hold, got {bits}")
         c, scales = self.levels_of(codes), codes.scales[:, 0]
         zero = np.zeros(len(codes), np.int32)
         full, kept = self.unpack(codes), list(codes.keep)
