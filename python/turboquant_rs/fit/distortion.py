@@ -8,8 +8,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.codebook import boundaries, levels
-
 #: Widest code of a coordinate.
 MOST_BITS = 8
 #: Fitted segments take the Gaussian tables at any length; this dimension asks for them.
@@ -25,6 +23,9 @@ def distortion(bits: int) -> float:
     >>> [round(distortion(bits), 4) for bits in range(5)]
     [1.0, 0.3634, 0.1175, 0.0345, 0.0095]
     """
+    # Importing the package does not load the reference; the first fit does.
+    from ..reference.codebook import boundaries, levels
+
     if bits == 0:
         return 1.0
     table = levels(bits, bits, _GAUSSIAN_DIM)

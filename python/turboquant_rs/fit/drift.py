@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import as_rows, as_threads, blocks
-from ..reference.dense import REACH
 from .distortion import distortion
 from .held_out import residual, squares
 from .sample import Floats, Rows
@@ -111,6 +110,8 @@ class View:
         # its own axes alone.
         self.promise = max(1.0 - kept, _LEAST) if dual is None else max(1.0 - kept / float(variance.sum()), _LEAST)
         if dual is not None:
+            from ..reference.dense import REACH  # not with the package: see `distortion`
+
             along = np.repeat(sigmas.astype(np.float64), [axes for axes, _ in segments])
             self._seen = transform * (dual[1] * along / REACH)[:, None]
 
