@@ -37,7 +37,7 @@ def encode(
         ),
     ] = None,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Fit the codec first, to IN or to --sample: half the bytes.")
+        bool, typer.Option("--fit", help="Fit the codec first, to IN or to --sample: more recall in the same bytes.")
     ] = False,
     sample: Annotated[
         Path | None, typer.Option("--sample", metavar="FILE", help="Fit to these vectors instead (implies --fit).")

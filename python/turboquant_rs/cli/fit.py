@@ -68,7 +68,7 @@ def fit(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a codec to a sample: the same recall in about half the bytes.
+    """Fit a codec to a sample: more recall in the same bytes.
 
     A quarter of the sample is held out; what is printed is measured on it. `turboquant encode --codec OUT` uses the
     codec. The sample is streamed, so it may be larger than memory (.npy).
