@@ -80,7 +80,7 @@ impl Index {
     /// # Errors
     /// As for [`add`](Self::add).
     pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
-        let codec = Arc::clone(self.codec());
+        let (codec, exec) = (Arc::clone(self.codec()), exec.settled()?);
         let (rows, dim) = (codec.rows_of("x", x)?, codec.dim());
         let (ids, level) = (self.new_ids(rows, ids)?, exec.level()?);
         let (before, unit_norm) = (self.len(), self.metric == Metric::Cosine);
@@ -179,7 +179,7 @@ impl Index {
             let got = format!("{} at row {row}", squares[row]);
             return Err(Error::argument("squares", "finite and at least 0", got));
         }
-        let exec = Exec::default();
+        let exec = Exec::default().settled()?;
         let (ids, level) = (self.new_ids(codes.len(), ids)?, exec.level()?);
         let whole = vec![false; if badly.is_empty() { codes.len() } else { 0 }];
         let badly = if badly.is_empty() { &whole[..] } else { badly };
@@ -228,6 +228,7 @@ impl Index {
         ids: &mut [i64],
         exec: Exec,
     ) -> Result<SearchStats> {
+        let exec = exec.settled()?;
         if k == 0 {
             return Err(Error::argument("k", "at least 1", k));
         }

@@ -27,6 +27,12 @@ impl Exec {
         self.level.map_or_else(Level::default_level, Ok)
     }
 
+    /// The same with its level chosen. A call that hands work to several parts chooses once: another thread may set another default
+    /// at any moment, and panels and queries are laid out for one level.
+    pub(crate) fn settled(self) -> Result<Self> {
+        Ok(Self { level: Some(self.level()?), ..self })
+    }
+
     /// Rows of a task: all of them when serial, else a few tasks a thread, but at least `least` rows.
     pub(crate) fn rows_per_task(&self, rows: usize, least: usize) -> usize {
         let tasks = 4 * self.threads();

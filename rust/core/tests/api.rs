@@ -130,6 +130,43 @@ fn levels_have_names_and_a_default() {
     assert_eq!(Exec::default(), Exec { level: None, serial: false });
 }
 
+#[test]
+fn another_default_while_a_call_runs_changes_nothing() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let codec = std::sync::Arc::new(TurboQuant::new(24, 4, Options::default()).unwrap());
+    let x: Vec<f32> = (0..24 * 200_u16).map(|i| f32::from(i % 97) - 48.0 + f32::from(i % 13)).collect();
+    let build = || {
+        let mut index = turboquant_rs::Index::new(codec.clone(), turboquant_rs::Metric::L2);
+        index.add(&x, None).unwrap();
+        index
+    };
+    let (codes, index) = (codec.encode(&x).unwrap(), build());
+    let (scores, found) = (codec.score(&x, &codes).unwrap(), index.search(&x, 3).unwrap());
+    let done = AtomicBool::new(false);
+    /// Ends the other thread also when an assertion fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    std::thread::scope(|scope| {
+        let _stop = Stop(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for level in Level::available() {
+                    common::at_default(level, std::thread::yield_now);
+                }
+            }
+        });
+        for _ in 0..if common::quick() { 20 } else { 200 } {
+            assert_eq!(codec.encode(&x).unwrap(), codes);
+            assert_eq!(codec.score(&x, &codes).unwrap(), scores);
+            assert_eq!(build().search(&x, 3).unwrap(), found);
+        }
+    });
+}
+
 // --- encoding ----------------------------------------------------------------------------------------------------
 
 #[test]

@@ -49,7 +49,7 @@ impl TurboQuant {
         out: &mut [f32],
         exec: Exec,
     ) -> Result<()> {
-        let codes = codes.into();
+        let (codes, exec) = (codes.into(), exec.settled()?);
         self.check_codes(&codes)?;
         let nq = self.rows_of("queries", queries)?;
         let n = codes.len();
