@@ -85,7 +85,7 @@ class Index:
         queries: ArrayLike | None = None,
         center: bool | Literal["auto"] = "auto",
         scale: Scale | Literal["auto"] = "auto",
-        refine: Refine = False,
+        refine: Refine | Literal["auto"] = "auto",
         seed: int = 0,
         threads: int | None = None,
     ) -> Index:

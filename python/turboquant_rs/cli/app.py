@@ -114,7 +114,7 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Compress vectors to 1–8 bits a coordinate without training, and search the codes.
+    """Compress vectors to 1–8 bits a coordinate, with or without a fit, and search the codes.
 
     The method is TurboQuant (arXiv 2504.19874).
     """

@@ -57,11 +57,14 @@ def encode(
         ),
     ] = None,
     refine: Annotated[
-        Refine,
+        Refine | None,
         typer.Option(
-            "--refine", metavar="N", help="Scales to try for each vector, 0, 8, 16 or 32: less distortion, slower."
+            "--refine",
+            metavar="N",
+            help="Scales to try for each vector, 0 (the default), 8, 16 or 32: less distortion, slower; --fit chooses "
+            "by itself.",
         ),
-    ] = Refine.off,
+    ] = None,
     key: Key = None,
     threads: Threads = None,
     force: Force = False,
@@ -78,7 +81,11 @@ def encode(
     require(vectors)
     check_codes_target(target, force, (source,))
     rows, dim = vectors.shape
-    choices = {"seed": seed, "scale": None if scale is None else scale.value, "refine": int(refine.value)}
+    choices = {
+        "seed": seed,
+        "scale": None if scale is None else scale.value,
+        "refine": None if refine is None else int(refine.value),
+    }
     codec = _codec(vectors, bits, codec_file, choices, fit=fit, sample=sample, threads=threads, quiet=quiet or json)
     start = time.perf_counter()
     with (
@@ -112,7 +119,7 @@ def _codec(
     """Return the codec that the options ask for: from a file, fitted, or plain."""
     dim = vectors.shape[1]
     if codec_file is not None:
-        if fit or sample is not None or bits is not None or choices != {"seed": 0, "scale": None, "refine": 0}:
+        if fit or sample is not None or bits is not None or choices != {"seed": 0, "scale": None, "refine": None}:
             raise Failure("--codec brings its own bits, seed, scale and refine; leave --fit and these options out", 2)
         if kind_of(codec_file) != "codes":
             raise Failure(f"{codec_file} holds vectors, not a codec; make one with turboquant fit")
@@ -132,7 +139,8 @@ def _codec(
             raise Failure(
                 f"{source.name} has {source.shape[1]:,} dimensions, {vectors.name} has {dim:,}; sample it again"
             )
-        options = {"seed": choices["seed"], "scale": choices["scale"] or "auto", "refine": refine, "threads": threads}
+        options = {"seed": choices["seed"], "scale": choices["scale"] or "auto", "threads": threads}
+        options["refine"] = "auto" if choices["refine"] is None else refine
         return fitted(source, 2.0 if bits is None else bits, quiet=quiet, **options)
     whole = 4.0 if bits is None else bits
     if whole not in range(1, 9):

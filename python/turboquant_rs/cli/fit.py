@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._arrays import BLOCK_BYTES
 from ..codec import TurboQuant
 from ..fit import FitWarning
-from ._options import Force, Json, Key, Metric, Quiet, Refine, Seed, Threads
+from ._options import Force, Json, Key, Metric, Quiet, Seed, Threads
 from ._output import Failure, facts, show, show_note, size, write_json
 from .inputs import NpyVectors, Vectors, open_array, require
 from .targets import check_target
@@ -27,6 +27,16 @@ class FitScale(str, Enum):
     unbiased = "unbiased"
     mse = "mse"
     matched = "matched"
+
+
+class FitRefine(str, Enum):
+    """Values of --refine."""
+
+    auto = "auto"
+    off = "0"
+    r8 = "8"
+    r16 = "16"
+    r32 = "32"
 
 
 class Center(str, Enum):
@@ -59,8 +69,9 @@ def fit(
         FitScale, typer.Option("--scale", metavar="NAME", help="auto, unbiased, mse (least error) or matched.")
     ] = FitScale.auto,
     refine: Annotated[
-        Refine, typer.Option("--refine", metavar="N", help="Scales to try for each vector, 0, 8, 16 or 32.")
-    ] = Refine.off,
+        FitRefine,
+        typer.Option("--refine", metavar="N", help="Scales to try for each vector: auto, 0, 8, 16 or 32."),
+    ] = FitRefine.auto,
     seed: Seed = 0,
     key: Key = None,
     threads: Threads = None,
@@ -87,7 +98,7 @@ def fit(
         metric=metric.value,
         center={"auto": "auto", "on": True, "off": False}[center.value],
         scale=scale.value,
-        refine=int(refine.value) or False,
+        refine="auto" if refine is FitRefine.auto else int(refine.value) or False,
         seed=seed,
         threads=threads,
     )

@@ -33,10 +33,11 @@ class Measured:
 
     recall: Floats
 
-    def beats(self, other: Measured, errors: float = 1.0) -> bool:
-        """Whether recall is larger by more than so many standard errors of the difference over queries."""
+    def beats(self, other: Measured, errors: float = 1.0, *, least: float = 0.0) -> bool:
+        """Whether recall is larger, by ``least`` and by more than so many standard errors over queries."""
         difference = self.recall - other.recall
-        return float(difference.mean()) > errors * standard_error(difference)
+        gain = float(difference.mean())
+        return gain > errors * standard_error(difference) and gain >= least
 
 
 class HeldOut:

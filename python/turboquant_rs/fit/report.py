@@ -31,9 +31,9 @@ class Report:
         Standard error of their difference over queries.
     distortion, distortion_plain : float
         Mean |x − x̂|²/|x|² on held-out rows, each x̂ at its best length.
-    center, scale, weighting : bool, str, str
-        What was chosen: whether the mean is taken off; the scale; whether bits minimise the error of "vectors", of
-        "scores" among vectors of the sample, or of scores with given "queries".
+    center, scale, refine, weighting : bool, str, int, str
+        What was chosen: whether the mean is taken off; the scale; trial scales a vector, 0 for none; whether bits
+        minimise the error of "vectors", of "scores" among vectors of the sample, or of scores with given "queries".
     axes, dim, segments : int
         Axes that have bits, of dim; runs of them with a rotation and a width of their own.
     bits : float
@@ -55,6 +55,7 @@ class Report:
     distortion_plain: float
     center: bool
     scale: str
+    refine: int
     weighting: str
     axes: int
     dim: int
@@ -81,7 +82,7 @@ class Report:
             f"  recall      {self.recall:.3f} fitted, {self.recall_plain:.3f} plain (± {self.recall_error:.3f})",
             f"  distortion  {self.distortion:.4g} fitted, {self.distortion_plain:.4g} plain",
             f"axes {self.axes} of {self.dim} in {self.segments} segments, center {center}, scale {self.scale}, "
-            f"bits by the error of {self.weighting}",
+            f"refine {self.refine or 'off'}, bits by the error of {self.weighting}",
             f"codec {self.codec_bytes:,} bytes, fitted in {self.seconds:.2f} s",
         ]
         return "\n".join(lines)
