@@ -5,8 +5,9 @@
 Fits see "train" rows only, never the base. Bytes are those of one vector, scale included; a peer that cannot meet a
 number of bytes is measured at the nearest one above and says so. "glosses" is the full 100,000 × 384 set if it is in
 the cache (``turboquant_rs.evaluation.datasets``), else the sample in the package. "glosses-by-topic" fits on glosses of
-one half by direction (the sign of the first principal axis) and encodes the other. "sift" needs --sift FILE, a
-.npy file of SIFT descriptors: the first 2,000 rows are queries, the next 20,000 to fit on, the rest the base.
+one half by direction (the sign of the first principal axis) and encodes the other; "clusters-one" and
+"tight-clusters-one" fit on one cluster and encode all. "sift" needs --sift FILE, a .npy file of SIFT descriptors: the
+first 2,000 rows are queries, the next 20,000 to fit on, the rest the base.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ Ids = NDArray[np.int64]
 
 #: Rows, rows to fit on, queries and dimension of the generated sets.
 N, TRAIN, QUERIES, DIM = 20_000, 8_000, 500, 384
+
+#: Fitted on one cluster, encoded all of them.
+ONE_CLUSTER = {"clusters-one": "clusters", "tight-clusters-one": "tight_clusters"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ def load(name: str, rows: int, sift: Path | None) -> Set:
             raise SystemExit("--sets sift needs --sift FILE")
         x = np.load(sift).astype(np.float32)
         return Set(f"{(len(x) - 22_000) // 1000}k SIFT 128, unit norm", x[22_000:], x[2_000:22_000], x[:2_000])
+    if name in ONE_CLUSTER:
+        whole, one = ONE_CLUSTER[name], getattr(generators, ONE_CLUSTER[name])
+        # The same seed: the only cluster to fit on is the first of those that are encoded.
+        fit_on = one(2 * TRAIN, DIM, 0, n_clusters=1).base[TRAIN:]
+        vectors = generators.GENERATORS[whole](N, DIM, QUERIES)
+        return Set(f"{whole}, fitted on one", vectors.base, fit_on, vectors.queries)
     vectors = generators.GENERATORS[name](N + TRAIN, 1000 if name == "sparse" else DIM, QUERIES)
     return Set(name, vectors.base[:N], vectors.base[N:], vectors.queries)
 
@@ -220,7 +230,9 @@ CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
 def main() -> None:
     """Run the grid and write benches/results/fitted.json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sets", nargs="+", default=["glosses", "glosses-by-topic", *generators.GENERATORS])
+    parser.add_argument(
+        "--sets", nargs="+", default=["glosses", "glosses-by-topic", *generators.GENERATORS, *ONE_CLUSTER]
+    )
     parser.add_argument("--bits", type=float, nargs="+", default=[0.5, 1, 1.5, 2, 3, 4])
     parser.add_argument("--rows", type=int, default=100_000, help="of the glosses")
     parser.add_argument("--sift", type=Path)
