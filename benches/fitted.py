@@ -102,14 +102,20 @@ def scan(codec: TurboQuant, data: Set) -> tuple[Ids, float]:
     return index.search(data.queries, 10)[1], seconds
 
 
-def fitted(data: Set, bits: float, refine: Any = False) -> Found:
-    """Fit on train."""
+def fitted(data: Set, bits: float, refine: Any = "auto") -> Found:
+    """Fit on train; by default the fit chooses whether to refine."""
     start = time.perf_counter()
     codec = TurboQuant.fit(data.train, bits, refine=refine)
     seconds = time.perf_counter() - start
     ids, encode = scan(codec, data)
     drift = codec.drift(data.base[:5000])
-    return Found(ids, codec.bytes_per_vector(), seconds, encode, f"drift {drift.ratio:.3f}, {drift.reading}")
+    return Found(
+        ids,
+        codec.bytes_per_vector(),
+        seconds,
+        encode,
+        f"drift {drift.ratio:.3f}, {drift.reading}, refine {int(codec.refine)}",
+    )
 
 
 def plain(data: Set, bits: float) -> Found | None:
@@ -217,7 +223,7 @@ def rabitqlib(data: Set, bits: float) -> Found | None:
 
 CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
     "fitted": fitted,
-    "fitted, refine=16": functools.partial(fitted, refine=16),
+    "fitted, refine=False": functools.partial(fitted, refine=False),
     "plain": plain,
     "faiss OPQ+PQ4 FastScan": faiss_index(opq),
     "faiss RaBitQ": faiss_index(rabitq),
@@ -277,12 +283,19 @@ def main() -> None:
                     f"  fit {found.fit_seconds:7.2f} s  {cell['encode_rows_per_second']:10,} rows/s  {found.note}",
                     flush=True,
                 )
+            # After every width, so that a run that is stopped keeps what it has.
+            write(options.out, earlier, cells, missing)
+    print("written:", f"{options.out}.json", "| not installed:", ", ".join(sorted(missing)) or "none")
+
+
+def write(name: str, earlier: list[dict[str, Any]], cells: list[dict[str, Any]], missing: set[str]) -> None:
+    """Write the cells of this run, and those of earlier ones that it has not."""
     measured = {(cell["set"], cell["bits"], cell["what"]) for cell in cells}
     cells = [cell for cell in earlier if (cell["set"], cell["bits"], cell["what"]) not in measured] + cells
+    cells = [cell for cell in cells if cell["what"] in CONTESTANTS]
     order = list(dict.fromkeys(cell["set"] for cell in cells))
     cells.sort(key=lambda cell: (order.index(cell["set"]), cell["bits"], list(CONTESTANTS).index(cell["what"])))
-    result = {"machine": harness.machine(), "cells": cells, "peers_not_installed": sorted(missing)}
-    print("written:", harness.write(options.out, result).name, "| not installed:", ", ".join(sorted(missing)) or "none")
+    harness.write(name, {"machine": harness.machine(), "cells": cells, "peers_not_installed": sorted(missing)})
 
 
 if __name__ == "__main__":
