@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
+use crate::storage::Array;
 use partition::{Block, Partition, PlainRows};
 pub use search::SearchStats;
 
@@ -44,10 +45,13 @@ pub struct Neighbors {
 #[derive(Debug, Clone)]
 pub struct Index {
     metric: Metric,
-    /// The codec's rows, and those that a fitted codec codes badly, as codes of its plain codec.
+    /// Rows in the order of adding, in groups of one partition or, of a fitted codec, two: the codec's rows, and those that it codes
+    /// badly, as codes of its plain codec. Rows are added to the last group; those before it are in a mapped file or follow on one.
     partitions: Vec<Partition>,
+    /// Partitions of a group.
+    kinds: usize,
     /// Ids in the order of adding.
-    ids: Vec<i64>,
+    ids: Array<i64>,
     /// The largest id, −1 without any.
     largest: i64,
     /// Place of every id; empty while ids are 0, 1, 2 ….
@@ -58,9 +62,10 @@ impl Index {
     /// An empty index of `codec`'s codes.
     #[must_use]
     pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
-        let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain)));
-        let partitions = [Partition::new(codec)].into_iter().chain(plain).collect();
-        Self { metric, partitions, ids: Vec::new(), largest: -1, places: HashMap::new() }
+        let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain), 0));
+        let partitions: Vec<_> = [Partition::new(codec, 0)].into_iter().chain(plain).collect();
+        let kinds = partitions.len();
+        Self { metric, partitions, kinds, ids: Array::default(), largest: -1, places: HashMap::new() }
     }
 
     /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
@@ -94,7 +99,7 @@ impl Index {
             let options = EncodeOptions {
                 unit_norm,
                 squares: (self.metric == Metric::L2).then_some(&mut squares[..]),
-                badly: (self.partitions.len() > 1).then_some(&mut badly[..]),
+                badly: (self.kinds > 1).then_some(&mut badly[..]),
             };
             let encoded = codec.encode_into(block, &mut packed, &mut scales, options, exec);
             let encoded = encoded.and_then(|()| {
@@ -118,10 +123,23 @@ impl Index {
 
     /// Appends a block of encoded rows: those that are coded badly to the plain partition.
     fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], plain: Option<&PlainRows>) {
-        self.partitions[0].append(block, packed, scales, false);
+        let group = self.last_group(block.first);
+        group[0].append(block, packed, scales, false);
         if let Some(plain) = plain {
-            self.partitions[1].append(block, &plain.packed, &plain.scales, true);
+            group[1].append(block, &plain.packed, &plain.scales, true);
         }
+    }
+
+    /// The group that rows are added to: the last one, or after one in a mapped file a new one, whose numbers count from `base`.
+    fn last_group(&mut self, base: usize) -> &mut [Partition] {
+        let last = self.partitions.len() - self.kinds;
+        if self.partitions[last..].iter().any(Partition::is_mapped) {
+            let new: Vec<_> =
+                self.partitions[..self.kinds].iter().map(|old| Partition::new(old.codec().clone(), base)).collect();
+            self.partitions.extend(new);
+        }
+        let last = self.partitions.len() - self.kinds;
+        &mut self.partitions[last..]
     }
 
     /// Appends rows that [`TurboQuant::encode_into`] made for this metric: with unit norms for cosine, with squares for l2.
@@ -238,6 +256,7 @@ impl Index {
                 return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
             }
         }
+        self.ids.check_all()?;
         scores.fill(self.metric.worst());
         ids.fill(-1);
         let (mut stats, mut first) = (SearchStats::default(), 0);
@@ -310,7 +329,7 @@ impl Index {
     /// Rows that are kept as plain codes, since the fitted codec codes them badly.
     #[must_use]
     pub fn plain_rows(&self) -> usize {
-        self.partitions.get(1).map_or(0, Partition::len)
+        self.partitions.iter().skip(1).step_by(2).filter(|_| self.kinds > 1).map(Partition::len).sum()
     }
 
     /// The metric.
@@ -328,7 +347,8 @@ impl Index {
     /// Bytes held: codes, scales, bounds of the first stage, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
     #[must_use]
     pub fn nbytes(&self) -> usize {
-        self.partitions.iter().map(Partition::nbytes).sum::<usize>() + 8 * self.ids.len()
+        let codecs = self.partitions[..self.kinds].iter().map(|partition| partition.codec().nbytes());
+        self.partitions.iter().map(Partition::nbytes).sum::<usize>() + codecs.sum::<usize>() + self.ids.nbytes()
     }
 
     /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
@@ -357,7 +377,7 @@ impl Index {
 
     fn take_ids(&mut self, ids: &[i64]) {
         let first = self.ids.len();
-        self.ids.extend_from_slice(ids);
+        self.ids.to_mut().extend_from_slice(ids);
         self.largest = ids.iter().fold(self.largest, |largest, &id| largest.max(id));
         let in_order = |first: usize, ids: &[i64]| (first..).zip(ids).all(|(place, &id)| id == place as i64);
         if self.places.is_empty() && in_order(first, ids) {

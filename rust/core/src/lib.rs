@@ -17,6 +17,7 @@ mod projection;
 mod rng;
 mod rotation;
 mod scan;
+mod storage;
 mod topk;
 mod units;
 

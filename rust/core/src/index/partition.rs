@@ -1,5 +1,6 @@
 //! Rows of one codec in an index: one array a stage, and where the rows stand in the order of adding.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::codec::{EncodeOptions, Segment, TurboQuant};
@@ -8,6 +9,7 @@ use crate::kernels::Level;
 use crate::kernels::units::{Place, unit_bytes};
 use crate::parallel::Exec;
 use crate::scan::{FirstStage, Rows};
+use crate::storage::Array;
 use crate::units::{Unit, stage_ends};
 
 #[derive(Debug, Clone)]
@@ -17,12 +19,14 @@ pub(super) struct Partition {
     stages: Vec<Stage>,
     /// The first stage in blocks of rows, where a plain code has a later one.
     first: Option<FirstStage>,
-    scales: Vec<f32>,
+    scales: Array<f32>,
     /// |x|² of every row with metric l2, else empty.
-    squares: Vec<f32>,
+    squares: Array<f32>,
     len: usize,
-    /// Numbers of the rows in the order of adding, ascending; empty while they are 0, 1, 2 ….
-    numbers: Vec<usize>,
+    /// The number, in the order of adding, from which those of the rows are counted.
+    base: usize,
+    /// Numbers of the rows, less the base, ascending; empty while they are 0, 1, 2 ….
+    numbers: Array<u64>,
 }
 
 /// Codes of a block's rows that the fitted codec codes badly.
@@ -49,7 +53,7 @@ pub(super) struct Block<'a> {
 struct Stage {
     units: Vec<StageUnit>,
     stride: usize,
-    bytes: Vec<u8>,
+    bytes: Array<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,11 +66,19 @@ struct StageUnit {
     len: usize,
 }
 
+impl Stage {
+    /// Compares some rows with checksums, as [`Array::check`] does; the stage that is in blocks elsewhere has none.
+    fn check(&self, rows: Range<usize>) -> Result<()> {
+        if self.bytes.is_empty() { Ok(()) } else { self.bytes.check(rows.start * self.stride..rows.end * self.stride) }
+    }
+}
+
 impl Partition {
-    pub(super) fn new(codec: Arc<TurboQuant>) -> Self {
+    /// No rows yet; numbers of rows count from `base`.
+    pub(super) fn new(codec: Arc<TurboQuant>, base: usize) -> Self {
         let (stages, first) = (stages(&codec), FirstStage::new(&codec));
-        let (scales, squares, numbers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { codec, stages, first, scales, squares, len: 0, numbers }
+        let (scales, squares, numbers) = (Array::default(), Array::default(), Array::default());
+        Self { codec, stages, first, scales, squares, len: 0, base, numbers }
     }
 
     pub(super) fn codec(&self) -> &Arc<TurboQuant> {
@@ -84,16 +96,37 @@ impl Partition {
     /// The number, in the order of adding, of the row in a place.
     #[inline]
     pub(super) fn number(&self, place: usize) -> usize {
-        if self.numbers.is_empty() { place } else { self.numbers[place] }
+        self.base + if self.numbers.is_empty() { place } else { self.numbers[place] as usize }
     }
 
     /// The place of a row by its number.
     pub(super) fn place(&self, number: usize) -> Option<usize> {
+        let number = number.checked_sub(self.base)?;
         if self.numbers.is_empty() {
             Some(number).filter(|&number| number < self.len)
         } else {
-            self.numbers.binary_search(&number).ok()
+            self.numbers.binary_search(&(number as u64)).ok()
         }
+    }
+
+    /// Whether its rows are in a mapped file.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.scales.is_mapped()
+    }
+
+    /// Compares what a scan of some rows reads first with checksums, where it is in a mapped file and that has not been done.
+    pub(super) fn check_first(&self, rows: Range<usize>) -> Result<()> {
+        let norms = self.codec.spec().norms();
+        self.numbers.check_all()?;
+        self.first.iter().try_for_each(|first| first.check(rows.clone()))?;
+        self.scales.check(rows.start * norms..rows.end * norms)?;
+        if self.squares.is_empty() { Ok(()) } else { self.squares.check(rows) }
+    }
+
+    /// [`check_first`](Self::check_first), and of all other stages of some rows.
+    pub(super) fn check(&self, rows: Range<usize>) -> Result<()> {
+        self.check_first(rows.clone())?;
+        self.stages.iter().try_for_each(|stage| stage.check(rows.clone()))
     }
 
     /// Encodes the rows of a block that are told to be coded badly by another codec.
@@ -118,21 +151,22 @@ impl Partition {
         let mut chosen = Vec::new();
         for (next, (row, _)) in rows.enumerate() {
             let at = if all { row } else { next };
-            if self.numbers.is_empty() && first + row != self.len {
-                self.numbers = (0..self.len).collect();
-                self.numbers.push(first + row);
+            let number = first + row - self.base;
+            if self.numbers.is_empty() && number != self.len {
+                self.numbers = (0..self.len as u64).collect();
+                self.numbers.to_mut().push(number as u64);
             } else if !self.numbers.is_empty() {
-                self.numbers.push(first + row);
+                self.numbers.to_mut().push(number as u64);
             }
             let packed = &packed[at * bytes..][..bytes];
             chosen.push(at);
             for stage in &mut self.stages[in_arrays.clone()] {
                 for unit in &stage.units {
-                    stage.bytes.extend_from_slice(&packed[unit.unit.offset..][..unit.len]);
+                    stage.bytes.to_mut().extend_from_slice(&packed[unit.unit.offset..][..unit.len]);
                 }
             }
-            self.scales.extend_from_slice(&scales[at * norms..][..norms]);
-            self.squares.extend(squares.get(row));
+            self.scales.to_mut().extend_from_slice(&scales[at * norms..][..norms]);
+            self.squares.to_mut().extend(squares.get(row));
             self.len += 1;
         }
         if let Some(stage) = &mut self.first {
@@ -147,13 +181,19 @@ impl Partition {
 
     /// Drops the rows from number `rows` on.
     pub(super) fn truncate(&mut self, rows: usize) {
-        let kept =
-            if self.numbers.is_empty() { rows.min(self.len) } else { self.numbers.partition_point(|&n| n < rows) };
-        self.stages.iter_mut().for_each(|stage| stage.bytes.truncate(kept * stage.stride));
+        let rows = rows.saturating_sub(self.base);
+        let kept = match &self.numbers[..] {
+            [] => rows.min(self.len),
+            numbers => numbers.partition_point(|&number| number < rows as u64),
+        };
+        if kept == self.len {
+            return;
+        }
+        self.stages.iter_mut().for_each(|stage| stage.bytes.to_mut().truncate(kept * stage.stride));
         self.first.iter_mut().for_each(|first| first.truncate(kept));
-        self.scales.truncate(kept * self.codec.spec().norms());
-        self.squares.truncate(kept);
-        self.numbers.truncate(kept);
+        self.scales.to_mut().truncate(kept * self.codec.spec().norms());
+        self.squares.to_mut().truncate(kept);
+        self.numbers.to_mut().truncate(kept);
         self.len = kept;
     }
 
@@ -163,6 +203,7 @@ impl Partition {
         let mut packed = vec![0; places.len() * stride];
         let (mut scales, mut plane) = (Vec::with_capacity(places.len() * norms), Vec::new());
         for (&place, packed) in places.iter().zip(packed.chunks_exact_mut(stride)) {
+            self.check(place..place + 1)?;
             let mut arrays = &self.stages[..];
             if let (Some(first), [_, others @ ..]) = (&self.first, arrays) {
                 plane.clear();
@@ -206,11 +247,11 @@ impl Partition {
         Some((self.first.as_ref()?, &self.scales))
     }
 
-    /// Bytes held: codes, scales, bounds of the first stage, squared norms, numbers, and the codec.
+    /// Bytes held: codes, scales, bounds of the first stage, squared norms and numbers; the codec apart.
     pub(super) fn nbytes(&self) -> usize {
         let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
         let codes = codes + self.first.as_ref().map_or(0, FirstStage::nbytes);
-        codes + 4 * (self.scales.len() + self.squares.len()) + 8 * self.numbers.len() + self.codec.nbytes()
+        codes + 4 * (self.scales.len() + self.squares.len()) + self.numbers.nbytes()
     }
 }
 
@@ -223,15 +264,18 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Copies the rows in the given places of a partition whose first stage is in blocks.
-    pub(super) fn fill(&mut self, from: &Partition, places: impl Iterator<Item = usize> + Clone) {
+    /// Copies the rows in the given places of a partition whose first stage is in blocks and has been checked.
+    pub(super) fn fill(&mut self, from: &Partition, places: impl Iterator<Item = usize> + Clone) -> Result<()> {
         self.stages.resize_with(from.stages.len(), Vec::new);
         for (i, (to, stage)) in self.stages.iter_mut().zip(&from.stages).enumerate() {
             to.clear();
             for place in places.clone() {
                 match &from.first {
                     Some(first) if i == 0 => first.plane(place, to),
-                    _ => to.extend_from_slice(&stage.bytes[place * stage.stride..][..stage.stride]),
+                    _ => {
+                        stage.check(place..place + 1)?;
+                        to.extend_from_slice(&stage.bytes[place * stage.stride..][..stage.stride]);
+                    }
                 }
             }
         }
@@ -239,6 +283,7 @@ impl Gathered {
         self.scales.extend(places.clone().map(|place| from.scales[place]));
         self.squares.clear();
         self.squares.extend(places.filter_map(|place| from.squares.get(place)));
+        Ok(())
     }
 
     /// Where their units lie.

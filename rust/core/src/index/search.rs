@@ -53,18 +53,23 @@ impl Index {
         };
         let to = if self.metric == Metric::Cosine { QueryFor::Cosine } else { QueryFor::Ranking };
         let mut columns: Vec<Vec<TopK>> = Vec::new();
-        for partition in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0).map(|(_, p)| p) {
+        let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
+        for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
             let (codec, n) = (partition.codec(), partition.len());
-            let queries = PreparedQueries::new(codec, queries, &codec.spec().full(), to, exec)?;
+            // Partitions of one kind have one codec.
+            let queries = match &mut prepared[i % self.kinds] {
+                Some(queries) => &*queries,
+                new => new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, exec)?),
+            };
             let step = exec.rows_per_task(n, TASK_ROWS).next_multiple_of(BLOCK);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let mut task = Task::new((self, partition), &rows, &queries, &squares, k, exec)?;
+                let mut task = Task::new((self, partition), &rows, queries, &squares, k, exec)?;
                 if queries.len() == 1 && partition.first().is_some() {
-                    task.by_stages(range);
+                    task.by_stages(range)?;
                 } else {
-                    task.in_full(range);
+                    task.in_full(range)?;
                 }
                 Ok((task.best, task.stats))
             });
@@ -137,7 +142,8 @@ impl<'a> Task<'a> {
     }
 
     /// Reads every row of `range`, a panel at a time for all queries.
-    fn in_full(&mut self, range: Range<usize>) {
+    fn in_full(&mut self, range: Range<usize>) -> Result<()> {
+        self.partition.check(range.clone())?;
         let Self { index, partition, rows, queries, squares, level, scanner, best, floors, stats, .. } = self;
         stats.full_rows += range.len() * queries.len();
         let mut marks = [0; GROUP];
@@ -169,10 +175,11 @@ impl<'a> Task<'a> {
                 }
             }
         });
+        Ok(())
     }
 
     /// Reads the first stage of every row of `range` for the only query, and the rest of rows that may still enter.
-    fn by_stages(&mut self, range: Range<usize>) {
+    fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
         let (first, scales) = self.partition.first().expect("a first stage in blocks");
         let stage = self.queries.stage.as_ref().expect("queries are prepared for the index's stages");
         let (tables, weights) = stage.query(0);
@@ -182,9 +189,10 @@ impl<'a> Task<'a> {
             let rows = start..range.end.min(start + CHUNK);
             if patience > 0 {
                 patience -= 1;
-                self.in_full(rows);
+                self.in_full(rows)?;
                 continue;
             }
+            self.partition.check_first(rows.clone())?;
             self.stats.first_stage_rows += rows.len();
             let n = rows.len();
             let (bounds, scales) = (&first.bounds()[rows.clone()], &scales[rows.clone()]);
@@ -198,16 +206,17 @@ impl<'a> Task<'a> {
             let likeliest = self.best[0].wanted().max(PANEL_ROWS);
             if survivors.len() > 2 * likeliest {
                 survivors.select_nth_unstable_by(likeliest, |a, b| b.0.total_cmp(&a.0));
-                self.refine(&survivors[..likeliest]);
+                self.refine(&survivors[..likeliest])?;
                 let floor = self.floors[0];
                 survivors.drain(..likeliest);
                 survivors.retain(|survivor| survivor.0 >= floor);
             }
-            self.refine(&survivors);
+            self.refine(&survivors)?;
             if survivors.len() > rows.len() / DENSE {
                 patience = PATIENCE;
             }
         }
+        Ok(())
     }
 
     /// The rows whose upper ends reach the floor.
@@ -226,11 +235,11 @@ impl<'a> Task<'a> {
     }
 
     /// Reads survivors in full, those that the floor has not passed meanwhile.
-    fn refine(&mut self, survivors: &[(f32, usize)]) {
+    fn refine(&mut self, survivors: &[(f32, usize)]) -> Result<()> {
         let Self { index, partition, queries, squares, level, scanner, best, floors, gathered, stats, .. } = self;
         for some in survivors.chunks(PANEL_ROWS) {
             let some: Vec<_> = some.iter().filter(|survivor| survivor.0 >= floors[0]).collect();
-            gathered.fill(partition, some.iter().map(|survivor| survivor.1));
+            gathered.fill(partition, some.iter().map(|survivor| survivor.1))?;
             stats.full_rows += some.len();
             scanner.scan(&gathered.rows(partition), 0..some.len(), queries, |_, rows, keys| {
                 if index.metric == Metric::L2 {
@@ -243,5 +252,6 @@ impl<'a> Task<'a> {
             });
             floors[0] = best[0].floor();
         }
+        Ok(())
     }
 }

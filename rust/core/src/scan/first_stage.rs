@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use crate::codebook::{halves, integer_levels};
 use crate::codec::TurboQuant;
+use crate::error::Result;
 use crate::kernels::planes::{
     self, BLOCK, CENTER, Column, ENTRIES, Sums, Weights, from_rows, magnitude_sums, tabulate, to_rows,
 };
 use crate::kernels::prefetch::prefetch;
 use crate::kernels::{Level, lookup};
 use crate::parallel::Exec;
+use crate::storage::Array;
 use crate::units::unpack;
 
 /// Standard deviations that a score may lie above the estimate from its first stage before it is cut.
@@ -26,9 +28,9 @@ pub(crate) struct FirstStage {
     /// Bytes of a row's plane.
     size: usize,
     /// Blocks of 64 rows, `size` columns each.
-    columns: Vec<Column>,
+    columns: Array<Column>,
     /// The ratio of a row in the low half, its spread in the high one.
-    bounds: Vec<u32>,
+    bounds: Array<u32>,
 }
 
 impl FirstStage {
@@ -36,7 +38,8 @@ impl FirstStage {
     pub(crate) fn new(codec: &TurboQuant) -> Option<Self> {
         match codec.spec().segments[..] {
             [segment] if segment.bits > 1 && codec.spec().fitted.is_none() => {
-                Some(Self { size: segment.dim.div_ceil(8), columns: Vec::new(), bounds: Vec::new() })
+                let (columns, bounds) = (Array::default(), Array::default());
+                Some(Self { size: segment.dim.div_ceil(8), columns, bounds })
             }
             _ => None,
         }
@@ -48,13 +51,14 @@ impl FirstStage {
         let mut first = self.bounds.len();
         let tasks = packed.chunks(ROWS * stride).collect();
         for bounds in exec.map(tasks, |rows| row_bounds(codec, level, rows)) {
-            self.bounds.extend(bounds);
+            self.bounds.to_mut().extend(bounds);
         }
-        self.columns.resize(self.bounds.len().div_ceil(BLOCK) * self.size, [0; BLOCK]);
+        let columns = self.columns.to_mut();
+        columns.resize(self.bounds.len().div_ceil(BLOCK) * self.size, [0; BLOCK]);
         let mut rest = packed;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min((BLOCK - first % BLOCK) * stride));
-            let block = &mut self.columns[first / BLOCK * self.size..][..self.size];
+            let block = &mut columns[first / BLOCK * self.size..][..self.size];
             from_rows(now, stride, first % BLOCK, block);
             first += now.len() / stride;
             rest = later;
@@ -63,8 +67,14 @@ impl FirstStage {
 
     /// Drops rows from `rows` on.
     pub(crate) fn truncate(&mut self, rows: usize) {
-        self.bounds.truncate(rows);
-        self.columns.truncate(rows.div_ceil(BLOCK) * self.size);
+        self.bounds.to_mut().truncate(rows);
+        self.columns.to_mut().truncate(rows.div_ceil(BLOCK) * self.size);
+    }
+
+    /// Compares the planes and bounds of some rows with checksums, as [`Array::check`] does.
+    pub(crate) fn check(&self, rows: Range<usize>) -> Result<()> {
+        self.columns.check(rows.start / BLOCK * self.size..rows.end.div_ceil(BLOCK) * self.size)?;
+        self.bounds.check(rows)
     }
 
     /// The bounds of every row.
