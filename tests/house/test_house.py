@@ -30,7 +30,7 @@ if not CORE.is_dir():
 
 #: Modules of the core, lowest first: a module may use lower lines and, where they are two sides of one idea, its own.
 LAYERS = (
-    ("error", "metric", "rng", "storage"),
+    ("bitmap", "error", "metric", "rng", "storage"),
     ("kernels",),
     ("codebook", "haar", "normals", "parallel", "projection", "rotation", "units"),
     ("codec", "codes"),

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Instant;
 
-use turboquant_rs::{CodesView, EncodeOptions, Exec, Index, Metric, Options, TurboQuant};
+use turboquant_rs::{CodesView, EncodeOptions, Exec, Index, Metric, Options, SearchOptions, TurboQuant};
 
 const DIM: usize = 128;
 const BITS: u32 = 4;
@@ -56,7 +56,10 @@ fn search(index: &RwLock<Index>, requests: &Mutex<Receiver<Search>>) -> turboqua
         let queries: Vec<f32> = batch.iter().flat_map(|request| &request.query).copied().collect();
         // This thread is the service's unit of work, so the search stays on it.
         let exec = Exec { serial: true, ..Exec::default() };
-        let found = index.read().expect("no thread panics with the lock").search_with(&queries, K, exec)?;
+        let found = index
+            .read()
+            .expect("no thread panics with the lock")
+            .search_with(&queries, SearchOptions { exec, ..SearchOptions::new(K) })?;
         for ((request, ids), scores) in batch.iter().zip(found.ids.chunks(K)).zip(found.scores.chunks(K)) {
             // A client that went away is no error.
             let _ = request.reply.send((ids.to_vec(), scores.to_vec()));

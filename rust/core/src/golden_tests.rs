@@ -17,7 +17,7 @@ use crate::kernels::testing::other_levels;
 use crate::rng::{derive, digest, is_negative, permutation, splitmix64};
 use crate::rotation::Rotation;
 use crate::units::{self, stage_ends};
-use crate::{Codes, EncodeOptions, Exec, Index, Metric, Options, Scale, TurboQuant};
+use crate::{Codes, EncodeOptions, Exec, Index, Metric, Options, Scale, SearchOptions, TurboQuant};
 
 const GOLDEN: &str = include_str!("../tests/golden.txt");
 
@@ -260,7 +260,7 @@ fn found_by(level: Level, inputs: &Inputs, codec: Arc<TurboQuant>, metric: &str)
     let ids: Vec<i64> = (0..n as i64).map(|i| (5 * i + 2) % n as i64).collect();
     index.add_with(inputs.first(n), Some(&ids), exec).unwrap();
     let queries = &inputs.queries[..(QUERIES - 1) * inputs.dim];
-    let found = index.search_with(queries, K, exec).unwrap();
+    let found = index.search_with(queries, SearchOptions { exec, ..SearchOptions::new(K) }).unwrap();
     Fold::default().floats(&found.scores).integers(&found.ids).digits()
 }
 

@@ -1,6 +1,8 @@
 //! A flat index: an exact scan of codes with three metrics.
 
+mod filter;
 mod partition;
+mod query;
 mod search;
 
 use std::collections::HashMap;
@@ -11,22 +13,14 @@ use crate::codes::CodesView;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::QUERY_BLOCK;
 use crate::storage::Array;
+pub use filter::Filter;
+use filter::Numbering;
 use partition::{Block, Partition, PlainRows};
-pub use search::SearchStats;
+pub use query::{Neighbors, SearchOptions, SearchStats};
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;
-
-/// Neighbours of a batch of queries: `k` places a query, nearest first; missing places hold id −1 and the worst score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Neighbors {
-    /// Scores, k a query: inner products or cosines (larger is nearer), or squared L2 distances (smaller is nearer, never below 0).
-    pub scores: Vec<f32>,
-    /// Ids, k a query.
-    pub ids: Vec<i64>,
-}
 
 /// An index over codes: every search scans all of them.
 ///
@@ -56,6 +50,8 @@ pub struct Index {
     largest: i64,
     /// Place of every id; empty while ids are 0, 1, 2 ….
     places: HashMap<i64, usize>,
+    /// What filters say whose rows they hold.
+    numbering: Numbering,
 }
 
 impl Index {
@@ -64,8 +60,8 @@ impl Index {
     pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
         let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain), 0));
         let partitions: Vec<_> = [Partition::new(codec, 0)].into_iter().chain(plain).collect();
-        let kinds = partitions.len();
-        Self { metric, partitions, kinds, ids: Array::default(), largest: -1, places: HashMap::new() }
+        let (kinds, ids, places, numbering) = (partitions.len(), Array::default(), HashMap::new(), Numbering::new());
+        Self { metric, partitions, kinds, ids, largest: -1, places, numbering }
     }
 
     /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
@@ -206,76 +202,6 @@ impl Index {
         self.append(block, codes.packed, codes.scales, plain.as_ref());
         self.take_ids(&ids);
         Ok(ids)
-    }
-
-    /// The `k` nearest rows of every query, nearest first; equal scores by the lower id.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if `queries` is not whole rows or k is 0, [`Error::NonFinite`] and [`Error::Norm`] (2^96 or more, for l2 2^63)
-    /// for faulty queries.
-    pub fn search(&self, queries: &[f32], k: usize) -> Result<Neighbors> {
-        self.search_with(queries, k, Exec::default())
-    }
-
-    /// [`search`](Self::search) with a choice of kernels and threads.
-    ///
-    /// # Errors
-    /// As for [`search`](Self::search).
-    pub fn search_with(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Neighbors> {
-        let nq = self.codec().rows_of("queries", queries)?;
-        let (mut scores, mut ids) = (Vec::new(), Vec::new());
-        let places = nq
-            .checked_mul(k)
-            .filter(|&places| scores.try_reserve_exact(places).is_ok() && ids.try_reserve_exact(places).is_ok());
-        let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
-        scores.resize(places, 0.0);
-        ids.resize(places, 0);
-        self.search_into(queries, k, &mut scores, &mut ids, exec)?;
-        Ok(Neighbors { scores, ids })
-    }
-
-    /// [`search`](Self::search) into the caller's buffers, k places a query each; returns what it read.
-    ///
-    /// # Errors
-    /// As for [`search`](Self::search), and [`Error::Argument`] if a buffer has another length.
-    pub fn search_into(
-        &self,
-        queries: &[f32],
-        k: usize,
-        scores: &mut [f32],
-        ids: &mut [i64],
-        exec: Exec,
-    ) -> Result<SearchStats> {
-        let exec = exec.settled()?;
-        if k == 0 {
-            return Err(Error::argument("k", "at least 1", k));
-        }
-        let (nq, n, dim) = (self.codec().rows_of("queries", queries)?, self.len(), self.codec().dim());
-        for (argument, len) in [("scores", scores.len()), ("ids", ids.len())] {
-            if nq.checked_mul(k) != Some(len) {
-                return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
-            }
-        }
-        self.ids.check_all()?;
-        scores.fill(self.metric.worst());
-        ids.fill(-1);
-        let (mut stats, mut first) = (SearchStats::default(), 0);
-        while first < nq {
-            // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
-            let alone = nq <= search::FEW && stats.full_rows * search::DENSE <= first * n;
-            let block = if alone && self.partitions[0].first().is_some() { 1 } else { QUERY_BLOCK.min(nq - first) };
-            let queries = &queries[first * dim..(first + block) * dim];
-            let candidates = self.search_block(queries, k.min(n), exec, &mut stats);
-            for (query, best) in candidates.map_err(|error| error.with_first_row(first))?.into_iter().enumerate() {
-                for (place, candidate) in best.into_iter().enumerate() {
-                    let at = (first + query) * k + place;
-                    ids[at] = candidate.id;
-                    scores[at] = if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
-                }
-            }
-            first += block;
-        }
-        Ok(stats)
     }
 
     /// Decoded rows of the given ids, dim values each. With cosine they are approximations of x/|x|.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bitmap;
 mod codebook;
 mod codec;
 mod codes;
@@ -27,7 +28,7 @@ pub use codec::{
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
-pub use index::{Index, Neighbors, SearchStats};
+pub use index::{Filter, Index, Neighbors, SearchOptions, SearchStats};
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;

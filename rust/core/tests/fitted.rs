@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index as Place;
 use turboquant_rs::{
     Codes, CodesView, DualParts, EncodeOptions, Error, Exec, FittedParts, Header, Index, Level, Metric, Options, Scale,
-    TurboQuant,
+    SearchOptions, TurboQuant,
 };
 
 /// What a fit would have found, owned.
@@ -206,9 +206,20 @@ proptest! {
         prop_assert_eq!(&got.ids, &want.ids);
         prop_assert_eq!(bits_of(&got.scores), bits_of(&want.scores));
         for level in other_levels().into_iter().chain([Level::Scalar]) {
-            let got = whole.search_with(&queries, 3, serial(level)).unwrap();
+            let got = whole.search_with(&queries, top(3, serial(level))).unwrap();
             for (got, want) in got.ids.chunks(3).zip(want.ids.chunks(5)) {
                 prop_assert_eq!(got, &want[..3], "{}: the first three of five", level.name());
+            }
+        }
+        // Filters know the places of rows in both partitions, in whatever adds they came.
+        let n = whole.len();
+        let all = whole.search(&queries, n).unwrap();
+        let third = |id: i64| id % 3 == case.seed as i64 % 3;
+        for index in [&whole, &parts] {
+            let mask: Vec<_> = index.ids().iter().map(|&id| third(id)).collect();
+            for filter in [index.filter_where(third).unwrap(), index.filter_rows(&mask).unwrap()] {
+                let got = index.search_with(&queries, SearchOptions { filter: Some(&filter), ..SearchOptions::new(n) }).unwrap();
+                prop_assert!(same(&got, &allowed(&all, n, n, metric.worst(), third)));
             }
         }
         let rows = parts.reconstruct(parts.ids()).unwrap();

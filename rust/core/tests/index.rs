@@ -32,10 +32,6 @@ fn small_norms(case: Case) -> Case {
     Case { kinds, ..case }
 }
 
-fn same(a: &Neighbors, b: &Neighbors) -> bool {
-    a.ids == b.ids && bits_of(&a.scores) == bits_of(&b.scores)
-}
-
 /// The scores of all rows by the codec alone, as a search reports them. None for cosine, whose queries only an index
 /// prepares.
 fn whole_scores(case: &Case, metric: Metric) -> Option<Vec<f32>> {
@@ -83,7 +79,7 @@ proptest! {
         let ids = shuffled(n, case.seed);
         for metric in METRICS {
             let index = filled(&case, metric, &ids);
-            let all = index.search_with(&case.queries(), n, serial(Level::Scalar)).unwrap();
+            let all = index.search_with(&case.queries(), top(n, serial(Level::Scalar))).unwrap();
             if let Some(whole) = whole_scores(&case, metric) {
                 let ranked = ranks_all(&all, &whole, &ids, case.bits, metric);
                 prop_assert!(ranked, "{metric:?}: {all:?} of {ids:?}, {whole:?}");
@@ -97,11 +93,11 @@ proptest! {
                 prop_assert!(metric != Metric::Cosine || scores.iter().all(|s| s.abs() < 2.5), "cosines: {scores:?}");
             }
             for level in other_levels() {
-                let found = index.search_with(&case.queries(), n, serial(level)).unwrap();
+                let found = index.search_with(&case.queries(), top(n, serial(level))).unwrap();
                 prop_assert!(same(&found, &all), "{}, {:?}: searched", level.name(), metric);
                 let mut other = Index::new(Arc::clone(index.codec()), metric);
                 other.add_with(&case.rows(), Some(&ids), serial(level)).unwrap();
-                let found = other.search_with(&case.queries(), n, serial(Level::Scalar)).unwrap();
+                let found = other.search_with(&case.queries(), top(n, serial(Level::Scalar))).unwrap();
                 prop_assert!(same(&found, &all), "{}, {:?}: added", level.name(), metric);
                 let want = index.reconstruct_with(&ids, serial(Level::Scalar)).unwrap();
                 let got = other.reconstruct_with(&ids, serial(level)).unwrap();
@@ -173,12 +169,16 @@ fn equal_rows_come_in_the_order_of_their_ids() {
         index.add(&x, Some(&ids)).unwrap();
         let queries = query.repeat(300);
         for exec in [serial(Level::Scalar), Exec::default()] {
-            let found = index.search_with(&queries, n, exec).unwrap();
+            let found = index.search_with(&queries, top(n, exec)).unwrap();
             let first = (&found.ids[..n], bits_of(&found.scores[..n]));
             assert!(first.1.windows(2).zip(first.0.windows(2)).all(|(s, i)| s[0] != s[1] || i[0] < i[1]), "{metric:?}");
             assert!(found.ids.chunks(n).all(|ids| ids == first.0), "{metric:?}: every query alike");
             for k in [1, 2, 100, n / 3, n / 3 + 1] {
-                assert_eq!(index.search_with(&query, k, exec).unwrap().ids, first.0[..k], "{metric:?}: {k} of {n}");
+                assert_eq!(
+                    index.search_with(&query, top(k, exec)).unwrap().ids,
+                    first.0[..k],
+                    "{metric:?}: {k} of {n}"
+                );
             }
         }
     }
@@ -200,7 +200,7 @@ proptest! {
         for metric in METRICS {
             let mut whole = Index::new(Arc::new(case.codec()), metric);
             whole.add_with(&x, Some(&ids), exec).unwrap();
-            let all = whole.search_with(&queries, k, exec).unwrap();
+            let all = whole.search_with(&queries, top(k, exec)).unwrap();
             for threads in 1..=3 {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let found = pool.install(|| {

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
 use pyo3::prelude::*;
-use turboquant_rs::{CodesView, Error, Index, Metric};
+use turboquant_rs::{CodesView, Error, Index, Metric, SearchOptions};
 
 use crate::codec::Codec;
 use crate::error::to_py;
@@ -95,8 +95,10 @@ impl FlatIndex {
             let batch = (PRODUCTS_PER_CALL / (dim * index.len().max(1))).clamp(1, 4096);
             let outputs = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
             for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(outputs).enumerate() {
-                pool::run(threads, |exec| index.search_into(queries, k, scores, ids, exec))
-                    .map_err(|error| to_py(error, i * batch))?;
+                pool::run(threads, |exec| {
+                    index.search_into(queries, SearchOptions { exec, ..SearchOptions::new(k) }, scores, ids)
+                })
+                .map_err(|error| to_py(error, i * batch))?;
                 Python::attach(|py| py.check_signals())?;
             }
             Ok(())

@@ -89,8 +89,9 @@ impl Partition {
         self.len
     }
 
-    pub(super) fn squares(&self) -> &[f32] {
-        &self.squares
+    /// |x|² of the rows in some places; empty without metric l2.
+    pub(super) fn squares_of(&self, places: Range<usize>) -> &[f32] {
+        if self.squares.is_empty() { &[] } else { &self.squares[places] }
     }
 
     /// The number, in the order of adding, of the row in a place.
@@ -114,10 +115,15 @@ impl Partition {
         self.scales.is_mapped()
     }
 
+    /// Compares the numbers of its rows with checksums, where they are in a mapped file and that has not been done.
+    pub(super) fn check_numbers(&self) -> Result<()> {
+        self.numbers.check_all()
+    }
+
     /// Compares what a scan of some rows reads first with checksums, where it is in a mapped file and that has not been done.
     pub(super) fn check_first(&self, rows: Range<usize>) -> Result<()> {
         let norms = self.codec.spec().norms();
-        self.numbers.check_all()?;
+        self.check_numbers()?;
         self.first.iter().try_for_each(|first| first.check(rows.clone()))?;
         self.scales.check(rows.start * norms..rows.end * norms)?;
         if self.squares.is_empty() { Ok(()) } else { self.squares.check(rows) }
@@ -264,7 +270,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Copies the rows in the given places of a partition whose first stage is in blocks and has been checked.
+    /// Copies the rows in the given places of a partition, of which what a scan reads first has been checked.
     pub(super) fn fill(&mut self, from: &Partition, places: impl Iterator<Item = usize> + Clone) -> Result<()> {
         self.stages.resize_with(from.stages.len(), Vec::new);
         for (i, (to, stage)) in self.stages.iter_mut().zip(&from.stages).enumerate() {
@@ -280,7 +286,8 @@ impl Gathered {
             }
         }
         self.scales.clear();
-        self.scales.extend(places.clone().map(|place| from.scales[place]));
+        let norms = from.codec.spec().norms();
+        self.scales.extend(places.clone().flat_map(|place| &from.scales[place * norms..][..norms]));
         self.squares.clear();
         self.squares.extend(places.filter_map(|place| from.squares.get(place)));
         Ok(())

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use super::Index;
 use super::partition::{Gathered, Partition};
+use super::{Index, SearchOptions, SearchStats};
+use crate::bitmap::{Allowed, bits};
 use crate::codec::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -24,27 +25,21 @@ pub(super) const FEW: usize = 8;
 const CHUNK: usize = 4_096;
 /// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper.
 pub(super) const DENSE: usize = 4;
+/// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
+const MANY: u32 = 32;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
-
-/// What a search read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SearchStats {
-    /// Rows whose first stage was read alone, summed over queries.
-    pub first_stage_rows: usize,
-    /// Rows that were read in full, summed over queries.
-    pub full_rows: usize,
-}
 
 impl Index {
     /// The best candidates of each query of a block.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
-        k: usize,
-        exec: Exec,
+        options: SearchOptions<'_>,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
+        let SearchOptions { exec, exact, filter, .. } = options;
+        let k = options.k.min(self.len());
         let squares = match self.metric {
             Metric::L2 => {
                 Error::of_first_row(queries, self.codec().dim(), |queries| self.query_squares(queries, exec))?
@@ -55,6 +50,7 @@ impl Index {
         let mut columns: Vec<Vec<TopK>> = Vec::new();
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
+            let allowed = Allowed::new(filter.map(|filter| filter.places(i)));
             let (codec, n) = (partition.codec(), partition.len());
             // Partitions of one kind have one codec.
             let queries = match &mut prepared[i % self.kinds] {
@@ -65,13 +61,14 @@ impl Index {
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let mut task = Task::new((self, partition), &rows, queries, &squares, k, exec)?;
-                if queries.len() == 1 && partition.first().is_some() {
+                let ranking = Ranking::new(self, partition, (queries, &squares), k, exec)?;
+                let mut task = Task::new(ranking, &rows, allowed, exec)?;
+                if queries.len() == 1 && !exact && partition.first().is_some() {
                     task.by_stages(range)?;
                 } else {
                     task.in_full(range)?;
                 }
-                Ok((task.best, task.stats))
+                Ok((task.ranking.best, task.stats))
             });
             columns.resize_with(queries.len(), Vec::new);
             for task in done {
@@ -101,156 +98,226 @@ impl Index {
     }
 }
 
-/// The scan of some rows of a partition for a block of queries. Keys are scores, or negated squared distances: larger is nearer.
-struct Task<'a> {
+/// The best rows of a partition so far, for a block of queries. Keys are scores, or negated squared distances: larger is nearer.
+struct Ranking<'a> {
     index: &'a Index,
     partition: &'a Partition,
-    rows: &'a Rows<'a>,
     queries: &'a PreparedQueries,
     /// |q|² of every query with metric l2, else empty.
     squares: &'a [f32],
     level: Level,
-    scanner: Scanner,
     best: Vec<TopK>,
     floors: Vec<f32>,
+}
+
+impl<'a> Ranking<'a> {
+    fn new(
+        index: &'a Index,
+        partition: &'a Partition,
+        (queries, squares): (&'a PreparedQueries, &'a [f32]),
+        k: usize,
+        exec: Exec,
+    ) -> Result<Self> {
+        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k)), vec![f32::NEG_INFINITY; queries.len()]);
+        Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors })
+    }
+
+    /// Makes scores of one query, or upper ends, into keys: with metric l2 negated distances, from the rows' |x|².
+    fn to_keys(&self, query: usize, squares: &[f32], scores: &mut [f32]) {
+        if self.index.metric == Metric::L2 {
+            to_distances(self.level, self.squares[query], squares, scores);
+        }
+    }
+
+    /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells and whose |x|² are `squares`
+    /// (l2); only rows in the word `allowed` may enter.
+    fn take(
+        &mut self,
+        members: Range<usize>,
+        keys: &mut [f32],
+        (n, allowed): (usize, u64),
+        squares: &[f32],
+        place: impl Fn(usize) -> usize,
+    ) {
+        for (query, keys) in members.clone().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
+            self.to_keys(query, squares, &mut keys[..n]);
+        }
+        let mut marks = [0; GROUP];
+        at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
+        for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
+            let marked = marked & allowed;
+            for row in bits(marked) {
+                self.offer_cut(query, place(row), keys[row]);
+            }
+            if marked != 0 {
+                self.floors[query] = self.best[query].floor();
+            }
+        }
+    }
+
+    /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
+    fn offer_cut(&mut self, query: usize, place: usize, mut key: f32) {
+        if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
+            let mut upper = [stage.upper_end(query, first, place, scales[place])];
+            self.to_keys(query, self.partition.squares_of(place..place + 1), &mut upper);
+            key = if upper[0] < key { upper[0] } else { key };
+        }
+        self.offer(query, place, key);
+    }
+
+    fn offer(&mut self, query: usize, place: usize, key: f32) {
+        self.best[query].offer(key, self.index.ids[self.partition.number(place)]);
+    }
+}
+
+/// The scan of some rows of a partition for a block of queries.
+struct Task<'a> {
+    ranking: Ranking<'a>,
+    rows: &'a Rows<'a>,
+    allowed: Allowed<'a>,
+    scanner: Scanner,
     gathered: Gathered,
+    uppers: Vec<f32>,
     stats: SearchStats,
 }
 
 impl<'a> Task<'a> {
-    fn new(
-        (index, partition): (&'a Index, &'a Partition),
-        rows: &'a Rows<'a>,
-        queries: &'a PreparedQueries,
-        squares: &'a [f32],
-        k: usize,
-        exec: Exec,
-    ) -> Result<Self> {
-        Ok(Self {
-            index,
-            partition,
-            rows,
-            queries,
-            squares,
-            level: exec.level()?,
-            scanner: Scanner::new(partition.codec(), &partition.codec().spec().full(), exec)?,
-            best: (0..queries.len()).map(|_| TopK::new(k)).collect(),
-            floors: vec![f32::NEG_INFINITY; queries.len()],
-            gathered: Gathered::default(),
-            stats: SearchStats::default(),
-        })
+    fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>, exec: Exec) -> Result<Self> {
+        let codec = ranking.partition.codec();
+        let scanner = Scanner::new(codec, &codec.spec().full(), exec)?;
+        let (gathered, uppers, stats) = (Gathered::default(), Vec::new(), SearchStats::default());
+        Ok(Self { ranking, rows, allowed, scanner, gathered, uppers, stats })
     }
 
-    /// Reads every row of `range`, a panel at a time for all queries.
+    /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.
     fn in_full(&mut self, range: Range<usize>) -> Result<()> {
-        self.partition.check(range.clone())?;
-        let Self { index, partition, rows, queries, squares, level, scanner, best, floors, stats, .. } = self;
+        if self.allowed.all() {
+            return self.read(range);
+        }
+        let many = |word: u64| word.count_ones() >= MANY;
+        self.allowed.runs(range.clone(), many).try_for_each(|run| self.read(run))?;
+        let mut places = Vec::new();
+        for first in range.step_by(BLOCK) {
+            let word = self.allowed.word(first / BLOCK);
+            places.extend(bits(if many(word) { 0 } else { word }).map(|row| first + row));
+            if places.len() >= PANEL_ROWS {
+                self.read_places(&places[..PANEL_ROWS])?;
+                places.drain(..PANEL_ROWS);
+            }
+        }
+        self.read_places(&places)
+    }
+
+    /// Reads the rows of `range`, which starts a block, a panel at a time for all queries.
+    fn read(&mut self, range: Range<usize>) -> Result<()> {
+        let Self { ranking, rows, allowed, scanner, stats, .. } = self;
+        let (queries, partition) = (ranking.queries, ranking.partition);
+        partition.check(range.clone())?;
         stats.full_rows += range.len() * queries.len();
-        let mut marks = [0; GROUP];
         scanner.scan(rows, range, queries, |members, rows, keys| {
-            if index.metric == Metric::L2 {
-                for (&square, keys) in squares[members.clone()].iter().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
-                    to_distances(*level, square, &partition.squares()[rows.clone()], keys);
-                }
-            }
-            at_least(*level, keys, rows.len(), &floors[members.clone()], &mut marks);
-            for ((query, keys), &marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(&marks) {
-                let mut left = marked;
-                while left != 0 {
-                    let r = left.trailing_zeros() as usize;
-                    let (row, mut key) = (rows.start + r, keys[r]);
-                    // Few rows come so far, so their upper ends are computed one by one.
-                    if let (Some(stage), Some((first, scales))) = (&queries.stage, partition.first()) {
-                        let mut upper = [stage.upper_end(query, first, row, scales[row])];
-                        if index.metric == Metric::L2 {
-                            to_distances(*level, squares[query], &partition.squares()[row..=row], &mut upper);
-                        }
-                        key = if upper[0] < key { upper[0] } else { key };
-                    }
-                    best[query].offer(key, index.ids[partition.number(row)]);
-                    left &= left - 1;
-                }
-                if marked != 0 {
-                    floors[query] = best[query].floor();
-                }
-            }
+            let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
+            ranking.take(members, keys, (rows.len(), word), squares, |row| rows.start + row);
         });
         Ok(())
     }
 
-    /// Reads the first stage of every row of `range` for the only query, and the rest of rows that may still enter.
+    /// Copies rows together and reads them for all queries; at most a panel.
+    fn read_places(&mut self, places: &[usize]) -> Result<()> {
+        let Self { ranking, gathered, scanner, stats, .. } = self;
+        let (queries, partition) = (ranking.queries, ranking.partition);
+        stats.full_rows += places.len() * queries.len();
+        places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
+        gathered.fill(partition, places.iter().copied())?;
+        scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, keys| {
+            ranking.take(members, keys, (rows.len(), u64::MAX), &gathered.squares, |row| places[row]);
+        });
+        Ok(())
+    }
+
+    /// Reads the first stage of every allowed row of `range` for the only query, and the rest of rows that may still enter. Blocks without
+    /// an allowed row are not read.
     fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
-        let (first, scales) = self.partition.first().expect("a first stage in blocks");
-        let stage = self.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (tables, weights) = stage.query(0);
-        let mut uppers = vec![0.0; CHUNK];
         let (mut survivors, mut patience) = (Vec::new(), 0);
-        for start in range.clone().step_by(CHUNK) {
-            let rows = start..range.end.min(start + CHUNK);
+        let mut next = range.start;
+        while next < range.end {
+            let (chunk, wanted) = self.chunk(next..range.end);
+            next = chunk.end;
             if patience > 0 {
                 patience -= 1;
-                self.in_full(rows)?;
+                self.in_full(chunk)?;
                 continue;
             }
-            self.partition.check_first(rows.clone())?;
-            self.stats.first_stage_rows += rows.len();
-            let n = rows.len();
-            let (bounds, scales) = (&first.bounds()[rows.clone()], &scales[rows.clone()]);
-            let planes = Planes { blocks: first.blocks(rows.clone()), bounds, scales };
-            upper_ends(self.level, planes, tables, weights, &mut uppers[..n]);
-            if self.index.metric == Metric::L2 {
-                to_distances(self.level, self.squares[0], &self.partition.squares()[rows.clone()], &mut uppers[..n]);
-            }
-            self.collect(&rows, &uppers, &mut survivors);
+            survivors.clear();
+            self.allowed.runs(chunk, |word| word != 0).try_for_each(|run| self.first_stage(run, &mut survivors))?;
             // The likeliest rows first: they raise the floor under the others.
-            let likeliest = self.best[0].wanted().max(PANEL_ROWS);
+            let likeliest = self.ranking.best[0].wanted().max(PANEL_ROWS);
             if survivors.len() > 2 * likeliest {
                 survivors.select_nth_unstable_by(likeliest, |a, b| b.0.total_cmp(&a.0));
                 self.refine(&survivors[..likeliest])?;
-                let floor = self.floors[0];
+                let floor = self.ranking.floors[0];
                 survivors.drain(..likeliest);
                 survivors.retain(|survivor| survivor.0 >= floor);
             }
             self.refine(&survivors)?;
-            if survivors.len() > rows.len() / DENSE {
+            if survivors.len() > wanted / DENSE {
                 patience = PATIENCE;
             }
         }
         Ok(())
     }
 
-    /// The rows whose upper ends reach the floor.
-    fn collect(&self, rows: &Range<usize>, uppers: &[f32], survivors: &mut Vec<(f32, usize)>) {
-        survivors.clear();
-        let mut marks = [0];
-        for (first, uppers) in rows.clone().step_by(BLOCK).zip(uppers.chunks_exact(BLOCK)) {
-            at_least(self.level, uppers, BLOCK.min(rows.end - first), &self.floors, &mut marks);
-            let mut left = marks[0];
-            while left != 0 {
-                let r = left.trailing_zeros() as usize;
-                survivors.push((uppers[r], first + r));
-                left &= left - 1;
-            }
+    /// The rows at the start of `range` whose upper ends are to be known before any is read in full, and how many of them are allowed.
+    fn chunk(&self, range: Range<usize>) -> (Range<usize>, usize) {
+        if self.allowed.all() {
+            let end = range.end.min(range.start + CHUNK);
+            return (range.start..end, end - range.start);
         }
+        let (mut end, mut wanted) = (range.start, 0);
+        while end < range.end && wanted < CHUNK {
+            wanted += self.allowed.word(end / BLOCK).count_ones() as usize;
+            end += BLOCK;
+        }
+        (range.start..end.min(range.end), wanted)
+    }
+
+    /// Reads the first stage of `range` and appends the allowed rows whose upper ends reach the floor.
+    fn first_stage(&mut self, range: Range<usize>, survivors: &mut Vec<(f32, usize)>) -> Result<()> {
+        let Self { ranking, allowed, stats, uppers, .. } = self;
+        let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
+        let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
+        let (tables, weights) = stage.query(0);
+        ranking.partition.check_first(range.clone())?;
+        stats.first_stage_rows += range.len();
+        uppers.resize(range.len().next_multiple_of(BLOCK), 0.0);
+        let n = range.len();
+        let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
+        let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
+        upper_ends(ranking.level, planes, tables, weights, &mut uppers[..n]);
+        ranking.to_keys(0, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
+        let mut marks = [0];
+        for (first, uppers) in range.clone().step_by(BLOCK).zip(uppers.chunks_exact(BLOCK)) {
+            at_least(ranking.level, uppers, BLOCK.min(range.end - first), &ranking.floors, &mut marks);
+            let reached = marks[0] & allowed.word(first / BLOCK);
+            survivors.extend(bits(reached).map(|row| (uppers[row], first + row)));
+        }
+        Ok(())
     }
 
     /// Reads survivors in full, those that the floor has not passed meanwhile.
     fn refine(&mut self, survivors: &[(f32, usize)]) -> Result<()> {
-        let Self { index, partition, queries, squares, level, scanner, best, floors, gathered, stats, .. } = self;
+        let Self { ranking, scanner, gathered, stats, .. } = self;
+        let (queries, partition) = (ranking.queries, ranking.partition);
         for some in survivors.chunks(PANEL_ROWS) {
-            let some: Vec<_> = some.iter().filter(|survivor| survivor.0 >= floors[0]).collect();
+            let some: Vec<_> = some.iter().filter(|survivor| survivor.0 >= ranking.floors[0]).collect();
             gathered.fill(partition, some.iter().map(|survivor| survivor.1))?;
             stats.full_rows += some.len();
             scanner.scan(&gathered.rows(partition), 0..some.len(), queries, |_, rows, keys| {
-                if index.metric == Metric::L2 {
-                    to_distances(*level, squares[0], &gathered.squares[rows.clone()], keys);
-                }
-                for (&&(upper, row), &key) in some[rows].iter().zip(&*keys) {
-                    let key = if upper < key { upper } else { key };
-                    best[0].offer(key, index.ids[partition.number(row)]);
+                ranking.to_keys(0, &gathered.squares, &mut keys[..rows.len()]);
+                for (&&(upper, place), &key) in some[rows].iter().zip(&*keys) {
+                    ranking.offer(0, place, if upper < key { upper } else { key });
                 }
             });
-            floors[0] = best[0].floor();
+            ranking.floors[0] = ranking.best[0].floor();
         }
         Ok(())
     }

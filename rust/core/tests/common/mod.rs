@@ -8,7 +8,9 @@ use std::sync::{Mutex, Once, PoisonError};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
-use turboquant_rs::{CodesView, EncodeOptions, Error, Exec, Level, Options, Scale, TurboQuant};
+use turboquant_rs::{
+    CodesView, EncodeOptions, Error, Exec, Level, Neighbors, Options, Scale, SearchOptions, TurboQuant,
+};
 
 /// Every level name that the project knows, on any machine.
 const KNOWN: [&str; 9] = ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm"];
@@ -71,6 +73,29 @@ pub(crate) fn cases(full: u32) -> ProptestConfig {
 
 pub(crate) fn serial(level: Level) -> Exec {
     Exec { level: Some(level), serial: true }
+}
+
+/// The `k` nearest of all rows, found this way.
+pub(crate) fn top(k: usize, exec: Exec) -> SearchOptions<'static> {
+    SearchOptions { exec, ..SearchOptions::new(k) }
+}
+
+/// What is left of the ranking of all of `n` rows: the first `k` that are allowed, then what fills an empty place.
+pub(crate) fn allowed(all: &Neighbors, n: usize, k: usize, worst: f32, has: impl Fn(i64) -> bool) -> Neighbors {
+    let (mut scores, mut ids) = (Vec::new(), Vec::new());
+    for (all_scores, all_ids) in all.scores.chunks(n).zip(all.ids.chunks(n)) {
+        let end = scores.len() + k;
+        let found = all_scores.iter().zip(all_ids).filter(|(_, id)| has(**id)).take(k);
+        found.for_each(|(score, id)| (scores.push(*score), ids.push(*id)).0);
+        scores.resize(end, worst);
+        ids.resize(end, -1);
+    }
+    Neighbors { scores, ids }
+}
+
+/// Whether two searches found the same, to the bit.
+pub(crate) fn same(a: &Neighbors, b: &Neighbors) -> bool {
+    a.ids == b.ids && bits_of(&a.scores) == bits_of(&b.scores)
 }
 
 // --- inputs ------------------------------------------------------------------------------------------------------

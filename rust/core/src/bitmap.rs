@@ -1,0 +1,153 @@
+//! A set of rows, one bit each, in words of 64: a word is a block of a scan.
+
+use std::ops::Range;
+
+/// Rows of a word.
+pub(crate) const WORD: usize = u64::BITS as usize;
+
+/// A set of rows among the first `len`; rows from there on are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bitmap {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Bitmap {
+    /// No row at all.
+    pub(crate) const NONE: Self = Self { words: Vec::new(), len: 0 };
+
+    /// No row of `len`.
+    pub(crate) fn none(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(WORD)], len }
+    }
+
+    /// Those of `len` rows for which `has` holds, asked in ascending order.
+    pub(crate) fn of(len: usize, mut has: impl FnMut(usize) -> bool) -> Self {
+        let word = |first: usize| {
+            let rows = first..len.min(first + WORD);
+            rows.fold(0, |word, row| word | u64::from(has(row)) << (row % WORD))
+        };
+        Self { words: (0..len).step_by(WORD).map(word).collect(), len }
+    }
+
+    /// Puts a row in; it must be one of the first `len`.
+    pub(crate) fn insert(&mut self, row: usize) {
+        assert!(row < self.len, "row {row} of {}", self.len);
+        self.words[row / WORD] |= 1 << (row % WORD);
+    }
+
+    /// Rows 64·i … 64·i + 63, the lowest in the lowest bit.
+    #[inline]
+    pub(crate) fn word(&self, i: usize) -> u64 {
+        self.words.get(i).copied().unwrap_or(0)
+    }
+
+    /// Rows in it.
+    pub(crate) fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The set that `word` makes of the words of two sets.
+    pub(crate) fn combined(&self, other: &Self, word: impl Fn(u64, u64) -> u64) -> Self {
+        let words = 0..self.words.len().max(other.words.len());
+        Self { words: words.map(|i| word(self.word(i), other.word(i))).collect(), len: self.len.max(other.len) }
+    }
+
+    /// The rows of the first `len` that are not in it.
+    pub(crate) fn complement(&self) -> Self {
+        let mut words: Vec<_> = self.words.iter().map(|word| !word).collect();
+        if let (Some(last), 1..) = (words.last_mut(), self.len % WORD) {
+            *last &= (1 << (self.len % WORD)) - 1;
+        }
+        Self { words, len: self.len }
+    }
+
+    /// Bytes held.
+    pub(crate) fn nbytes(&self) -> usize {
+        size_of_val(&self.words[..])
+    }
+}
+
+/// The rows that a scan may return.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed<'a> {
+    /// Those of a filter; without one, all.
+    filter: Option<&'a Bitmap>,
+}
+
+impl<'a> Allowed<'a> {
+    pub(crate) fn new(filter: Option<&'a Bitmap>) -> Self {
+        Self { filter }
+    }
+
+    /// Whether no row is left out, so that nothing needs to be looked up.
+    pub(crate) fn all(&self) -> bool {
+        self.filter.is_none()
+    }
+
+    /// Rows 64·i … 64·i + 63, the lowest in the lowest bit; without a filter also those beyond the last row.
+    #[inline]
+    pub(crate) fn word(&self, i: usize) -> u64 {
+        self.filter.map_or(u64::MAX, |filter| filter.word(i))
+    }
+
+    /// The longest runs of words of `range`, which starts a word, for which `holds` does; without a filter `range` is one.
+    pub(crate) fn runs(self, range: Range<usize>, holds: impl Fn(u64) -> bool) -> impl Iterator<Item = Range<usize>> {
+        let mut next = range.start;
+        std::iter::from_fn(move || {
+            if self.all() {
+                return Some(std::mem::replace(&mut next, range.end)..range.end).filter(|run| !run.is_empty());
+            }
+            let mut words = (next..range.end).step_by(WORD).skip_while(|first| !holds(self.word(first / WORD)));
+            let start = words.next()?;
+            next = words.find(|first| !holds(self.word(first / WORD))).unwrap_or(range.end);
+            Some(start..next)
+        })
+    }
+}
+
+/// The bits that are set, ascending.
+#[inline]
+pub(crate) fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize);
+        word &= word.wrapping_sub(1);
+        bit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_the_words_that_hold() {
+        let set = Bitmap::of(64 * 9 + 5, |row| [1, 2, 5, 8, 9].contains(&(row / WORD)));
+        let (allowed, len) = (Allowed::new(Some(&set)), set.len);
+        let runs = |range: Range<usize>| allowed.runs(range, |word| word != 0).collect::<Vec<_>>();
+        assert_eq!(runs(0..len), [64..192, 320..384, 512..len]);
+        assert_eq!(runs(128..350), [128..192, 320..350]);
+        assert_eq!((runs(192..320), runs(64..64)), (vec![], vec![]));
+        let all = |range: Range<usize>| Allowed::new(None).runs(range, |word| word != 0).collect::<Vec<_>>();
+        assert_eq!((all(64..100).len(), all(64..100)[0].clone(), all(64..64).len()), (1, 64..100, 0));
+    }
+
+    #[test]
+    fn words_hold_the_rows() {
+        for len in [0, 1, 63, 64, 65, 128, 200] {
+            let thirds = Bitmap::of(len, |row| row % 3 == 0);
+            let mut inserted = Bitmap::none(len);
+            (0..len).step_by(3).for_each(|row| inserted.insert(row));
+            assert_eq!(thirds, inserted);
+            let rows = |set: &Bitmap| -> Vec<_> {
+                (0..len.div_ceil(WORD) + 2).flat_map(|i| bits(set.word(i)).map(move |bit| WORD * i + bit)).collect()
+            };
+            assert_eq!(rows(&thirds), (0..len).step_by(3).collect::<Vec<_>>());
+            assert_eq!(rows(&thirds.complement()), (0..len).filter(|row| row % 3 != 0).collect::<Vec<_>>());
+            let even = Bitmap::of(len, |row| row % 2 == 0);
+            let both = thirds.combined(&even, |a, b| a & b);
+            assert_eq!(rows(&both), (0..len).step_by(6).collect::<Vec<_>>());
+            assert_eq!(both.count(), len.div_ceil(6));
+        }
+    }
+}
