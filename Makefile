@@ -23,7 +23,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper lock clean
+.PHONY: help venv develop demo test test-emulated test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -87,6 +87,12 @@ bench: develop ## Run the benchmarks of both languages
 
 paper: develop ## Make the papers' figures and tables anew, into docs/papers/
 	$(PY) benches/paper.py
+
+page: develop ## Make docs/explained.html anew from docs/explained.md and docs/page/
+	$(PY) scripts/make_page.py
+
+test-page: page ## Run docs/explained.html in headless Chromium, which must be there (Debian: apt install chromium)
+	TURBOQUANT_REQUIRE_BROWSER=1 $(PY) -m pytest tests/docs/test_page.py tests/docs/test_page_browser.py
 
 bench-gpu: gpu ## Run the benchmarks of this machine's GPU
 	$(PY) benches/gpu.py
