@@ -3,6 +3,7 @@
 mod codebook;
 mod codec;
 mod codes;
+mod dense_rotation;
 mod error;
 #[cfg(test)]
 mod golden_tests;
