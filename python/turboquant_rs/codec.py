@@ -30,7 +30,7 @@ from ._device import describe, on_cuda
 from .codes import Codes, read_header
 from .fit.fittable import Fittable
 
-Rotation: TypeAlias = Literal["hadamard"]
+Rotation: TypeAlias = Literal["hadamard", "dense"]
 Scale: TypeAlias = Literal["unbiased", "mse", "matched", "paper"]
 Refine: TypeAlias = Literal[False, 8, 16, 32]
 Metric: TypeAlias = Literal["ip", "cosine", "l2"]
@@ -48,14 +48,14 @@ class TurboQuant(Fittable):
     Parameters
     ----------
     dim : int
-        Coordinates of a vector, 1 to 65,536. Any number; nothing is padded but the last byte of a unit.
+        Coordinates of a vector, 1 to 65,536 (4,096 with a dense rotation). Nothing is padded but a unit's last byte.
     bits : int, default 4
         Bits a coordinate, 1 to 8.
     seed : int, default 0
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
-    rotation : "hadamard"
-        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim). (The paper's dense matrix
-        is not in this version.)
+    rotation : "hadamard" (default) or "dense"
+        Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim); or the paper's own dense
+        Haar-random matrix, O(dim²) a row, whose making takes O(dim³), on the first use (3 s at 2,048). On the CPU only.
     scale : "unbiased" (default), "mse", "matched" or "paper"
         What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its
         levels: "unbiased" n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse"
@@ -112,11 +112,12 @@ class TurboQuant(Fittable):
         scale: Scale = "unbiased",
         refine: Refine = False,
     ) -> None:
+        rotation = one_of(rotation, "rotation", ("hadamard", "dense"))
         fields = {
             "dim": as_int(dim, "dim", 1, 65_536),
             "bits": as_int(bits, "bits", 1, 8),
             "seed": as_int(seed, "seed", 0, (1 << 64) - 1),
-            "rotation": one_of(rotation, "rotation", ("hadamard",)),
+            "rotation": rotation,
             "scale": one_of(scale, "scale", _SCALES),
             "refine": as_refine(refine),
         }
@@ -187,6 +188,11 @@ class TurboQuant(Fittable):
     def fitted(self) -> bool:
         """Whether the codec was fitted to a sample; a plain one depends on nothing but its parameters."""
         return self._core.fitted
+
+    @property
+    def _cpu_only(self) -> str:
+        """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
+        return "a fitted codec" if self.fitted else 'a codec with rotation="dense"' if self.rotation == "dense" else ""
 
     @property
     def fingerprint(self) -> int:
@@ -281,8 +287,8 @@ class TurboQuant(Fittable):
         validate = as_flag(validate, "validate")
         threads = as_threads(threads)
         if on_cuda(x, "x"):
-            if self.fitted:
-                text = f"x must be on the CPU, where a fitted codec encodes in this version, got {describe(x)}"
+            if self._cpu_only:
+                text = f"x must be on the CPU, where {self._cpu_only} encodes in this version, got {describe(x)}"
                 raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('x')}")
             from .gpu.codec import encode
 
@@ -386,7 +392,7 @@ class TurboQuant(Fittable):
             return score(self, queries, codes, validate=validate)  # type: ignore[no-any-return]
         if on_cuda(queries, "queries"):
             text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(queries)})"
-            advice = "copy them to the host:" if self.fitted else 'move one: codes.to("cuda"), or'
+            advice = "copy them to the host:" if self._cpu_only else 'move one: codes.to("cuda"), or'
             raise ValueError(f"{text}; {advice} {TO_HOST.format('queries')}")
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
@@ -476,7 +482,7 @@ class TurboQuant(Fittable):
         if self.fitted:
             axes = self._core.row_bits([1] * len(self._core.full))
             text = f"TurboQuant(dim={self.dim}, bits={self.bits:g} fitted, axes={axes}"
-        for name, default in (("seed", 0), ("scale", "unbiased"), ("refine", False)):
+        for name, default in (("seed", 0), ("rotation", "hadamard"), ("scale", "unbiased"), ("refine", False)):
             value = getattr(self, name)
             text += "" if value == default else f", {name}={value!r}"
         return text + ")"

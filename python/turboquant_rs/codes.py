@@ -197,8 +197,8 @@ class Codes:
         MemoryError
             Where the GPU has too little; the message has the bytes.
         ValueError, RuntimeError
-            For a device that is no name of one, or that this machine does not have; for codes of a fitted codec, which
-            have no kernels there yet.
+            For a device that is no name of one, or that this machine does not have; for codes of a fitted codec or one
+            with a dense rotation, which have no kernels there yet.
 
         Examples
         --------
@@ -208,8 +208,10 @@ class Codes:
         >>> codes.to("cpu") is codes           # codes.to("cuda") copies them to the current GPU
         True
         """
-        if self.codec.fitted and device != "cpu":
-            raise ValueError(f"codes of a fitted codec must stay on the CPU in this version, got device {device!r}")
+        if self.codec._cpu_only and device != "cpu":
+            raise ValueError(
+                f"codes of {self.codec._cpu_only} must stay on the CPU in this version, got device {device!r}"
+            )
         name = as_device(device)
         if name == self.device:
             return self

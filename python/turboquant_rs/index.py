@@ -182,7 +182,7 @@ class Index:
             "l2" for norms from 2**63. The index is then unchanged.
         """
         codes_first = 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
-        _refuse_cuda(x, "x", codes_first if self.metric == "ip" and not self.codec.fitted else "")
+        _refuse_cuda(x, "x", codes_first if self.metric == "ip" and not self.codec._cpu_only else "")
         given = None if ids is None else as_ids(ids, "ids")
         threads = as_threads(threads)
         l2 = self.metric == "l2"

@@ -10,6 +10,8 @@ for each stage:
     dim DIM                        inputs prepared signs permutation rotated unrotated levels boundaries integers
     code DIM BITS SCALE REFINE     codes packed scales decoded scores truncated file
     find DIM BITS METRIC           found
+    dense DIM BITS SCALE REFINE METRIC   of a dense rotation
+                                   codes packed scales decoded scores truncated file found
     fit DIM PARTS SCALE REFINE METRIC
                                    parts codes packed scales decoded scores truncated file found
 
@@ -48,8 +50,13 @@ STAGES = {
     "dim": ("inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"),
     "code": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file"),
     "find": ("found",),
+    "dense": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
     "fit": ("parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
 }
+
+#: Codecs with a dense rotation: bits, scale, refinement, the metric that finds. Making large matrices takes long.
+DENSE = ((1, "unbiased", 0, "ip"), (2, "paper", 0, "cosine"), (4, "mse", 16, "l2"), (6, "matched", 0, "ip"))
+DENSE_UP_TO = 200
 
 #: What a fitted codec is made of beside axes and segments, with its scale, refinement and the metric that finds.
 FITS = (
@@ -201,8 +208,8 @@ class Reference:
     """The operations that a code line is made of, by the reference. The tests bring the same for the package."""
 
     @staticmethod
-    def codec(dim: int, bits: int, scale: str, refine: int) -> Any:
-        return TurboQuant(dim, bits, seed=seed_of(dim), scale=scale, refine=refine or False)
+    def codec(dim: int, bits: int, scale: str, refine: int, rotation: str = "hadamard") -> Any:
+        return TurboQuant(dim, bits, seed=seed_of(dim), rotation=rotation, scale=scale, refine=refine or False)
 
     @staticmethod
     def fitted(dim: int, kind: str, scale: str, refine: int) -> Any:
@@ -223,7 +230,16 @@ class Reference:
 
 
 def code_stages(by: Any, dim: int, bits: int, scale: str, refine: int) -> list[str]:
-    q, x, probe = by.codec(dim, bits, scale, refine), rows(dim), queries(dim)
+    return stages_of(by, by.codec(dim, bits, scale, refine), dim, bits)
+
+
+def dense_stages(by: Any, dim: int, bits: int, scale: str, refine: int, metric: str) -> list[str]:
+    q = by.codec(dim, bits, scale, refine, "dense")
+    return [*stages_of(by, q, dim, bits), *found_by(by, q, dim, metric)]
+
+
+def stages_of(by: Any, q: Any, dim: int, bits: int) -> list[str]:
+    x, probe = rows(dim), queries(dim)
     codes = q.encode(x)
     shorter = [by.truncate(q, codes, end) for end in stage_ends(bits)[:-1]]
     return [
@@ -286,6 +302,8 @@ def lines(dims: Iterable[int] = DIMS, by: Any = Reference, *, only: str | None =
                 yield from line("code", lambda *keys: code_stages(by, *keys), dim, bits, scale, refine)
             for metric in METRICS if bits in FIND_BITS else ():
                 yield from line("find", lambda *keys: find_stages(by, *keys), dim, bits, metric)
+        for dense in DENSE if dim in SOME_DIMS and dim <= DENSE_UP_TO else ():
+            yield from line("dense", lambda *keys: dense_stages(by, *keys), dim, *dense)
         for fit in FITS if dim in SOME_DIMS else ():
             yield from line("fit", lambda *keys: fit_stages(by, *keys), dim, *fit)
 

@@ -32,7 +32,7 @@ if not CORE.is_dir():
 LAYERS = (
     ("bitmap", "error", "metric", "rng", "storage"),
     ("kernels",),
-    ("codebook", "haar", "normals", "parallel", "projection", "rotation", "units"),
+    ("codebook", "dense_rotation", "haar", "normals", "parallel", "projection", "rotation", "units"),
     ("codec", "codes"),
     ("scan", "topk", "papers"),
     ("index",),

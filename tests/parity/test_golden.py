@@ -29,8 +29,8 @@ class Package:
     """The operations of `golden.Reference`, by the package."""
 
     @staticmethod
-    def codec(dim: int, bits: int, scale: Any, refine: Any) -> TurboQuant:
-        return TurboQuant(dim, bits, seed=golden.seed_of(dim), scale=scale, refine=refine or False)
+    def codec(dim: int, bits: int, scale: Any, refine: Any, rotation: Any = "hadamard") -> TurboQuant:
+        return TurboQuant(dim, bits, seed=golden.seed_of(dim), rotation=rotation, scale=scale, refine=refine or False)
 
     @staticmethod
     def fitted(dim: int, kind: str, scale: Any, refine: Any) -> TurboQuant:
@@ -85,6 +85,6 @@ def test_the_reference_gives_the_golden_hashes() -> None:
     assert_golden(golden.lines(DIMS), golden.STAGES)
 
 
-@pytest.mark.parametrize("kind", ["code", "find", "fit"])
+@pytest.mark.parametrize("kind", ["code", "find", "dense", "fit"])
 def test_the_package_gives_the_golden_hashes(level: str, kind: str) -> None:
     assert_golden(golden.lines(DIMS, Package, only=kind), [kind])

@@ -57,9 +57,14 @@ def test_integers_of_any_kind_are_taken(value: Any) -> None:
 def test_names(value: Any) -> None:
     refuses(lambda: TurboQuant(8, scale=value), f'scale must be "unbiased", "mse", "matched", "paper", got {value!r}')
     refuses(lambda: Index(8, metric=value), f'metric must be "ip", "cosine", "l2", got {value!r}')
-    with pytest.raises(ValueError, match=re.escape('rotation must be "hadamard"')) as caught:
-        TurboQuant(8, rotation=value)
-    assert str(caught.value).endswith(f"got {value!r}")
+    refuses(lambda: TurboQuant(8, rotation=value), f'rotation must be "hadamard", "dense", got {value!r}')
+
+
+def test_a_dense_rotation_has_a_largest_dim() -> None:
+    refuses(
+        lambda: TurboQuant(4097, rotation="dense"), 'dim must be between 1 and 4096 with rotation "dense", got 4097'
+    )
+    assert TurboQuant(4096, rotation="dense").nbytes > 4 * 4096**2
 
 
 @pytest.mark.parametrize("value", [0, 1, 7, 64, -8, True, None, "16", 8.0, 16.5, [8]])

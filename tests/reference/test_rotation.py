@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from strategies import dims, seeds
+from turboquant_rs.reference.dense_rotation import DenseRotation
 from turboquant_rs.reference.rotation import Rotation
 
 #: Unit roundoff of float32.
@@ -63,3 +64,22 @@ def test_one_hot_rows_spread_evenly(dim: int) -> None:
         # The fourth moment of a normal is 3; over dim² entries its standard error is √96/dim, at most 0.1 here.
         kurtosis = dim**2 * np.mean(rotated.astype(np.float64) ** 4)
         assert abs(kurtosis - 3) < 0.5
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 64, 200, 768])
+def test_dense_rotations_are_orthonormal_but_for_fixed_point(dim: int) -> None:
+    """Rounding to int16 errs by at most ½ in each of dim values of two vectors of norm 32,000."""
+    bound = 2 * 0.5 * np.sqrt(dim) / 32_000
+    r = DenseRotation(dim, seed=3)
+    x = np.random.default_rng(0).standard_normal((20, dim)).astype(np.float32)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    rotated = r.apply(x)
+    gram = (rotated / length) @ (rotated / length).T - (x / length) @ (x / length).T
+    assert np.abs(gram).max() <= 2 * bound
+    assert (np.linalg.norm(r.apply_inverse(rotated) - x, axis=1) <= 2 * bound * length[:, 0]).all()
+
+
+def test_dense_rotations_differ_by_seed_and_segment() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 16)).astype(np.float32)
+    seen = {DenseRotation(16, seed, segment).apply(x).tobytes() for seed in range(32) for segment in range(2)}
+    assert len(seen) == 64

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .dense_rotation import ROTATIONS
 from .fitted import Fitted, section_bytes
 from .rng import derive
 from .units import row_bytes, stage_ends
@@ -18,7 +19,6 @@ from .units import row_bytes, stage_ends
 FORMAT_VERSION = 0
 MAGIC = b"TQCODE"
 SCALES = ("unbiased", "mse", "matched", "paper")
-ROTATIONS = ("hadamard",)
 _FIXED = struct.Struct("<6sHQQIBBBBQ")
 _SEGMENT = struct.Struct("<IBBH")
 _CRC = struct.Struct("<I")

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codebook import boundaries, levels
-from .codes import ROTATIONS, SCALES, CodecSpec, Codes, Segment
+from .codes import SCALES, CodecSpec, Codes, Segment
+from .dense_rotation import ROTATIONS, DenseRotation, rotation_of
+from .projection import DENSE_MAX_DIM
 from .rotation import Rotation
 from .rows import norm, prepare, times_power
 from .sums import tree_sum
@@ -52,8 +54,10 @@ class TurboQuant:
             raise ValueError("dim must be 1 to 65,536, bits 1 to 8, seed a 64-bit integer")
         if rotation not in ROTATIONS or scale not in SCALES or refine not in (False, 8, 16, 32):
             raise ValueError("unknown rotation, scale or refine")
+        if rotation == "dense" and dim > DENSE_MAX_DIM:
+            raise ValueError(f"dim must be at most {DENSE_MAX_DIM} with a dense rotation, got {dim}")
         self.spec = CodecSpec((Segment(0, dim, bits),), seed, rotation, scale, int(refine))
-        self.rotations = [Rotation(s.dim, seed, i) for i, s in enumerate(self.spec.segments)]
+        self.rotations = [rotation_of(rotation, s.dim, seed, i) for i, s in enumerate(self.spec.segments)]
 
     @property
     def dim(self) -> int:
@@ -84,7 +88,7 @@ class TurboQuant:
         return Codes(np.concatenate(packed, axis=1), np.stack(scales, axis=1), self.spec, keep)
 
     def _encode_segment(
-        self, part: NDArray[np.float32], segment: Segment, rotation: Rotation
+        self, part: NDArray[np.float32], segment: Segment, rotation: Rotation | DenseRotation
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """Return codes (n, m), k (n,) and the norm without its power of two (n,) of one segment."""
         root = np.sqrt(np.float32(segment.dim))

@@ -24,7 +24,7 @@ PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
 #: Dense projections hold a matrix: 2·dim·size bytes.
 DENSE_MAX_DIM, DENSE_MAX_SIZE = 4_096, 16_384
 UNIT = np.float32(REACH)
-#: First words of the streams' names; a codec's own rotations have its segments, 0 to 254.
+#: First words of the streams' names; a codec's own rotations have its segments, 0 to 254, or 259 if dense.
 _GAUSSIAN, _ORTHOGONAL, _HADAMARD = 256, 257, 258
 
 

@@ -17,7 +17,7 @@ use crate::kernels::testing::other_levels;
 use crate::rng::{derive, digest, is_negative, permutation, splitmix64};
 use crate::rotation::Rotation;
 use crate::units::{self, stage_ends};
-use crate::{Codes, EncodeOptions, Exec, Index, Metric, Options, Scale, SearchOptions, TurboQuant};
+use crate::{Codes, EncodeOptions, Exec, Index, Metric, Options, RotationKind, Scale, SearchOptions, TurboQuant};
 
 const GOLDEN: &str = include_str!("../tests/golden.txt");
 
@@ -50,6 +50,7 @@ const STAGES: [(&str, &str); 18] = [
 const DIM_STAGES: [&str; 9] =
     ["inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"];
 const FIT_STAGES: [&str; 9] = ["parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
+const DENSE_STAGES: [&str; 8] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
 const CODE_STAGES: [&str; 7] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file"];
 
 #[test]
@@ -74,6 +75,7 @@ fn every_stage_is_the_references() {
                 "dim" => (2, &DIM_STAGES, dim_stages(level, &inputs)),
                 "code" => (5, &CODE_STAGES, code_stages(level, &inputs, &line[2..5])),
                 "find" => (4, &["found"], vec![found(level, &inputs, &line[2..4])]),
+                "dense" => (6, &DENSE_STAGES, dense_stages(level, &inputs, &line[2..6])),
                 "fit" => (6, &FIT_STAGES, fitted_tests::stages(level, &inputs, &line[2..6])),
                 kind => panic!("unknown kind of line: {kind}"),
             };
@@ -205,15 +207,26 @@ fn dim_stages(level: Level, inputs: &Inputs) -> Vec<String> {
     ]
 }
 
+/// The codec of the keys bits, scale, refinement.
+fn codec(inputs: &Inputs, keys: &[&str], rotation: RotationKind) -> TurboQuant {
+    let (scale, refine) = (Scale::named(keys[1]).unwrap(), keys[2].parse().unwrap());
+    let options = Options { seed: inputs.seed, rotation, scale, refine };
+    TurboQuant::new(inputs.dim, keys[0].parse().unwrap(), options).unwrap()
+}
+
 fn code_stages(level: Level, inputs: &Inputs, keys: &[&str]) -> Vec<String> {
-    let (bits, dim) = (keys[0].parse().unwrap(), inputs.dim);
-    let options = Options {
-        seed: inputs.seed,
-        scale: Scale::named(keys[1]).unwrap(),
-        refine: keys[2].parse().unwrap(),
-        ..Options::default()
-    };
-    let codec = TurboQuant::new(dim, bits, options).unwrap();
+    stages_of(level, inputs, &codec(inputs, keys, RotationKind::Hadamard))
+}
+
+fn dense_stages(level: Level, inputs: &Inputs, keys: &[&str]) -> Vec<String> {
+    let codec = codec(inputs, keys, RotationKind::Dense);
+    let mut stages = stages_of(level, inputs, &codec);
+    stages.push(found_by(level, inputs, Arc::new(codec), keys[3]));
+    stages
+}
+
+fn stages_of(level: Level, inputs: &Inputs, codec: &TurboQuant) -> Vec<String> {
+    let (dim, bits) = (inputs.dim, codec.spec().segments[0].bits);
     let exec = Exec { level: Some(level), serial: true };
     let (mut packed, mut scales) = (vec![0xAA; ROWS * codec.row_bytes()], vec![f32::NAN; ROWS]);
     codec.encode_into(&inputs.rows, &mut packed, &mut scales, EncodeOptions::default(), exec).unwrap();

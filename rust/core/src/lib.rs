@@ -4,6 +4,7 @@ mod bitmap;
 mod codebook;
 mod codec;
 mod codes;
+mod dense_rotation;
 mod error;
 #[cfg(test)]
 mod golden_tests;

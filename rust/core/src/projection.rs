@@ -14,7 +14,7 @@ pub(crate) const DENSE_MAX_SIZE: usize = 16_384;
 
 /// L2 norm of a row in fixed point.
 const UNIT: f32 = 32_000.0;
-/// First words of the streams' names; a codec's own rotations have its segments, 0 to 254.
+/// First words of the streams' names; a codec's own rotations have its segments, 0 to 254, or 259 if dense.
 const GAUSSIAN: u64 = 256;
 const ORTHOGONAL: u64 = 257;
 const HADAMARD: u64 = 258;
@@ -65,9 +65,8 @@ impl Projection {
     fn orthogonal(dim: usize, size: usize, seed: u64) -> Self {
         let mut values = Vec::with_capacity(size * dim);
         for b in 0..size.div_ceil(dim) as u64 {
-            let block = haar(dim, derive(seed, &[ORTHOGONAL, b]));
-            let left = size * dim - values.len();
-            values.extend(block.iter().take(left).map(|value| (value * f64::from(UNIT)).round_ties_even() as i16));
+            let block = fixed_haar(dim, derive(seed, &[ORTHOGONAL, b]));
+            values.extend(block.into_iter().take(size * dim - values.len()));
         }
         Self::dense(dim, &values, 1.0 / UNIT)
     }
@@ -147,6 +146,18 @@ impl Projection {
             Self::Structured { rotations, .. } => rotations.iter().map(Rotation::nbytes).sum(),
         }
     }
+}
+
+/// A Haar-random matrix in fixed point, row-major, from the stream `key`.
+fn fixed_haar(dim: usize, key: u64) -> Vec<i16> {
+    haar(dim, key).iter().map(|value| (value * f64::from(UNIT)).round_ties_even() as i16).collect()
+}
+
+/// A Haar-random matrix from the stream `key`, and its transpose, whose rows are unit vectors as well.
+pub(crate) fn haar_pair(dim: usize, key: u64) -> [Projection; 2] {
+    let rows = fixed_haar(dim, key);
+    let columns: Vec<i16> = (0..dim).flat_map(|column| rows.iter().skip(column).step_by(dim).copied()).collect();
+    [rows, columns].map(|values| Projection::dense(dim, &values, 1.0 / UNIT))
 }
 
 impl ProjectionKind {

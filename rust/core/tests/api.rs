@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::{Numbers, bits_of};
 use turboquant_rs::{
-    CodecSpec, Codes, CodesView, EncodeOptions, Error, Exec, FORMAT_VERSION, Header, Index, LEVEL_VARIABLE, Level,
-    MAX_DIM, Metric, Neighbors, Options, RotationKind, Scale, SearchOptions, Segment, TurboQuant,
+    CodecSpec, Codes, CodesView, EncodeOptions, Error, Exec, FORMAT_VERSION, Header, Index, Level, MAX_DIM, Metric,
+    Neighbors, Options, RotationKind, Scale, SearchOptions, Segment, TurboQuant,
 };
 
 const fn is_shareable<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe + 'static>() {}
@@ -79,6 +79,10 @@ fn impossible_codecs_are_refused() {
     refused(make(64, 4, 5), "refine must be 0 (off), 8, 16 or 32, got 5");
     refused(make(64, 4, 1), "refine must be 0 (off), 8, 16 or 32, got 1");
     assert!(make(1, 1, 0).is_ok() && make(MAX_DIM, 8, 32).is_ok());
+    let dense = |dim| TurboQuant::new(dim, 4, Options { rotation: RotationKind::Dense, ..Options::default() });
+    refused(dense(4_097), r#"dim must be between 1 and 4096 with rotation "dense", got 4097"#);
+    // Its matrix is made when rows come.
+    assert!(dense(4_096).unwrap().nbytes() > 4 * 4_096 * 4_096);
 }
 
 #[test]
@@ -89,10 +93,12 @@ fn names_go_both_ways() {
     for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
         assert_eq!(Metric::named(metric.name()).unwrap(), metric);
     }
-    assert_eq!(RotationKind::named(RotationKind::Hadamard.name()).unwrap(), RotationKind::default());
+    for rotation in [RotationKind::Hadamard, RotationKind::Dense] {
+        assert_eq!(RotationKind::named(rotation.name()).unwrap(), rotation);
+    }
     refused(Scale::named("MSE"), r#"scale must be "unbiased", "mse", "matched" or "paper", got "MSE""#);
     refused(Metric::named("dot"), r#"metric must be "ip", "cosine" or "l2", got "dot""#);
-    refused(RotationKind::named("dense"), r#"rotation must be "hadamard" (the only one in this version), got "dense""#);
+    refused(RotationKind::named("haar"), r#"rotation must be "hadamard" or "dense", got "haar""#);
     assert_eq!(Metric::L2.worst(), f32::INFINITY);
     assert_eq!((Metric::InnerProduct.worst(), Metric::Cosine.worst()), (f32::NEG_INFINITY, f32::NEG_INFINITY));
 }
@@ -107,64 +113,10 @@ fn fingerprints_tell_codecs_apart_and_leave_refine_out() {
         of(64, 3, Options::default()),
         of(64, 4, Options { seed: 1, ..Options::default() }),
         of(64, 4, Options { scale: Scale::Mse, ..Options::default() }),
+        of(64, 4, Options { rotation: RotationKind::Dense, ..Options::default() }),
     ] {
         assert_ne!(other, plain);
     }
-}
-
-#[test]
-fn levels_have_names_and_a_default() {
-    let available = Level::available();
-    assert_eq!(available[0], Level::Scalar);
-    for level in common::levels() {
-        assert_eq!(Level::named(level.name()).unwrap(), level);
-        assert_eq!(common::at_default(level, || Level::default_level().unwrap()), level);
-    }
-    let names: Vec<_> = available.iter().map(|level| level.name()).collect();
-    let names = names.join(", ");
-    refused(Level::named("mmx"), &format!(r#"SIMD level "mmx" is unknown; available: {names}"#));
-    let other = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
-    let words = format!(r#"SIMD level "{other}" is not available on this machine and build; available: {names}"#);
-    refused(Level::named(other), &words);
-    assert_eq!(LEVEL_VARIABLE, "TURBOQUANT_SIMD");
-    assert_eq!(Exec::default(), Exec { level: None, serial: false });
-}
-
-#[test]
-fn another_default_while_a_call_runs_changes_nothing() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let codec = std::sync::Arc::new(TurboQuant::new(24, 4, Options::default()).unwrap());
-    let x: Vec<f32> = (0..24 * 200_u16).map(|i| f32::from(i % 97) - 48.0 + f32::from(i % 13)).collect();
-    let build = || {
-        let mut index = turboquant_rs::Index::new(codec.clone(), turboquant_rs::Metric::L2);
-        index.add(&x, None).unwrap();
-        index
-    };
-    let (codes, index) = (codec.encode(&x).unwrap(), build());
-    let (scores, found) = (codec.score(&x, &codes).unwrap(), index.search(&x, 3).unwrap());
-    let done = AtomicBool::new(false);
-    /// Ends the other thread also when an assertion fails.
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    std::thread::scope(|scope| {
-        let _stop = Stop(&done);
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                for level in Level::available() {
-                    common::at_default(level, std::thread::yield_now);
-                }
-            }
-        });
-        for _ in 0..if common::quick() { 20 } else { 200 } {
-            assert_eq!(codec.encode(&x).unwrap(), codes);
-            assert_eq!(codec.score(&x, &codes).unwrap(), scores);
-            assert_eq!(build().search(&x, 3).unwrap(), found);
-        }
-    });
 }
 
 // --- encoding ----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment}
 
 use crate::codebook::{boundaries, levels};
 use crate::codes::CodesView;
+use crate::dense_rotation::{DenseRotation, SegmentRotation};
 use crate::error::{Error, Result};
 use crate::kernels::assign::Table;
 use crate::rotation::Rotation;
@@ -74,7 +75,7 @@ pub struct TurboQuant {
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentCodec {
     pub(crate) segment: Segment,
-    pub(crate) rotation: Rotation,
+    pub(crate) rotation: SegmentRotation,
     /// The dimension whose codebook the segment takes.
     pub(crate) table_dim: usize,
     /// One table a trial scale; the first is of scale 1. A fitted codec's segments have equally many.
@@ -181,9 +182,13 @@ impl TurboQuant {
     }
 
     /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the
-    /// transform of a fitted codec once a block.
+    /// transform of a fitted codec, or a dense rotation, once a block.
     fn rows_per_block(&self) -> usize {
-        if self.transform.is_some() { 64 } else { (8_192 / self.dim()).clamp(1, 64) }
+        if self.transform.is_some() || self.spec.rotation == RotationKind::Dense {
+            64
+        } else {
+            (8_192 / self.dim()).clamp(1, 64)
+        }
     }
 
     /// The runs of segments that are scored together for `keep` bits of each: segments of a fitted codec that stand side by side with the
@@ -239,10 +244,14 @@ impl SegmentCodec {
             Some(_) => vec![1.0],
             None => trial_ranges::trial_scales(segment.bits, segment.dim, spec.refine),
         };
+        let rotation = match spec.rotation {
+            RotationKind::Hadamard => SegmentRotation::Structured(Rotation::new(segment.dim, spec.seed, index)),
+            RotationKind::Dense => SegmentRotation::Dense(DenseRotation::new(segment.dim, spec.seed, index)),
+        };
         let table = |t: f32| Table::new(&level, &bounds.iter().map(|b| b / t).collect::<Vec<_>>());
         Self {
             segment,
-            rotation: Rotation::new(segment.dim, spec.seed, index),
+            rotation,
             table_dim,
             tables: trials.into_iter().map(table).collect(),
             root: (segment.dim as f32).sqrt(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::fitted::Fitted;
 use crate::error::{Error, Result};
+use crate::projection::DENSE_MAX_DIM;
 use crate::rng::derive;
 use crate::units::{Unit, row_bytes, stage_ends, units_of};
 
@@ -63,28 +64,30 @@ pub enum RotationKind {
     /// Rounds of signs and Walsh–Hadamard, O(d log d).
     #[default]
     Hadamard,
+    /// The paper's own, a dense Haar-random matrix: segments up to 4,096 coordinates, O(d²) a row, O(d³) to make.
+    Dense,
 }
 
 impl RotationKind {
+    const NAMES: [(&'static str, RotationKind); 2] = [("hadamard", Self::Hadamard), ("dense", Self::Dense)];
+
     /// The rotation called `name`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a name that is not "hadamard".
+    /// [`Error::Argument`] for a name that is not "hadamard" or "dense".
     pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "hadamard" => Ok(Self::Hadamard),
-            _ => Err(Error::argument("rotation", r#""hadamard" (the only one in this version)"#, format!("{name:?}"))),
-        }
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        found.ok_or_else(|| Error::argument("rotation", r#""hadamard" or "dense""#, format!("{name:?}")))
     }
 
     /// The rotation's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        "hadamard"
+        Self::NAMES[self as usize].0
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        (number == 0).then_some(Self::Hadamard)
+        Self::NAMES.get(usize::from(number)).map(|(_, kind)| *kind)
     }
 }
 
@@ -120,7 +123,7 @@ impl CodecSpec {
     /// A codec of one segment.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `dim` is not 1 to 65,536, `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
+    /// [`Error::Argument`] if `dim` is not 1 to 65,536 (4,096 with a dense rotation), `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
     pub fn plain(dim: usize, bits: u32, seed: u64, rotation: RotationKind, scale: Scale, refine: u8) -> Result<Self> {
         let spec =
             Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine, fitted: None };
@@ -131,8 +134,8 @@ impl CodecSpec {
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no segment or more than 255, they do not follow one another from 0, the dims add up to more
-    /// than 65,536, or a dim, a number of bits or `refine` is out of range; for a fitted codec also if its parts belong to other
-    /// segments, or with the paper's scale.
+    /// than 65,536, or a dim, a number of bits or `refine` is out of range (dims beyond 4,096 with a dense rotation); for a fitted codec also
+    /// if its parts belong to other segments, or with the paper's scale or a dense rotation.
     pub fn check(&self) -> Result<()> {
         if !(1..=MAX_SEGMENTS).contains(&self.segments.len()) {
             return Err(Error::argument("segments", "between 1 and 255", self.segments.len()));
@@ -150,6 +153,15 @@ impl CodecSpec {
                 return Err(Error::argument("bits", "between 1 and 8", segment.bits));
             }
             end += segment.dim;
+        }
+        if self.rotation == RotationKind::Dense {
+            if self.fitted.is_some() {
+                return Err(Error::argument("rotation", r#""hadamard" for a fitted codec"#, r#""dense""#));
+            }
+            if let Some(segment) = self.segments.iter().find(|segment| segment.dim > DENSE_MAX_DIM) {
+                let expected = format!(r#"between 1 and {DENSE_MAX_DIM} with rotation "dense""#);
+                return Err(Error::argument("dim", expected, segment.dim));
+            }
         }
         if !matches!(self.refine, 0 | 8 | 16 | 32) {
             return Err(Error::argument("refine", "0 (off), 8, 16 or 32", self.refine));
