@@ -112,7 +112,10 @@ impl Error {
     pub(crate) fn file(path: impl std::fmt::Display, what: impl Into<String>, error: &std::io::Error) -> Self {
         let (code, kind) = (error.raw_os_error(), error.kind());
         let what = what.into();
-        let what = if code.is_some() { format!("{what}: {error}") } else { what };
+        // The system's words without its number, which is kept apart.
+        let reason = error.to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        let what = if code.is_some() { format!("{what}: {reason}") } else { what };
         Self::File { path: path.to_string(), what, kind, code }
     }
 

@@ -155,6 +155,42 @@ fn ids_come_back_and_new_ones_follow() {
     }
 }
 
+/// The index whose file of two commits is tests/data/`name`.
+fn golden(name: &str) -> (Index, PathBuf) {
+    let codec = if name.starts_with("fitted") {
+        fitted()
+    } else {
+        Arc::new(TurboQuant::new(40, 4, Options { seed: 7, ..Options::default() }).unwrap())
+    };
+    let mut index = Index::new(codec, if name.starts_with("fitted") { Metric::Cosine } else { Metric::L2 });
+    let dim = index.codec().dim();
+    index.add(&rows(dim, 70, 1), None).unwrap();
+    let path = std::env::temp_dir().join(format!("turboquant-golden-{}-{name}", std::process::id()));
+    index.save(&path).unwrap();
+    index.add(&rows(dim, 5, 2), Some(&[900, 80, 81, 82, 1 << 50])).unwrap();
+    index.commit().unwrap();
+    (index, path)
+}
+
+/// Files written on an x86-64 are those that every machine writes, and reads. `TURBOQUANT_WRITE_GOLDEN=1` writes them anew.
+#[test]
+fn golden_files_are_written_and_read_everywhere() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for name in ["plain-v1.tqi", "fitted-v1.tqi"] {
+        let (index, written) = golden(name);
+        let path = folder.join(name);
+        if std::env::var_os("TURBOQUANT_WRITE_GOLDEN").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::copy(&written, &path).unwrap();
+        }
+        assert!(std::fs::read(&written).unwrap() == std::fs::read(&path).unwrap(), "{name}: bytes have moved");
+        for map in [false, true] {
+            assert_same(&index, &Index::open(&path, map).unwrap(), name);
+        }
+        std::fs::remove_file(written).unwrap();
+    }
+}
+
 fn kind_of(error: &Error) -> std::io::ErrorKind {
     match error {
         Error::File { kind, .. } => *kind,
