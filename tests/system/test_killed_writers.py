@@ -39,7 +39,6 @@ def expected(size: int) -> Index:
 
 def write(path: Path, said: int) -> None:
     """Add and commit, or now and then save, until killed; say what is about to be written and what has been."""
-    # A writer before this one may have gone so recently that the system has not let its lock go.
     index = Index.open(path, mmap=random.random() < 0.5)
     while True:
         index.add(batch(len(index)), threads=1)
