@@ -23,7 +23,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
+.PHONY: help venv develop demo test test-emulated test-crash test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -43,6 +43,9 @@ test: develop ## Build, then run every test: Rust (release; then with debug asse
 
 test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (installs what that takes)
 	scripts/test-emulated.sh
+
+test-crash: develop ## Kill 500 writers of an index file at random moments, and open what they leave
+	TURBOQUANT_CRASH_RUNS=500 $(PY) -m pytest tests/system/test_killed_writers.py
 
 test-gpu: gpu ## Run the parity tests on this machine's GPU, then some under compute-sanitizer where that is installed
 	$(PY) -m pytest -m gpu tests/gpu

@@ -59,6 +59,17 @@ def random_parts(
     return Parts(mean, fixed_matrix(skewed), sigmas, segments, order.tolist(), gains)
 
 
+def mixed_rows_of(parts: Parts, n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return rows of which every other one lies along the axes, as a fit expects; the rest are isotropic."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, parts.transform.shape[1]))
+    sigmas = np.repeat(parts.sigmas, [dim for dim, _ in parts.segments])
+    x[::2] = (rng.standard_normal((len(x[::2]), len(sigmas))) * sigmas) @ (parts.transform / 32_000)
+    if parts.center is not None:
+        x[::2] += parts.center
+    return x.astype(np.float32)
+
+
 def fitted_pair(parts: Parts, **options: Any) -> Pair:
     """Return both codecs of one description."""
     *parts_of, dual = parts

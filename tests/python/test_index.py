@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -339,11 +338,6 @@ def test_reconstruct(metric: str) -> None:
         assert (np.linalg.norm(index.reconstruct(index.ids) - unit, axis=1) < 0.02).all()
     else:
         assert same(index.reconstruct(index.ids), whole)
-
-
-def test_an_index_is_not_pickled_by_accident() -> None:
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(filled("ip")[0])
 
 
 def test_defaults() -> None:

@@ -75,6 +75,18 @@ pub enum Error {
         /// The newest version known here.
         newest: u16,
     },
+    /// A file that cannot be read or written, or that another index writes.
+    #[error("{path} {what}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What is wrong, with the system's reason.
+        what: String,
+        /// The kind of the system's error.
+        kind: std::io::ErrorKind,
+        /// The system's number of it.
+        code: Option<i32>,
+    },
     /// A SIMD level that is unknown or not available.
     #[error("SIMD level {name:?} is {}; available: {available}", if *known { "not available on this machine and build" } else { "unknown" })]
     Level {
@@ -94,6 +106,28 @@ impl Error {
 
     pub(crate) fn corrupt(what: impl Into<String>, offset: usize) -> Self {
         Self::Corrupt { what: what.into(), offset }
+    }
+
+    /// What the system says of a file. An error made here and not by the system has its reason in `what`.
+    pub(crate) fn file(path: impl std::fmt::Display, what: impl Into<String>, error: &std::io::Error) -> Self {
+        let (code, kind) = (error.raw_os_error(), error.kind());
+        let what = what.into();
+        // The system's words without its number, which is kept apart.
+        let reason = error.to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        let what = if code.is_some() { format!("{what}: {reason}") } else { what };
+        Self::File { path: path.to_string(), what, kind, code }
+    }
+
+    /// The same error with the path of the file that it is about.
+    pub(crate) fn of_path(self, of: &std::path::Path) -> Self {
+        match self {
+            Self::Corrupt { what, offset } => Self::Corrupt { what: format!("{}: {what}", of.display()), offset },
+            Self::File { path, what, kind, code } if path.is_empty() => {
+                Self::File { path: of.display().to_string(), what, kind, code }
+            }
+            error => error,
+        }
     }
 
     /// The same error with its row counted from `first` instead of 0, for callers that pass a batch in pieces.

@@ -1,5 +1,6 @@
 //! A flat index: an exact scan of codes with three metrics.
 
+mod file;
 mod filter;
 mod partition;
 mod query;
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::storage::Array;
+use file::Home;
+pub use file::INDEX_VERSION;
 pub use filter::Filter;
 use filter::Numbering;
 use partition::{Block, Partition, PlainRows};
@@ -52,6 +55,8 @@ pub struct Index {
     places: HashMap<i64, usize>,
     /// What filters say whose rows they hold.
     numbering: Numbering,
+    /// The file that it belongs to; a copy belongs to none.
+    home: Home,
 }
 
 impl Index {
@@ -61,7 +66,7 @@ impl Index {
         let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain), 0));
         let partitions: Vec<_> = [Partition::new(codec, 0)].into_iter().chain(plain).collect();
         let (kinds, ids, places, numbering) = (partitions.len(), Array::default(), HashMap::new(), Numbering::new());
-        Self { metric, partitions, kinds, ids, largest: -1, places, numbering }
+        Self { metric, partitions, kinds, ids, largest: -1, places, numbering, home: Home::default() }
     }
 
     /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
@@ -98,9 +103,8 @@ impl Index {
                 badly: (self.kinds > 1).then_some(&mut badly[..]),
             };
             let encoded = codec.encode_into(block, &mut packed, &mut scales, options, exec);
-            let encoded = encoded.and_then(|()| {
-                self.partitions.get(1).map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose()
-            });
+            let encoded = encoded
+                .and_then(|()| self.plain().map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose());
             match encoded {
                 Ok(plain) => {
                     let first = before + i * ADD_ROWS;
@@ -124,6 +128,11 @@ impl Index {
         if let Some(plain) = plain {
             group[1].append(block, &plain.packed, &plain.scales, true);
         }
+    }
+
+    /// The first partition of plain codes of a fitted codec.
+    fn plain(&self) -> Option<&Partition> {
+        self.partitions[..self.kinds].get(1)
     }
 
     /// The group that rows are added to: the last one, or after one in a mapped file a new one, whose numbers count from `base`.
@@ -172,7 +181,7 @@ impl Index {
         if !badly.is_empty() && badly.len() != codes.len() {
             return Err(Error::argument("badly", format!("one a row ({})", codes.len()), badly.len()));
         }
-        match (&plain, self.partitions.get(1)) {
+        match (&plain, self.plain()) {
             (None, _) if count == 0 => {}
             (Some(plain), Some(partition)) if plain.len() == count => {
                 partition.codec().check_codes(plain)?;
@@ -277,6 +286,13 @@ impl Index {
         self.partitions.iter().map(Partition::nbytes).sum::<usize>() + codecs.sum::<usize>() + self.ids.nbytes()
     }
 
+    /// Bytes of arrays that are in a mapped file; [`nbytes`](Self::nbytes) counts them, too.
+    #[must_use]
+    pub fn mapped_nbytes(&self) -> usize {
+        let ids = if self.ids.is_mapped() { self.ids.nbytes() } else { 0 };
+        ids + self.partitions.iter().filter(|partition| partition.is_mapped()).map(Partition::nbytes).sum::<usize>()
+    }
+
     /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
     fn new_ids(&self, rows: usize, ids: Option<&[i64]>) -> Result<Vec<i64>> {
         let Some(ids) = ids else {
@@ -311,6 +327,13 @@ impl Index {
         }
         let from = if self.places.is_empty() { 0 } else { first };
         self.places.extend(self.ids[from..].iter().zip(from..).map(|(&id, place)| (id, place)));
+    }
+
+    /// Makes the places of ids that are not 0, 1, 2 ….
+    fn find_places(&mut self) -> Result<()> {
+        self.ids.check_all()?;
+        self.places = self.ids.iter().zip(0..).map(|(&id, place)| (id, place)).collect();
+        Ok(())
     }
 
     fn place(&self, id: i64) -> Option<usize> {

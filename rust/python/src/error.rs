@@ -1,14 +1,14 @@
 //! Core errors to Python exceptions: one type, one exception.
 
 use pyo3::PyErr;
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use turboquant_rs::Error;
 
 pyo3::create_exception!(
     turboquant_rs,
     CorruptError,
     PyValueError,
-    "Bytes that are no turboquant codes, or damaged ones; the message names section and offset."
+    "Bytes that are no turboquant codes or index, or damaged ones; the message names section and offset."
 );
 
 /// The exception for an error, its row counted from `first_row`.
@@ -17,6 +17,8 @@ pub(crate) fn to_py(error: Error, first_row: usize) -> PyErr {
     let text = error.to_string();
     match error {
         Error::Corrupt { .. } | Error::Version { .. } => CorruptError::new_err(text),
+        Error::File { path, what, code: Some(code), .. } => PyOSError::new_err((code, what, path)),
+        Error::File { kind, .. } => std::io::Error::new(kind, text).into(),
         Error::UnknownId { .. } => PyKeyError::new_err(text),
         _ => PyValueError::new_err(text),
     }

@@ -1,9 +1,11 @@
 //! `FlatIndex`: an index behind a lock that is only taken while detached from the interpreter.
 
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use turboquant_rs::{CodesView, Error, Index, Metric, SearchOptions};
 
 use crate::codec::Codec;
@@ -35,6 +37,59 @@ impl FlatIndex {
     fn new(codec: &Codec, metric: &str) -> PyResult<Self> {
         let metric = Metric::named(metric).map_err(|error| to_py(error, 0))?;
         Ok(Self { inner: RwLock::new(Index::new(codec.inner.clone(), metric)) })
+    }
+
+    /// open(path, mmap): the index of a file, mapped or read.
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf, mmap: bool) -> PyResult<Self> {
+        let index = py.detach(|| Index::open(path, mmap)).map_err(|error| to_py(error, 0))?;
+        Ok(Self { inner: RwLock::new(index) })
+    }
+
+    /// from_bytes(data): the index in the bytes of a file.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        let index = py.detach(|| Index::from_bytes(data)).map_err(|error| to_py(error, 0))?;
+        Ok(Self { inner: RwLock::new(index) })
+    }
+
+    /// The bytes of a file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.read(py, Index::to_bytes).map_err(|error| to_py(error, 0))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// save(path): writes a whole file.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        self.read(py, |index| index.save(path)).map_err(|error| to_py(error, 0))
+    }
+
+    /// Appends what is new to the file.
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        self.read(py, Index::commit).map_err(|error| to_py(error, 0))
+    }
+
+    /// Compares what is mapped with its checksums.
+    fn verify(&self, py: Python<'_>) -> PyResult<()> {
+        self.read(py, Index::verify).map_err(|error| to_py(error, 0))
+    }
+
+    /// The codec.
+    #[getter]
+    fn codec(&self, py: Python<'_>) -> Codec {
+        self.read(py, |index| Codec { inner: index.codec().clone() })
+    }
+
+    /// The metric's name.
+    #[getter]
+    fn metric(&self, py: Python<'_>) -> &'static str {
+        self.read(py, |index| index.metric().name())
+    }
+
+    /// Bytes of rows in a mapped file, which are counted in `nbytes`, too.
+    #[getter]
+    fn mapped_nbytes(&self, py: Python<'_>) -> usize {
+        self.read(py, Index::mapped_nbytes)
     }
 
     /// add_codes(packed, scales, squares, ids, split) -> ids of the new rows; split is which rows a fitted codec codes badly, with

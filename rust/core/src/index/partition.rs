@@ -1,5 +1,7 @@
 //! Rows of one codec in an index: one array a stage, and where the rows stand in the order of adding.
 
+mod sections;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use crate::parallel::Exec;
 use crate::scan::{FirstStage, Rows};
 use crate::storage::Array;
 use crate::units::{Unit, stage_ends};
+pub(super) use sections::{Pieces, numbers};
 
 #[derive(Debug, Clone)]
 pub(super) struct Partition {

@@ -65,6 +65,28 @@ impl FirstStage {
         }
     }
 
+    /// A first stage whose rows are in a file: `None` unless the codec has one.
+    pub(crate) fn from_arrays(codec: &TurboQuant, columns: Array<Column>, bounds: Array<u32>) -> Option<Self> {
+        Some(Self { columns, bounds, ..Self::new(codec)? })
+    }
+
+    /// Appends rows of another first stage of the same codec.
+    pub(crate) fn extend(&mut self, other: &Self, rows: Range<usize>) {
+        let (size, first) = (self.size, self.bounds.len());
+        self.bounds.to_mut().extend_from_slice(&other.bounds[rows.clone()]);
+        let columns = self.columns.to_mut();
+        columns.resize(self.bounds.len().div_ceil(BLOCK) * size, [0; BLOCK]);
+        for (to, from) in (first..).zip(rows) {
+            let (new, old) = (to / BLOCK * size, from / BLOCK * size);
+            (0..size).for_each(|i| columns[new + i][to % BLOCK] = other.columns[old + i][from % BLOCK]);
+        }
+    }
+
+    /// Bytes of a row's plane.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.size
+    }
+
     /// Drops rows from `rows` on.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.bounds.to_mut().truncate(rows);
@@ -75,6 +97,12 @@ impl FirstStage {
     pub(crate) fn check(&self, rows: Range<usize>) -> Result<()> {
         self.columns.check(rows.start / BLOCK * self.size..rows.end.div_ceil(BLOCK) * self.size)?;
         self.bounds.check(rows)
+    }
+
+    /// [`check`](Self::check) of all rows, padding included.
+    pub(crate) fn check_all(&self) -> Result<()> {
+        self.columns.check_all()?;
+        self.bounds.check_all()
     }
 
     /// The bounds of every row.

@@ -1,0 +1,294 @@
+"""A reader of index files, version 1 (docs/format.md), that shares no code with the one in Rust: what a file means.
+
+>>> read_index(b"something else")
+Traceback (most recent call last):
+    ...
+ValueError: header, byte 0: not an index file
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import CodecSpec, Codes
+from .fitted_codec import FittedTurboQuant
+from .index import Index
+from .mse import TurboQuant
+from .staged import has_first_stage
+from .units import stage_ends
+
+MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
+VERSION = 1
+METRICS = ("ip", "cosine", "l2")
+ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
+#: Kinds of sections.
+BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS = range(1, 8)
+_HEADER = struct.Struct("<6sHQIB7sI")
+_RECORD = struct.Struct("<QQQI32sI")
+_HEAD = struct.Struct("<6sHQQQQQIIq")
+_ENTRY = struct.Struct("<HBBIQQ8s")
+
+
+class Record(NamedTuple):
+    """Up to where a file counts."""
+
+    sequence: int
+    end: int
+    rows: int
+    #: Checksum of the last chunk's head, of the header without chunks.
+    chain: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a chunk, its content checked."""
+
+    kind: int
+    partition: int
+    stage: int
+    width: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one commit has added."""
+
+    rows: int
+    plain: int
+    ascending: bool
+    largest: int
+    sections: list[Section]
+    after: Record
+
+
+def read_index(data: bytes) -> Index:
+    """Return the index in the bytes of a file, all of which are checked; ValueError names the part and its byte."""
+    codec, metric, start = _read_header(data)
+    index = Index(codec, metric)
+    record, known = _read_record(data, start)
+    last = start
+    while last.end < record.end:
+        chunk = _read_chunk(data[: record.end], last) if known is None or last.end != known.after.end else known
+        _add_chunk(index, chunk)
+        last = chunk.after
+    _check(last[1:] == record[1:] and last.sequence <= record.sequence, "commit record", SECTOR, "contradiction")
+    return index
+
+
+def _read_header(data: bytes) -> tuple[TurboQuant, str, Record]:
+    """Return the codec, the metric, and the state of the file without any commit."""
+    _check(data[:6] == MAGIC, "header", 0, "not an index file")
+    _check(len(data) >= 3 * SECTOR, "header", len(data), "cut short")
+    _, version, codec_len, codec_crc, metric, zeros, crc = _HEADER.unpack_from(data)
+    _check(version == VERSION, "header", 6, f"version {version}, this reader knows {VERSION}")
+    _check(zlib.crc32(data[: _HEADER.size - 4]) == crc, "header", 0, "checksum")
+    _check(metric < len(METRICS) and not any(zeros), "header", 20, "unknown fields")
+    _check(not any(data[_HEADER.size : SECTOR]), "header", _HEADER.size, "padding")
+    codec_at = 3 * SECTOR
+    end = _up(codec_at + codec_len)
+    _check(len(data) >= end, "codec", len(data), "cut short")
+    described = data[codec_at : codec_at + codec_len]
+    _check(zlib.crc32(described) == codec_crc, "codec", codec_at, "checksum")
+    _check(not any(data[codec_at + codec_len : end]), "codec", codec_at + codec_len, "padding")
+    spec = Codes.from_bytes(described).spec
+    return codec_of(spec), METRICS[metric], Record(0, end, 0, crc)
+
+
+def codec_of(spec: CodecSpec) -> TurboQuant:
+    """Return the codec of a description."""
+    if spec.fitted is None:
+        segment = spec.segments[0]
+        options = {"seed": spec.seed, "rotation": spec.rotation, "scale": spec.scale, "refine": spec.refine}
+        return TurboQuant(segment.dim, segment.bits, **options)  # type: ignore[arg-type]
+    fitted, dual = spec.fitted, spec.fitted.dual
+    return FittedTurboQuant(
+        fitted.center,
+        fitted.transform,
+        fitted.sigmas,
+        [(s.dim, s.bits) for s in spec.segments],
+        fitted.order,
+        seed=spec.seed,
+        scale=spec.scale,
+        refine=spec.refine,
+        dual=None if dual is None else dual.matrix,
+        row_gains=None if dual is None else dual.row_gains,
+        query_gains=None if dual is None else dual.query_gains,
+    )
+
+
+def _read_record(data: bytes, start: Record) -> tuple[Record, Chunk | None]:
+    """Return up to where the file counts: where one record is damaged, up to the chunk behind the other."""
+    records = [_record_at(data, number, start) for number in (0, 1)]
+    even, odd = records
+    if even is not None and odd is not None:
+        _check(abs(even.sequence - odd.sequence) == 1, "commit records", SECTOR, "contradiction")
+        return max(even, odd), None
+    last = even or odd
+    if last is None:
+        raise ValueError(f"commit record, byte {SECTOR}: both are damaged")
+    at = SECTOR * (2 - last.sequence % 2)
+    try:
+        chunk = _read_chunk(data, last)
+    except ValueError as error:
+        raise ValueError(f"commit record, byte {at}: damaged, and no whole chunk follows ({error})") from None
+    _check(chunk.after.sequence == last.sequence + 1, "commit record", at, "damaged")
+    return chunk.after, chunk
+
+
+def _record_at(data: bytes, number: int, start: Record) -> Record | None:
+    """Return commit record 0 or 1, None if it is damaged."""
+    sector = data[SECTOR * (1 + number) :][:SECTOR]
+    if not any(sector):
+        return start if number == 0 else None
+    sequence, end, rows, chain, zeros, crc = _RECORD.unpack_from(sector)
+    right = zlib.crc32(sector[: _RECORD.size - 4]) == crc and not any(zeros) and not any(sector[_RECORD.size :])
+    if not right or sequence < 1 or sequence % 2 != number or end < start.end:
+        return None
+    return Record(sequence, end, rows, chain)
+
+
+def _read_chunk(data: bytes, last: Record) -> Chunk:
+    """Return the chunk that follows on ``last``."""
+    at = last.end
+    _check(len(data) >= at + _HEAD.size, "chunk", len(data), "cut short")
+    fields = _HEAD.unpack_from(data, at)
+    magic, count, sequence, length, rows, before, plain, chain, ascending, largest = fields
+    _check(magic == CHUNK_MAGIC, "chunk", at, "no chunk")
+    table = at + _HEAD.size
+    _check(len(data) >= table + count * _ENTRY.size, "chunk", len(data), "cut short")
+    entries = [_ENTRY.unpack_from(data, table + i * _ENTRY.size) for i in range(count)]
+    crcs_at = table + count * _ENTRY.size
+    blocks = [-(-_up(entry[5]) // BLOCK_BYTES) for entry in entries]
+    end = crcs_at + 4 * sum(blocks)
+    _check(len(data) >= _up(end + 4), "chunk", len(data), "cut short")
+    (crc,) = struct.unpack_from("<I", data, end)
+    _check(zlib.crc32(data[at:end]) == crc, "chunk's head", at, "checksum")
+    _check(not any(data[end + 4 : _up(end + 4)]), "chunk's head", end + 4, "padding")
+    follows = chain == last.chain and before == last.rows and sequence > last.sequence
+    _check(follows and plain <= rows and ascending < 2, "chunk's head", at, "does not follow the one before it")
+    _check(len(data) >= at + length, "chunk", len(data), "cut short")
+    crcs = iter(struct.unpack_from(f"<{sum(blocks)}I", data, crcs_at))
+    sections, place = [], _up(end + 4)
+    for kind, partition, stage, width, offset, size, zeros in entries:
+        _check(at + offset == place and not any(zeros), "chunk's table", table, "sections do not follow one another")
+        padded = data[place : place + _up(size)]
+        for first in range(0, len(padded), BLOCK_BYTES):
+            right = zlib.crc32(padded[first : first + BLOCK_BYTES]) == next(crcs)
+            _check(right, f"section {kind}", place + first, "checksum")
+        sections.append(Section(kind, partition, stage, width, padded[:size]))
+        place += _up(size)
+    _check(place == at + length, "chunk", at, "length")
+    return Chunk(rows, plain, ascending == 1, largest, sections, Record(sequence, place, before + rows, crc))
+
+
+def _add_chunk(index: Index, chunk: Chunk) -> None:
+    """Take the rows of a chunk into an index."""
+    sections = iter(chunk.sections)
+    codec, first = index.codec, len(index.ids)
+    kinds = [(codec, chunk.rows - chunk.plain)]
+    if isinstance(codec, FittedTurboQuant) and codec.plain is not None:
+        kinds.append((codec.plain, chunk.plain))
+    elif chunk.plain:
+        raise ValueError("a chunk has plain rows of a codec that has none")
+    squares = np.empty(chunk.rows, np.float32)
+    for partition, (codec, rows) in enumerate(kinds):
+        if rows == 0:
+            continue
+        codes, own_squares, numbers = _read_partition(sections, partition, codec, rows, chunk.rows, index.metric)
+        if own_squares is not None:
+            squares[numbers] = own_squares
+        index.append(codec, first + numbers, codes)
+    ids = _numbers(_take(sections, IDS, 0, 0, 8), "<i8", chunk.rows)
+    if next(sections, None) is not None:
+        raise ValueError("a chunk has a section too many")
+    if index.metric == "l2":
+        index.squares = np.concatenate([index.squares, squares])
+    index.ids = np.concatenate([index.ids, ids])
+    if index.ids.max() != chunk.largest or (chunk.ascending and (np.diff(index.ids) <= 0).any()):
+        raise ValueError("a chunk's head tells other ids than it has")
+
+
+def _read_partition(
+    sections: Iterator[Section], partition: int, codec: TurboQuant, rows: int, all_rows: int, metric: str
+) -> tuple[Codes, NDArray[np.float32] | None, NDArray[np.int64]]:
+    """Return the codes of a partition, squared norms with metric l2, and the numbers of its rows in the chunk."""
+    spec = codec.spec
+    parts, sizes = [], stage_sizes(codec)
+    staged = has_first_stage(codec)
+    if staged:
+        size = sizes[0]
+        blocks = -(-rows // BLOCK_ROWS)
+        content = _take(sections, BLOCKS, partition, 0, size)
+        columns = _numbers(content, "u1", blocks * size * BLOCK_ROWS).reshape(blocks, size, BLOCK_ROWS)
+        parts.append(columns.transpose(0, 2, 1).reshape(-1, size)[:rows])
+    for stage, size in list(enumerate(sizes))[int(staged) :]:
+        parts.append(_numbers(_take(sections, STAGE, partition, stage, size), "u1", rows * size).reshape(rows, size))
+    if staged:
+        # They follow from the codes, so this reader has no use for them.
+        _numbers(_take(sections, BOUNDS, partition, 0, 4), "<u4", rows)
+    norms = spec.norms
+    scales = _numbers(_take(sections, SCALES, partition, 0, 4 * norms), "<f4", rows * norms).reshape(rows, norms)
+    squares = _numbers(_take(sections, SQUARES, partition, 0, 4), "<f4", rows) if metric == "l2" else None
+    numbers: NDArray[np.int64] = np.arange(rows, dtype=np.int64)
+    if rows < all_rows:
+        numbers = _numbers(_take(sections, NUMBERS, partition, 0, 8), "<i8", rows)
+        if (np.diff(numbers) <= 0).any() or numbers[0] < 0 or numbers[-1] >= all_rows:
+            raise ValueError("row numbers do not ascend")
+    if not np.isfinite(scales).all() or (squares is not None and not (np.isfinite(squares) & (squares >= 0)).all()):
+        raise ValueError("scales or squared norms are not finite")
+    return Codes(np.concatenate(parts, axis=1), scales, spec, spec.full), squares, numbers
+
+
+def stage_sizes(codec: TurboQuant) -> list[int]:
+    """Return the bytes of every stage of a row, one after another in it.
+
+    >>> stage_sizes(TurboQuant(16, bits=4))
+    [2, 2, 4]
+    """
+    spec = codec.spec
+    if spec.fitted is None:
+        segment = spec.segments[0]
+        ends = [spec.row_bytes((end,)) for end in stage_ends(segment.bits)]
+        return [int(size) for size in np.diff([0, *ends])]
+    # Units stay in their order; a stage begins with the first from a quarter, or half, a bit a coordinate on.
+    sizes, at = [0], 0
+    for segment_number in spec.fitted.order:
+        stage = int(at >= codec.dim // 32) + int(at >= codec.dim // 16)
+        sizes += [0] * (stage + 1 - len(sizes))
+        size = -(-spec.segments[segment_number].dim // 8)
+        sizes[stage] += size
+        at += size
+    return sizes
+
+
+def _take(sections: Iterator[Section], kind: int, partition: int, stage: int, width: int) -> bytes:
+    """Return the content of the next section, which must be this one."""
+    section = next(sections, None)
+    expected = (kind, partition, stage, width)
+    if section is None or (section.kind, section.partition, section.stage, section.width) != expected:
+        raise ValueError(f"section {expected} expected, got {section}")
+    return section.content
+
+
+def _numbers(content: bytes, dtype: str, count: int) -> NDArray[Any]:
+    values = np.frombuffer(content, dtype)
+    if len(values) != count:
+        raise ValueError(f"{count} values expected, got {len(values)}")
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _check(condition: bool, part: str, at: int, what: str) -> None:
+    if not condition:
+        raise ValueError(f"{part}, byte {at}: {what}")
+
+
+def _up(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN

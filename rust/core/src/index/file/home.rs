@@ -1,0 +1,207 @@
+//! The file that an index belongs to: what of the index is in it, and the right to write to it.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::layout::{CODEC_AT, Header, Record};
+use super::write;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::storage::{Disk, OpenFile};
+
+/// Where an index is stored, behind a lock that is held while its file is written.
+#[derive(Debug, Default)]
+pub(in crate::index) struct Home(Mutex<Place>);
+
+impl Clone for Home {
+    /// That of a copy, which belongs to no file.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Home {
+    /// That of an index that was read from a file.
+    pub(super) fn opened(path: &Path, file: &File, record: Record, repair: bool) -> io::Result<Self> {
+        let stored = Stored { path: std::path::absolute(path)?, identity: identity(file)?, record, repair };
+        Ok(Self(Mutex::new(Place { stored: Some(stored), ..Place::default() })))
+    }
+
+    /// Writes an index as a whole, and makes that its home.
+    pub(super) fn save(&self, index: &Index, path: &Path) -> Result<()> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let saved = place.save(index, path)?;
+        *place = saved;
+        Ok(())
+    }
+
+    /// Appends what an index holds beyond its file.
+    pub(super) fn commit(&self, index: &Index) -> Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).commit(index)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    stored: Option<Stored>,
+    /// The file, locked, once this index has written to it.
+    writer: Option<OpenFile>,
+    /// The process that locked it: a forked child has the file, too, but must not write to it.
+    process: u32,
+}
+
+/// A file and what it holds.
+#[derive(Debug, Clone)]
+struct Stored {
+    path: PathBuf,
+    /// Which file had that path.
+    identity: Identity,
+    record: Record,
+    /// The commit record is damaged, and has to be written again before another.
+    repair: bool,
+}
+
+/// What tells files apart that have one path, one after the other.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(file: &File) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().map(|about| (about.dev(), about.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &File) -> io::Result<Identity> {
+    Ok((0, 0))
+}
+
+impl Place {
+    /// Writes an index as a whole; returns where it is then.
+    fn save(&self, index: &Index, path: &Path) -> Result<Self> {
+        let failed = |error: io::Error| Error::file(path.display(), "cannot be written", &error);
+        if path.is_dir() {
+            let error = io::Error::from(io::ErrorKind::IsADirectory);
+            return Err(Error::file(path.display(), "is a folder; name a file in it", &error));
+        }
+        // Held until the new file is in the place of the old one, whose writer would go on with a file that nobody finds.
+        let old = File::open(path).ok();
+        let own = match (&old, &self.writer) {
+            (Some(old), Some(writer)) => identity(old).map_err(failed)? == identity(&writer.file).map_err(failed)?,
+            _ => false,
+        };
+        if let Some(old) = old.as_ref().filter(|_| !own) {
+            lock(old, path)?;
+        }
+        let mut disk = OpenFile::beside(path).map_err(failed)?;
+        if own {
+            lock(&disk.file, path)?;
+        }
+        let record = save(index, &mut disk).map_err(|error| error.of_path(path))?;
+        let stored = Stored {
+            path: std::path::absolute(path).map_err(failed)?,
+            identity: identity(&disk.file).map_err(failed)?,
+            record,
+            repair: false,
+        };
+        Ok(Self { stored: Some(stored), process: self.process, writer: own.then_some(disk) })
+    }
+
+    /// Appends what an index holds beyond its file.
+    fn commit(&mut self, index: &Index) -> Result<()> {
+        let Some(stored) = &mut self.stored else {
+            let error = io::Error::from(io::ErrorKind::NotFound);
+            return Err(Error::file("commit", "needs a file: save the index first", &error));
+        };
+        let path = stored.path.clone();
+        let failed = |error: io::Error| Error::file(path.display(), "cannot be written", &error);
+        if self.writer.is_none() {
+            let file = OpenFile::open(&path).map_err(failed)?;
+            lock(&file.file, &path)?;
+            stored.check(&file)?;
+            self.process = std::process::id();
+            self.writer = Some(file);
+        }
+        let writer = self.writer.as_mut().expect("opened above");
+        if self.process != std::process::id() {
+            let error = io::Error::from(io::ErrorKind::WouldBlock);
+            return Err(Error::file(path.display(), "is written by the process that this one was forked from", &error));
+        }
+        let there = File::open(&path).and_then(|file| identity(&file)).map_err(failed)?;
+        if there != stored.identity {
+            return Err(changed(&path));
+        }
+        if stored.repair {
+            repair(writer, stored.record).map_err(|error| error.of_path(&path))?;
+            stored.repair = false;
+        }
+        stored.record = append(index, writer, stored.record).map_err(|error| error.of_path(&path))?;
+        Ok(())
+    }
+}
+
+impl Stored {
+    /// Refuses a file that holds something else than the index.
+    fn check(&self, file: &OpenFile) -> Result<()> {
+        let mut start = vec![0; CODEC_AT];
+        let mut read = || -> io::Result<Identity> {
+            use std::io::Read as _;
+            (&file.file).read_exact(&mut start)?;
+            identity(&file.file)
+        };
+        let identity = read().map_err(|error| Error::file(self.path.display(), "cannot be read", &error))?;
+        let header = Header::parse(&start).map_err(|error| error.of_path(&self.path))?;
+        let newest = Record::both(&start, &header).into_iter().flatten().max_by_key(|record| record.sequence);
+        // Where this index has found a damaged record, the other is the one before.
+        let expected = if self.repair { self.record.sequence - 1 } else { self.record.sequence };
+        let same = newest.is_some_and(|newest| newest.sequence == expected && (self.repair || newest == self.record));
+        if identity == self.identity && same { Ok(()) } else { Err(changed(&self.path)) }
+    }
+}
+
+/// Takes the right to write to a file, for as long as it is open.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let error = io::Error::from(io::ErrorKind::WouldBlock);
+            Err(Error::file(path.display(), "is being written by another index; one writer at a time", &error))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::file(path.display(), "cannot be locked", &error)),
+    }
+}
+
+fn changed(path: &Path) -> Error {
+    let error = io::Error::from(io::ErrorKind::InvalidInput);
+    Error::file(path.display(), "was changed since this index read or wrote it; open it again", &error)
+}
+
+/// Writes a whole file and puts it into place.
+pub(super) fn save(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
+    let record = write::whole(index, disk)?;
+    disk.sync().map_err(write::written)?;
+    disk.rename().map_err(write::written)?;
+    disk.sync_folder().map_err(write::written)?;
+    Ok(record)
+}
+
+/// Appends a chunk and makes it count.
+pub(super) fn append(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<Record> {
+    if index.len() as u64 == last.rows {
+        return Ok(last);
+    }
+    // What a writer that was stopped may have left behind what counts.
+    disk.cut(last.end).map_err(write::written)?;
+    let record = write::chunk(index, disk, last)?;
+    disk.sync().map_err(write::written)?;
+    disk.write_at(record.at() as u64, &record.to_bytes()).map_err(write::written)?;
+    disk.sync().map_err(write::written)?;
+    Ok(record)
+}
+
+/// Writes the record again by which a file counts, since the other one is about to be written over.
+pub(super) fn repair(disk: &mut dyn Disk, record: Record) -> Result<()> {
+    disk.write_at(record.at() as u64, &record.to_bytes()).map_err(write::written)?;
+    disk.sync().map_err(write::written)
+}

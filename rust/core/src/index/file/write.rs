@@ -1,0 +1,140 @@
+//! Writing the rows of an index: as a whole file, or as a chunk that follows others.
+
+use super::layout::{ALIGN, CODEC_AT, Entry, Head, Header, Kind, Record};
+use crate::codes::Header as CodecHeader;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::index::partition::{Pieces, numbers};
+use crate::storage::{BLOCK_BYTES, Disk};
+
+/// Bytes that are collected before they are written.
+const BUFFER: usize = 1 << 20;
+
+/// The bytes that describe the codec of an index: a file of codes without rows.
+pub(super) fn codec_bytes(index: &Index) -> Vec<u8> {
+    let spec = index.codec().spec();
+    CodecHeader { spec: spec.clone(), keep: spec.full(), rows: 0, packed_crc: 0, scales_crc: 0 }.to_bytes()
+}
+
+/// Writes a whole file of one commit; nothing is synchronised.
+pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
+    let codec = codec_bytes(index);
+    let header = Header { metric: index.metric(), codec_len: codec.len(), codec_crc: crc32fast::hash(&codec) };
+    let mut bytes = header.to_bytes();
+    bytes.resize(CODEC_AT, 0);
+    bytes.extend(codec);
+    bytes.resize(header.end(), 0);
+    disk.write_at(0, &bytes).map_err(written)?;
+    let record = chunk(index, disk, Record::none(&header))?;
+    disk.write_at(record.at() as u64, &record.to_bytes()).map_err(written)?;
+    Ok(record)
+}
+
+/// Writes the rows that `last` does not count as the chunk behind it, if there are any; returns the record that would count it.
+pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<Record> {
+    let sequence = last.sequence + 1;
+    let before = last.rows as usize;
+    let rows = index.len() - before;
+    if rows == 0 {
+        return Ok(Record { sequence, ..last });
+    }
+    let kinds = (0..index.kinds).map(|kind| {
+        let partitions = index.partitions.iter().skip(kind).step_by(index.kinds);
+        Pieces::from_number(partitions, before)
+    });
+    let kinds: Vec<_> = kinds.collect();
+    let mut entries: Vec<_> = kinds.iter().enumerate().flat_map(|(i, pieces)| pieces.entries(i, rows)).collect();
+    entries.push(Entry::new(Kind::Ids, 0, 0, 8, 8 * rows));
+    let head_len = Head::len_of(&entries) as u64;
+    let mut writer =
+        Writer { disk, at: last.end + head_len, waiting: Vec::new(), crcs: Vec::new(), block: Block::new() };
+    for entry in &mut entries {
+        entry.at = writer.at + writer.waiting.len() as u64 - last.end;
+        let mut out = |bytes: &[u8]| writer.push(bytes);
+        if entry.kind == Kind::Ids {
+            index.ids.check_all()?;
+            numbers(&index.ids[before..], &mut out)?;
+        } else {
+            kinds[usize::from(entry.partition)].write(entry, before, &mut out)?;
+        }
+        entry.crcs = writer.finish()?;
+    }
+    let end = writer.flush()?;
+    let plain = kinds.get(1).map_or(0, Pieces::rows) as u64;
+    let (rows, before) = (rows as u64, last.rows);
+    let (ascending, largest) = (index.places.is_empty(), index.largest);
+    let head =
+        Head { sequence, len: end - last.end, rows, before, plain, chain: last.chain, ascending, largest, entries };
+    let (bytes, chain) = head.to_bytes();
+    disk.write_at(last.end, &bytes).map_err(written)?;
+    Ok(Record { sequence, end, rows: before + rows, chain })
+}
+
+/// What the system says of a write, before the path is known.
+pub(super) fn written(error: std::io::Error) -> Error {
+    Error::file("", "cannot be written", &error)
+}
+
+/// The block of a section that is being written.
+struct Block {
+    crc: crc32fast::Hasher,
+    bytes: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self { crc: crc32fast::Hasher::new(), bytes: 0 }
+    }
+}
+
+/// Writes sections one after another, and computes the checksums of their blocks.
+struct Writer<'a> {
+    disk: &'a mut dyn Disk,
+    /// Where the waiting bytes belong.
+    at: u64,
+    waiting: Vec<u8>,
+    /// Checksums of the whole blocks of the section.
+    crcs: Vec<u32>,
+    block: Block,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.block.bytes));
+            self.block.crc.update(now);
+            self.block.bytes += now.len();
+            if self.block.bytes == BLOCK_BYTES {
+                self.end_block();
+            }
+            self.waiting.extend_from_slice(now);
+            if self.waiting.len() >= BUFFER {
+                self.flush()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) {
+        self.crcs.push(std::mem::replace(&mut self.block, Block::new()).crc.finalize());
+    }
+
+    /// Fills the section up to the next; returns its checksums.
+    fn finish(&mut self) -> Result<Vec<u32>> {
+        let len = self.block.bytes;
+        self.push(&[0; ALIGN][..len.next_multiple_of(ALIGN) - len])?;
+        if self.block.bytes > 0 {
+            self.end_block();
+        }
+        Ok(std::mem::take(&mut self.crcs))
+    }
+
+    /// Writes what waits; returns where it ends.
+    fn flush(&mut self) -> Result<u64> {
+        self.disk.write_at(self.at, &self.waiting).map_err(written)?;
+        self.at += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(self.at)
+    }
+}

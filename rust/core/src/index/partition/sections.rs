@@ -1,0 +1,258 @@
+//! Partitions as sections of an index file, and back.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Partition;
+use crate::codec::TurboQuant;
+use crate::error::Result;
+use crate::index::file::{Chunk, Entry, Kind};
+use crate::kernels::planes::{BLOCK, Column, from_rows};
+use crate::metric::Metric;
+use crate::scan::FirstStage;
+use crate::storage::{Plain, bytes_of};
+
+/// Rows that are read or turned at a time.
+const ROWS: usize = 4_096;
+
+/// Takes the bytes of a section one after another.
+pub(in crate::index) type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
+/// Rows of partitions of one codec that a chunk holds together.
+pub(in crate::index) struct Pieces<'a> {
+    pieces: Vec<(&'a Partition, Range<usize>)>,
+    rows: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// The rows whose numbers are at least `from`.
+    pub(in crate::index) fn from_number(partitions: impl Iterator<Item = &'a Partition>, from: usize) -> Self {
+        let piece = |partition: &'a Partition| {
+            let from = from.saturating_sub(partition.base);
+            let first = match &partition.numbers[..] {
+                [] => from.min(partition.len),
+                numbers => numbers.partition_point(|&number| number < from as u64),
+            };
+            (partition, first..partition.len)
+        };
+        let pieces: Vec<_> = partitions.map(piece).filter(|(_, places)| !places.is_empty()).collect();
+        Self { rows: pieces.iter().map(|(_, places)| places.len()).sum(), pieces }
+    }
+
+    /// How many there are.
+    pub(in crate::index) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The sections that hold them, as partition `number` of a chunk of `all` rows.
+    pub(in crate::index) fn entries(&self, number: usize, all: usize) -> Vec<Entry> {
+        let Some((partition, _)) = self.pieces.first() else { return Vec::new() };
+        let rows = self.rows;
+        let mut entries = Vec::new();
+        let mut add = |kind, stage, width, len| entries.push(Entry::new(kind, number, stage, width, len));
+        if let Some(first) = &partition.first {
+            add(Kind::Blocks, 0, first.row_bytes(), rows.next_multiple_of(BLOCK) * first.row_bytes());
+        }
+        for (i, stage) in partition.stages.iter().enumerate().skip(usize::from(partition.first.is_some())) {
+            add(Kind::Stage, i, stage.stride, rows * stage.stride);
+        }
+        if partition.first.is_some() {
+            add(Kind::Bounds, 0, 4, 4 * rows);
+        }
+        let norms = partition.codec.spec().norms();
+        add(Kind::Scales, 0, 4 * norms, 4 * norms * rows);
+        if !partition.squares.is_empty() {
+            add(Kind::Squares, 0, 4, 4 * rows);
+        }
+        if rows < all {
+            add(Kind::Numbers, 0, 8, 8 * rows);
+        }
+        entries
+    }
+
+    /// Writes the content of one of these sections; numbers of rows count from `from`.
+    pub(in crate::index) fn write(&self, entry: &Entry, from: usize, out: &mut Sink<'_>) -> Result<()> {
+        if entry.kind == Kind::Blocks {
+            return self.write_blocks(out);
+        }
+        for (partition, places) in &self.pieces {
+            // A few rows at a time, so that a mapped file is compared with its checksums before it is copied.
+            for first in places.clone().step_by(ROWS) {
+                let some = first..places.end.min(first + ROWS);
+                match entry.kind {
+                    Kind::Stage => {
+                        let stage = &partition.stages[usize::from(entry.stage)];
+                        stage.check(some.clone())?;
+                        out(&stage.bytes[some.start * stage.stride..some.end * stage.stride])?;
+                    }
+                    Kind::Bounds => {
+                        let stage = partition.first.as_ref().expect("bounds belong to a first stage in blocks");
+                        stage.check(some.clone())?;
+                        numbers(&stage.bounds()[some], out)?;
+                    }
+                    Kind::Scales => {
+                        partition.check_first(some.clone())?;
+                        let norms = partition.codec.spec().norms();
+                        numbers(&partition.scales[some.start * norms..some.end * norms], out)?;
+                    }
+                    Kind::Squares => {
+                        partition.check_first(some.clone())?;
+                        numbers(&partition.squares[some], out)?;
+                    }
+                    _ => {
+                        partition.check_first(some.clone())?;
+                        let some: Vec<_> = some.map(|place| (partition.number(place) - from) as u64).collect();
+                        numbers(&some, out)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the first stage. Rows that leave a block where they stood are turned to rows and back.
+    fn write_blocks(&self, out: &mut Sink<'_>) -> Result<()> {
+        let (mut waiting, mut columns) = (Vec::new(), Vec::new());
+        for (partition, places) in &self.pieces {
+            let first = partition.first.as_ref().expect("pieces of one codec have a first stage alike");
+            let size = first.row_bytes();
+            columns.resize(size, [0; BLOCK]);
+            let mut place = places.start;
+            while place < places.end {
+                let end = places.end.min((place + 1).next_multiple_of(BLOCK));
+                first.check(place / BLOCK * BLOCK..end)?;
+                if waiting.is_empty() && end - place == BLOCK {
+                    out(first.blocks(place..end).as_flattened())?;
+                    place = end;
+                    continue;
+                }
+                let room = BLOCK - waiting.len() / size;
+                let some = place..end.min(place + room);
+                place = some.end;
+                some.for_each(|row| first.plane(row, &mut waiting));
+                if waiting.len() == BLOCK * size {
+                    block(&mut waiting, &mut columns, out)?;
+                }
+            }
+        }
+        if waiting.is_empty() { Ok(()) } else { block(&mut waiting, &mut columns, out) }
+    }
+}
+
+/// Writes waiting rows as a block.
+fn block(waiting: &mut Vec<u8>, columns: &mut [Column], out: &mut Sink<'_>) -> Result<()> {
+    columns.fill([0; BLOCK]);
+    from_rows(waiting, columns.len(), 0, columns);
+    waiting.clear();
+    out(columns.as_flattened())
+}
+
+/// Writes numbers in the order of files.
+pub(in crate::index) fn numbers<T: Plain>(values: &[T], out: &mut Sink<'_>) -> Result<()> {
+    if cfg!(target_endian = "little") {
+        return out(bytes_of(values));
+    }
+    let values: Vec<_> = values.iter().map(|value| value.swapped_if_big()).collect();
+    out(bytes_of(&values))
+}
+
+impl Partition {
+    /// Partition `number` of a chunk, of `rows` rows whose numbers count from `base`.
+    pub(in crate::index) fn from_chunk(
+        codec: Arc<TurboQuant>,
+        number: usize,
+        rows: usize,
+        base: usize,
+        metric: Metric,
+        chunk: &mut Chunk<'_>,
+    ) -> Result<Self> {
+        let mut made = Self::new(codec, base);
+        if rows == 0 {
+            return Ok(made);
+        }
+        made.len = rows;
+        let mut columns = None;
+        if let Some(first) = &made.first {
+            let size = first.row_bytes();
+            columns = Some(chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?);
+        }
+        for (i, stage) in made.stages.iter_mut().enumerate().skip(usize::from(columns.is_some())) {
+            stage.bytes = chunk.array(Kind::Stage, number, i, stage.stride, rows * stage.stride, any())?;
+        }
+        if let Some(columns) = columns {
+            let bounds = chunk.array(Kind::Bounds, number, 0, 4, rows, any())?;
+            made.first = FirstStage::from_arrays(&made.codec, columns, bounds);
+        }
+        let norms = made.codec.spec().norms();
+        made.scales = chunk.array(Kind::Scales, number, 0, 4 * norms, norms * rows, floats(f32::MIN, "finite"))?;
+        if metric == Metric::L2 {
+            made.squares = chunk.array(Kind::Squares, number, 0, 4, rows, floats(0.0, "finite and at least 0"))?;
+        }
+        if rows < chunk.rows() {
+            made.numbers = chunk.array(Kind::Numbers, number, 0, 8, rows, ascending(chunk.rows() as u64))?;
+        }
+        Ok(made)
+    }
+
+    /// Appends the rows of another partition of the same codec, which numbers the rows that follow on this one's group.
+    pub(in crate::index) fn extend(&mut self, other: &Self) {
+        let shift = (other.base - self.base) as u64;
+        if !(self.numbers.is_empty() && other.numbers.is_empty() && shift == self.len as u64) {
+            if self.numbers.is_empty() {
+                self.numbers = (0..self.len as u64).collect();
+            }
+            let numbers = self.numbers.to_mut();
+            match &other.numbers[..] {
+                [] => numbers.extend((0..other.len as u64).map(|number| number + shift)),
+                some => numbers.extend(some.iter().map(|number| number + shift)),
+            }
+        }
+        if let (Some(first), Some(other_first)) = (&mut self.first, &other.first) {
+            first.extend(other_first, 0..other.len);
+        }
+        for (stage, other) in self.stages.iter_mut().zip(&other.stages) {
+            stage.bytes.to_mut().extend_from_slice(&other.bytes);
+        }
+        self.scales.to_mut().extend_from_slice(&other.scales);
+        self.squares.to_mut().extend_from_slice(&other.squares);
+        self.len += other.len;
+    }
+
+    /// Compares all that is in a mapped file with its checksums.
+    pub(in crate::index) fn check_all(&self) -> Result<()> {
+        self.first.iter().try_for_each(FirstStage::check_all)?;
+        self.stages.iter().try_for_each(|stage| stage.bytes.check_all())?;
+        self.scales.check_all()?;
+        self.squares.check_all()?;
+        self.numbers.check_all()
+    }
+}
+
+/// What is wrong in a block of bytes: nothing.
+fn any() -> crate::storage::Checks {
+    Box::new(|_| None)
+}
+
+/// Looks for floats that are not finite or below the least.
+fn floats(least: f32, expected: &'static str) -> crate::storage::Checks {
+    Box::new(move |bytes| {
+        let mut values = bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word));
+        let at = values.clone().position(|value| !(value.is_finite() && value >= least))?;
+        Some((4 * at, format!("{} where values are {expected}", values.nth(at).unwrap_or_default())))
+    })
+}
+
+/// Looks for numbers of rows that are out of order or not below `rows`.
+fn ascending(rows: u64) -> crate::storage::Checks {
+    Box::new(move |bytes| {
+        let mut before = None;
+        for (i, &word) in bytes.as_chunks().0.iter().enumerate() {
+            let number = u64::from_le_bytes(word);
+            if number >= rows || before.is_some_and(|before| before >= number) {
+                return Some((8 * i, format!("{number}, which is out of order or not below {rows}")));
+            }
+            before = Some(number);
+        }
+        None
+    })
+}

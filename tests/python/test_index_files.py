@@ -1,0 +1,233 @@
+"""Index files from Python: saving, committing, opening, verifying, pickles; what is refused and how."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fits import mixed_rows_of, random_parts
+from strategies import METRICS, same
+from turboquant_rs import CorruptError, Index, TurboQuant
+
+Rows = np.ndarray[Any, np.dtype[np.float32]]
+each_metric = pytest.mark.parametrize("metric", METRICS)
+
+
+def rows(n: int, dim: int, seed: int = 0) -> Rows:
+    return np.random.default_rng(seed).standard_normal((n, dim), np.float32)
+
+
+def filled(metric: str = "ip", n: int = 500, dim: int = 32, bits: int = 4, ids: Any = None) -> Index:
+    index = Index(dim, bits, metric)  # type: ignore[arg-type]
+    index.add(rows(n, dim), ids)
+    return index
+
+
+def fitted(metric: str) -> Index:
+    """An index of a fitted codec, some of whose rows are plain codes."""
+    parts = random_parts(32, 3, axes=12)
+    index = Index(codec=TurboQuant._from_parts(*parts[:5]), metric=metric)  # type: ignore[arg-type]
+    index.add(mixed_rows_of(parts, 400))
+    assert 0 < index.plain_rows < 400
+    return index
+
+
+def assert_same(one: Index, other: Index) -> None:
+    assert (one.codec, one.metric, len(one), repr(one)) == (other.codec, other.metric, len(other), repr(other))
+    assert np.array_equal(one.ids, other.ids)
+    queries = rows(12, one.dim, 99)
+    for some in (queries, queries[0]):
+        for k in (1, 10, len(one) + 1):
+            assert all(map(same, one.search(some, k), other.search(some, k)))
+    assert same(one.reconstruct(one.ids[::3]), other.reconstruct(other.ids[::3]))
+
+
+@each_metric
+@pytest.mark.parametrize("mmap", [False, True])
+def test_an_opened_index_is_the_saved_one(tmp_path: Path, metric: str, mmap: bool) -> None:
+    for i, index in enumerate([filled(metric), filled(metric, ids=np.arange(500)[::-1]), fitted(metric)]):
+        for path in (tmp_path / f"{i}.tqi", str(tmp_path / f"{i}.text")):
+            index.save(path)
+            opened = Index.open(path, mmap=mmap)
+            opened.verify()
+            assert_same(index, opened)
+            assert opened.nbytes == index.nbytes
+        assert_same(index, Index.from_bytes(index.to_bytes()))
+        assert_same(index, Index.from_bytes(memoryview(bytearray(index.to_bytes()))))
+
+
+def test_commits_append(tmp_path: Path) -> None:
+    path = tmp_path / "index.tqi"
+    index = filled("l2", n=3)
+    index.save(path)
+    saved = path.read_bytes()
+    before = Index.open(path)
+    for seed in range(3):
+        index.add(rows(2, 32, seed))
+        index.commit()
+        assert_same(index, Index.open(path))
+    assert len(before) == 3
+    assert path.read_bytes()[1536 : len(saved)] == saved[1536:], "what was written stays; only records change"
+    index.commit()
+    size = path.stat().st_size
+    index.save(path)
+    assert_same(index, Index.open(path))
+    assert path.stat().st_size < size, "saving puts commits together"
+
+
+def test_an_opened_index_takes_more(tmp_path: Path) -> None:
+    path = tmp_path / "index.tqi"
+    index = filled("cosine", n=20_000, dim=64)
+    index.save(path)
+    for mmap in (True, False):
+        opened = Index.open(path, mmap)
+        again = copy.copy(index)
+        for part in (opened, again):
+            part.add(rows(70, 64, 5), ids=np.arange(70) * 2 + 10**6)
+            with pytest.raises(ValueError, match="got 1000002 a second time"):
+                part.add(rows(1, 64), ids=[1000002])
+        assert_same(opened, again)
+    opened.commit()
+    assert_same(Index.open(path), again)
+
+
+def test_copies_and_pickles_belong_to_no_file(tmp_path: Path) -> None:
+    index = fitted("l2")
+    index.save(tmp_path / "index.tqi")
+    for twin in (pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):
+        assert_same(index, twin)
+        twin.add(rows(1, 32))
+        with pytest.raises(FileNotFoundError, match="save the index first"):
+            twin.commit()
+    assert len(index) == 400
+
+
+def test_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "index.tqi"
+    first, second = filled(n=3), filled(n=4)
+    first.save(path)
+    first.add(rows(1, 32))
+    first.commit()
+    with pytest.raises(BlockingIOError, match="one writer at a time"):
+        second.save(path)
+    script = f"""
+import numpy as np, turboquant_rs
+index = turboquant_rs.Index.open({str(path)!r})
+index.add(np.ones((1, 32), np.float32))
+try:
+    index.commit()
+except BlockingIOError as error:
+    print(len(index), "refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "5 refused" in done.stdout, done
+    del first
+    second.save(path)
+    assert len(Index.open(path)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_no_writer(tmp_path: Path) -> None:
+    script = f"""
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import numpy as np, turboquant_rs
+index = turboquant_rs.Index(8)
+index.add(np.eye(8))
+index.save({str(tmp_path / "index.tqi")!r})
+index.add(np.ones((1, 8)))
+index.commit()
+index.add(np.ones((1, 8)))
+child = os.fork()
+if child == 0:
+    try:
+        index.commit()
+    except BlockingIOError as error:
+        os._exit(7 if "forked" in str(error) else 8)
+    os._exit(9)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+index.commit()
+print(code, len(turboquant_rs.Index.open({str(tmp_path / "index.tqi")!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["7", "10"], done
+
+
+def test_refusals(tmp_path: Path) -> None:
+    index = filled(n=2)
+    with pytest.raises(FileNotFoundError) as caught:
+        Index.open(tmp_path / "none.tqi")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(tmp_path / "none.tqi"))
+    with pytest.raises(FileNotFoundError, match=r"cannot be written: No such file.*nowhere"):
+        index.save(tmp_path / "nowhere" / "index.tqi")
+    for call in (Index.open, index.save):
+        with pytest.raises(IsADirectoryError, match="folder"):
+            call(tmp_path)
+        with pytest.raises(TypeError):
+            call(5)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match="save the index first"):
+        index.commit()
+    with pytest.raises(TypeError, match="data must be bytes"):
+        Index.from_bytes(5)  # type: ignore[arg-type]
+    codes = tmp_path / "codes.tq"
+    index.codec.encode(rows(3, 32)).save(codes)
+    for path in (codes, Path(__file__)):
+        with pytest.raises(CorruptError, match="no index file"):
+            Index.open(path)
+    with pytest.raises(CorruptError):
+        Index.from_bytes(b"")
+    assert list(tmp_path.iterdir()) == [codes]
+
+
+def test_damage_is_reported_with_section_and_offset(tmp_path: Path) -> None:
+    path = tmp_path / "index.tqi"
+    filled(n=20_000, dim=96).save(path)
+    data = bytearray(path.read_bytes())
+    at = len(data) - 100_000  # in the ids or scales
+    data[at] ^= 4
+    path.write_bytes(data)
+    index = Index.open(path)
+    pattern = r"(ids|scales) fail a checksum, block starts at byte (\d+)"
+    for call in (index.verify, lambda: index.search(rows(1, 96)), lambda: index.save(tmp_path / "copy.tqi")):
+        with pytest.raises(CorruptError, match=pattern):
+            call()
+    with pytest.raises(CorruptError, match=r"index\.tqi: "):
+        Index.open(path, mmap=False)
+    assert list(tmp_path.iterdir()) == [path], "damage is not saved under new checksums"
+
+
+def test_readers_go_on_while_a_writer_appends_and_saves(tmp_path: Path) -> None:
+    path = tmp_path / "index.tqi"
+    index = filled(n=10, dim=16)
+    index.save(path)
+    stop, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not stop.is_set():
+            opened = Index.open(path)
+            seen.add(len(opened))
+            assert np.array_equal(opened.ids, np.arange(len(opened)))
+            assert opened.search(rows(1, 16), 3)[1].max() < len(opened)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for i in range(60):
+            index.add(rows(3, 16, i))
+            index.commit() if i % 20 else index.save(path)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert seen <= {10 + 3 * i for i in range(61)}
+    assert len(Index.open(path)) == 190
