@@ -42,11 +42,16 @@ def truncate(
         return short, xp.asarray(scales, copy=True)
     scales = scales * xp.reshape(xp.concat(factors), (-1, 1))
     scales = xp.where(xp.abs(scales) < float(TINY), xp.zeros_like(scales), scales)
+    check_finite(xp, scales)
+    return short, scales
+
+
+def check_finite(xp: Any, scales: Any) -> None:
+    """Refuse scales (n, 1) that are not all finite, naming the first row; waits for a GPU."""
     finite = xp.isfinite(scales[:, 0])
     if not bool(xp.all(finite)):
         row = int(xp.argmax(xp.astype(~finite, xp.uint8)))
         raise ValueError(f"scales must be finite, got {float(scales[row, 0])} at row {row}")
-    return short, scales
 
 
 def _factor(xp: Any, packed: Any, tables: list[Any], shape: tuple[int, int, int, int], scale: str) -> Any:

@@ -192,7 +192,7 @@ class TurboQuant(Fittable):
     @property
     def _cpu_only(self) -> str:
         """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
-        return "a fitted codec" if self.fitted else 'a codec with rotation="dense"' if self.rotation == "dense" else ""
+        return 'a codec with rotation="dense"' if self.rotation == "dense" else ""
 
     @property
     def fingerprint(self) -> int:

@@ -197,8 +197,8 @@ class Codes:
         MemoryError
             Where the GPU has too little; the message has the bytes.
         ValueError, RuntimeError
-            For a device that is no name of one, or that this machine does not have; for codes of a fitted codec or one
-            with a dense rotation, which have no kernels there yet.
+            For a device that is no name of one, or that this machine does not have; for codes of a codec with
+            a dense rotation, which has no kernels there yet.
 
         Examples
         --------
@@ -253,8 +253,14 @@ class Codes:
         """
         core, keep = self.codec._core, self.codec._keep(self.bits)
         if self.codec.fitted:
-            row_bits = core.row_bits(self.codec._cut(bits, keep))
-            packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
+            left = self.codec._cut(bits, keep)
+            row_bits = core.row_bits(left)
+            if isinstance(self.packed, np.ndarray):
+                packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
+            else:
+                from .gpu.codec import cut
+
+                packed, scales = cut(self, keep, left)
             return self._made(packed, scales, self.codec, row_bits / self.dim)
         bits = as_int(bits, "bits", 1, 8)
         if isinstance(self.packed, np.ndarray):

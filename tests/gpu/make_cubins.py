@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu import cubin
-from gpu.recorder import kernels_of
+from gpu.recorder import fitted_kernels_of, kernels_of
 from turboquant_rs.gpu.kernels import Kernel
 
 TABLE = Path(__file__).with_name("cubins.json")
@@ -36,6 +36,12 @@ CODECS: tuple[tuple[int, int, int, tuple[str, ...]], ...] = (
     (65_536, 5, 8, ("encode_block", "decode_block")),
 )
 
+#: Fitted codecs: dim, axes, widths, refine, and which kernels. The kernels read widths as they run.
+FITTED: tuple[tuple[int, int, tuple[int, ...], int, tuple[str, ...]], ...] = (
+    (768, 768, (5, 4, 3, 2, 2, 1), 0, ()),
+    (768, 480, (4, 3, 2), 16, ("fitted_codes",)),
+)
+
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
 #: barriers, integer products, byte selection.
 WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
@@ -48,6 +54,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in kernels_of(dim, bits, refine).items():
             if not names or name in names:
                 found[f"{name} dim={dim} bits={bits} refine={refine}"] = kernel
+    for dim, axes, widths, refine, names in FITTED:
+        for name, kernel in fitted_kernels_of(dim, axes, widths, refine).items():
+            if not names or name in names:
+                found[f"{name} dim={dim} axes={axes} refine={refine}"] = kernel
     return found
 
 

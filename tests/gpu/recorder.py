@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, score_fitted
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
+from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.gpu.gate import check_launch
 from turboquant_rs.gpu.kernels import Kernel
 from turboquant_rs.gpu.score import score
+from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.units import row_bytes
 
 
@@ -60,3 +63,23 @@ def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
     score(recorder, codec, bits, x[:1], packed, scales, out[:1])
     score(recorder, codec, bits, x, packed, scales, out)
     return {kernel.name: kernel for kernel in recorder.kernels}
+
+
+def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int = 0) -> dict[str, Kernel]:
+    """Return every kernel of a fitted codec with a center, by name, its segments of 32 axes and ``widths`` in turn."""
+    recorder, count = Recorder(), axes // 32
+    segments = [(32, widths[i * len(widths) // count]) for i in range(count)]
+    order = [s for bit in range(8) for s, (_, width) in enumerate(segments) if bit < width]
+    transform, sigmas = np.eye(axes, dim, dtype=np.int16) * np.int16(32_000), np.full(count, 0.03, np.float32)
+    center = np.ones(dim, np.float32)
+    key = FittedKey(FittedTurboQuant(center, transform, sigmas, segments, order, scale="matched", refine=refine))
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, key.row_bytes(key.full)), np.uint8)
+    scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
+    encode_fitted.encode(recorder, key, x, packed, scales)
+    cut_fitted.cut(recorder, key, key.full, key.codec.spec.ends()[0], packed, scales, scales)
+    score_fitted.score(recorder, key, key.full, x[:1], packed, scales, out[:1])
+    score_fitted.score(recorder, key, key.full, x, packed, scales, out)
+    found = {kernel.name: kernel for kernel in recorder.kernels}
+    recorder.kernels.clear()
+    decode_fitted.decode(recorder, key, key.full, packed, scales, x)
+    return found | {f"{kernel.name} back".replace("values back", "values"): kernel for kernel in recorder.kernels}

@@ -6,17 +6,21 @@ Each test breaks a kernel's text on purpose, so what the parity tests promise is
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fits import random_parts
+from gpu import fitted_parity
 from gpu.parity import encode_differences, run_decode, run_score
 from gpu.shim import ShimBackend, missing
 from gpu.shim.backend import LaunchError
 from gpu.shim.build import Mutation
 from strategies import mixed_rows, same
 from turboquant_rs.gpu import plan, sources
-from turboquant_rs.reference import TurboQuant
+from turboquant_rs.gpu.fitted import FittedKey
+from turboquant_rs.reference import Codes, TurboQuant
 from turboquant_rs.reference import score as reference_score
 
 if missing():
@@ -48,6 +52,8 @@ def only_in(kernel: str, mutation: Mutation) -> Mutation:
 def is_right(backend: ShimBackend, kernel: str) -> bool:
     """Return whether a kernel gives the reference's bytes; an error of the launch is a wrong answer too."""
     try:
+        if kernel.startswith(("fitted", "dense")):
+            return fitted_is_right(backend, kernel)
         return all(_is_right(backend, kernel, dim) for dim in (1000, 300, 1100))
     except LaunchError:
         return False
@@ -63,6 +69,32 @@ def _is_right(backend: ShimBackend, kernel: str, dim: int) -> bool:
         return same(run_decode(backend, plain, codes), plain.decode(codes))
     queries = x[: 4 if kernel == "score_dp4a" else 5]
     return same(run_score(backend, plain, queries, codes), reference_score(plain, queries, codes))
+
+
+@cache
+def fitted_codec() -> tuple[FittedKey, Codes, Codes]:
+    """Return a codec with segments in memory and in registers, and codes of a few rows and of more than a tile's."""
+    segments, order = [(40, 6), (33, 3), (50, 2), (24, 1)], [0, 0, 1, 2, 0, 1, 3, 2, 0, 1, 0, 0]
+    parts = random_parts(150, 1, axes=147, center=True)
+    parts = parts._replace(segments=segments, order=order, sigmas=np.full(4, 0.08, np.float32))
+    key = FittedKey(fitted_parity.reference(parts))
+    x = np.concatenate([mixed_rows(150, seed, ("normal", "wide", "whole", "sparse", "one-hot")) for seed in range(60)])
+    codes = key.codec.encode(x)
+    return key, codes[:15], codes
+
+
+def fitted_is_right(backend: ShimBackend, kernel: str) -> bool:
+    key, few, codes = fitted_codec()
+    x = np.concatenate([mixed_rows(150, seed, ("normal", "wide", "whole", "sparse", "one-hot")) for seed in range(3)])
+    if kernel in ("fitted_rows", "fitted_codes", "dense_mma"):
+        return fitted_parity.encode_differences(backend, key, x) == []
+    if kernel == "fitted_values":
+        return same(fitted_parity.run_decode(backend, key, few), key.codec.decode(few))
+    if kernel == "fitted_cut":
+        short = key.codec.truncate(few, 1)
+        return same(fitted_parity.run_cut(backend, key, few, short.keep), short.scales)
+    queries = x[: 4 if kernel in ("fitted_lanes", "dense_dp4a") else 5]
+    return fitted_parity.score_differences(backend, key, queries, codes) == []
 
 
 @pytest.mark.parametrize(("name", "number"), barriers())

@@ -272,11 +272,6 @@ def test_refused_rows_are_named() -> None:
     refuses(lambda: q.encode(x), "x must have norms within float32, got a larger one at row 6")
 
 
-def test_gpu_codes_are_refused_with_a_reason() -> None:
-    message = "codes of a fitted codec must stay on the CPU in this version, got device 'cuda'"
-    refuses(lambda: codec().encode(X).to("cuda"), message)
-
-
 class OnCuda:
     """An array in a GPU's memory, as far as ``__cuda_array_interface__`` tells."""
 
@@ -284,10 +279,12 @@ class OnCuda:
 
 
 def test_arrays_on_a_gpu_get_advice_that_works() -> None:
-    """Codes of a fitted codec cannot go to a GPU, nor does it encode there: only the array can move."""
+    """As for a plain codec: either may move, and an index takes codes that were made there."""
     q, value = codec(), OnCuda()
-    copied = "copy {0} to the host: {1}.get() in CuPy, {1}.cpu() in PyTorch"
-    text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(value)}); "
-    refuses(lambda: q.score(value, q.encode(X)), text + copied.format("them", "queries"))  # type: ignore[arg-type]
+    text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(value)}); move one: "
+    advice = 'codes.to("cuda"), or queries.get() in CuPy, queries.cpu() in PyTorch'
+    refuses(lambda: q.score(value, q.encode(X)), text + advice)  # type: ignore[arg-type]
     text = f"x must be in host memory, where the index is, got a CUDA array ({describe(value)}); "
-    refuses(lambda: Index(codec=q).add(value), text + copied.format("it", "x"), TypeError)  # type: ignore[arg-type]
+    text += 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
+    advice = "copy it to the host: x.get() in CuPy, x.cpu() in PyTorch"
+    refuses(lambda: Index(codec=q).add(value), text + advice, TypeError)  # type: ignore[arg-type]

@@ -6,18 +6,22 @@ memory pool: the result, and, where the caller's rows cannot be read in place, f
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._arrays import as_float32, as_queries, check_rows
-from .._device import cupy_for, describe, on_cuda
+from .._device import cupy_for, describe, namespace_of, on_cuda
+from .._truncate import check_finite
 from ..codes import Codes
-from . import arrays
+from ..reference.fitted_codec import FittedTurboQuant
+from . import arrays, cut_fitted, decode_fitted, encode_fitted, score_fitted
 from .constants import CodecKey
 from .decode import decode as launch_decode
 from .encode import encode as launch_encode
 from .faults import Fault
+from .fitted import FittedKey
 from .plan import query_bytes
 from .runtime import CupyBackend
 from .score import QUERY_BUFFER
@@ -35,15 +39,17 @@ def encode(codec: TurboQuant, x: Any, *, validate: bool) -> Codes:
         n, row_bytes = len(rows), codec._core.row_bytes(codec._core.full)
         step = n if arrays.in_place(rows) else arrays.block_rows(codec.dim)
         size = n * codec.bytes_per_vector() + (0 if step == n else 4 * codec.dim * min(n, step))
+        key = _key(codec)
+        size += encode_fitted.buffer_bytes(key, min(n, step)) if isinstance(key, FittedKey) else 0
         with arrays.memory_for(f"encoding {n:,} rows", size, device, "encode fewer rows a call, or free memory there"):
-            backend, key = CupyBackend(), _key(codec)
+            backend = CupyBackend()
             packed = backend.empty((n, row_bytes), np.uint8)
             scales = backend.empty((n, codec._core.norms), np.float32)
             for first in range(0, n, max(1, step)):
                 part = slice(first, first + step)
                 # No name holds the converted block: its memory is free for the next one.
                 operands = (packed[part], scales[part])
-                fault = launch_encode(backend, key, arrays.as_float32(rows[part]), *operands, validate=validate)
+                fault = _encode(backend, key, arrays.as_float32(rows[part]), *operands, validate=validate)
                 if fault is not None:
                     _refuse_row(codec, rows, first + fault.row, fault)
     return Codes._made(packed, scales, codec, codec.bits)
@@ -53,13 +59,18 @@ def decode(codec: TurboQuant, codes: Codes) -> Any:
     """Decode codes on a GPU, (n, dim) float32 there; see :meth:`turboquant_rs.TurboQuant.decode`."""
     with arrays.working_beside(codes.packed, "codes") as device:
         packed, scales = _contiguous(codes)
+        key = _key(codec)
         size = 4 * codec.dim * len(codes)
+        size += decode_fitted.buffer_bytes(key, len(codes)) if isinstance(key, FittedKey) else 0
         advice = "decode fewer rows a call (codes[first:last]), or free memory there"
         with arrays.memory_for(f"decoding {len(codes):,} rows", size, device, advice):
             backend = CupyBackend()
             out = backend.empty((len(codes), codec.dim), np.float32)
             if len(codes):
-                launch_decode(backend, _key(codec), int(codes.bits), packed, scales, out)
+                if isinstance(key, FittedKey):
+                    decode_fitted.decode(backend, key, tuple(codec._keep(codes.bits)), packed, scales, out)
+                else:
+                    launch_decode(backend, key, int(codes.bits), packed, scales, out)
     return out
 
 
@@ -75,21 +86,74 @@ def score(codec: TurboQuant, queries: Any, codes: Codes, *, validate: bool) -> A
         rows, single = as_queries(arrays.as_real(queries, "queries", codes.device), codec.dim, "codec")
         packed, scales = _contiguous(codes)
         size = 4 * len(rows) * len(codes) + (0 if arrays.in_place(rows) else 4 * codec.dim * len(rows))
-        integers = min(len(rows) * query_bytes(codec.dim), QUERY_BUFFER)
-        size += integers * (2 if codes.bits > 4 else 1)
+        key, keep = _key(codec), tuple(codec._keep(codes.bits))
+        if isinstance(key, FittedKey):
+            size += score_fitted.buffer_bytes(key, keep, len(rows))
+        else:
+            size += min(len(rows) * query_bytes(codec.dim), QUERY_BUFFER) * (2 if codes.bits > 4 else 1)
         what = f"scoring {len(rows):,} queries against {len(codes):,} codes"
         with arrays.memory_for(what, size, codes.device, "score fewer queries a call, or free memory there"):
             backend = CupyBackend()
             out = backend.empty((len(rows), len(codes)), np.float32)
             operands = (arrays.as_float32(rows), packed, scales, out)
-            fault = launch_score(backend, _key(codec), int(codes.bits), *operands, validate=validate)
+            if isinstance(key, FittedKey):
+                fault = score_fitted.score(backend, key, keep, *operands, validate=validate)
+            else:
+                fault = launch_score(backend, key, keep[0], *operands, validate=validate)
         if fault is not None:
             _refuse_query(codec, rows, fault)
         return arrays.back(out[0] if single else out, queries)
 
 
-def _key(codec: TurboQuant) -> CodecKey:
+def cut(codes: Codes, held: list[int], keep: list[int]) -> tuple[Any, Any]:
+    """Return (packed, scales) of fitted codes on a GPU that keep ``keep`` of the ``held`` bits of every segment."""
+    key = _fitted_key(codes.codec, int(codes.codec.refine))
+    n, row_bytes = len(codes), key.row_bytes(tuple(keep))
+    with arrays.working_beside(codes.packed, "codes") as device:
+        advice = "truncate fewer rows a call (codes[first:last]), or free memory there"
+        with arrays.memory_for(f"truncating {n:,} rows", n * (row_bytes + 4), device, advice):
+            packed, scales = _contiguous(codes)
+            short = packed[:, :row_bytes].copy()
+            backend = CupyBackend()
+            out = backend.empty((n, 1), np.float32)
+            cut_fitted.cut(backend, key, tuple(held), tuple(keep), packed, scales, out)
+        check_finite(namespace_of(out), out)
+    return short, out
+
+
+def _encode(backend: CupyBackend, key: CodecKey | FittedKey, *operands: Any, validate: bool) -> Fault | None:
+    if isinstance(key, FittedKey):
+        return encode_fitted.encode(backend, key, *operands, validate=validate)
+    return launch_encode(backend, key, *operands, validate=validate)
+
+
+def _key(codec: TurboQuant) -> CodecKey | FittedKey:
+    if codec.fitted:
+        return _fitted_key(codec, int(codec.refine))
     return CodecKey(codec.dim, int(codec.bits), codec.seed, codec.scale, int(codec.refine))
+
+
+@lru_cache(maxsize=8)
+def _fitted_key(codec: TurboQuant, refine: int) -> FittedKey:
+    """Return a fitted codec for the drivers; codecs that differ in ``refine`` alone are equal, but not their tables."""
+    parts = codec._core.parts()
+    assert parts is not None
+    center, transform, sigmas, segments, order, dual = parts
+    second, row_gains, query_gains = (None, None, None) if dual is None else dual
+    reference = FittedTurboQuant(
+        center,
+        transform,
+        sigmas,
+        segments,
+        list(order),
+        seed=codec.seed,
+        scale=codec.scale,
+        refine=refine,
+        dual=second,
+        row_gains=row_gains,
+        query_gains=query_gains,
+    )
+    return FittedKey(reference)
 
 
 def _contiguous(codes: Codes) -> tuple[Any, Any]:

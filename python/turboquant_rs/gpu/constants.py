@@ -18,8 +18,10 @@ from ..reference.mse import trials
 from ..reference.rotation import Block, Rotation, Shuffle
 from .backend import Backend
 
-#: Codecs whose uploaded tables are kept; the largest takes about 1 MiB.
+#: Codecs whose uploaded tables are kept; the largest of a plain codec take about 1 MiB.
 KEPT = 64
+#: Bytes of tables that are kept, matrices of fitted codecs among them; the latest, which a call may need, in any case.
+KEPT_BYTES, LATEST = 1 << 30, 32
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,9 @@ def uploaded(backend: Backend, what: str, key: tuple[Any, ...], make: Callable[[
     array = backend.asarray(make())
     with _lock:
         _uploaded[place] = array
-        while len(_uploaded) > 4 * KEPT:
-            _uploaded.popitem(last=False)
+        size = sum(int(table.nbytes) for table in _uploaded.values())
+        while len(_uploaded) > 4 * KEPT or (size > KEPT_BYTES and len(_uploaded) > LATEST):
+            size -= int(_uploaded.popitem(last=False)[1].nbytes)
     return array
 
 

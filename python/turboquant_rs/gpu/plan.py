@@ -42,7 +42,7 @@ class RowPlan:
 
     def blocks(self, backend: Backend, rows: int) -> int:
         """Return how many blocks to launch; each takes every so-many-th row."""
-        return max(1, min(-(-rows // self.rows), backend.processors * self.waves))
+        return grid(backend, -(-rows // self.rows), self.waves)
 
     def launch(self, backend: Backend, rows: int, args: tuple[Any, ...]) -> None:
         """Launch on ``rows`` rows; the scratch argument, where the kernel takes one, is added."""
@@ -50,6 +50,11 @@ class RowPlan:
         if self.kernel.name.endswith("_block"):
             args = (*args, backend.empty((blocks * self.scratch,), np.float32) if self.scratch else None)
         backend.launch(self.kernel, blocks, self.threads, args, self.shared)
+
+
+def grid(backend: Backend, wanted: int, waves: int | None = None) -> int:
+    """Return how many blocks to launch where ``wanted`` have work; ``waves`` of them a multiprocessor at most."""
+    return max(1, min(wanted, backend.processors * (WAVES if waves is None else waves)))
 
 
 def row_plan(

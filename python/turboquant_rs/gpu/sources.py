@@ -14,15 +14,26 @@ OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--p
 #: What each kernel is made of, in order; device.cuh comes first and is what an emulation replaces.
 DEVICE = "device.cuh"
 _ENCODE = ("rows.cuh", "units.cuh", "codebook.cuh", "scale.cuh")
+_STREAM = ("rows.cuh", "lanes.cuh", "stream.cuh")
 PARTS: dict[str, tuple[str, ...]] = {
-    "encode_warp": (*_ENCODE, "warp.cuh"),
+    "encode_warp": (*_ENCODE, "lanes.cuh", "warp.cuh"),
     "encode_block": (*_ENCODE, "block.cuh"),
-    "decode_warp": ("rows.cuh", "units.cuh", "warp.cuh"),
+    "decode_warp": ("rows.cuh", "units.cuh", "lanes.cuh", "warp.cuh"),
     "decode_block": ("rows.cuh", "units.cuh", "block.cuh"),
-    "query_warp": ("rows.cuh", "query.cuh", "warp.cuh"),
+    "query_warp": ("rows.cuh", "query.cuh", "lanes.cuh", "warp.cuh"),
     "query_block": ("rows.cuh", "query.cuh", "block.cuh"),
-    "score_dp4a": ("units.cuh", "panel.cuh"),
-    "score_mma": ("units.cuh", "panel.cuh"),
+    "score_dp4a": ("units.cuh", "nibbles.cuh", "panel.cuh"),
+    "score_mma": ("units.cuh", "nibbles.cuh", "panel.cuh", "tiles.cuh"),
+    "dense_dp4a": ("lanes.cuh", "dense.cuh"),
+    "dense_mma": ("lanes.cuh", "dense.cuh"),
+    "fitted_rows": _STREAM,
+    "fitted_codes": ("rows.cuh", "lanes.cuh", "segments.cuh", "axes.cuh"),
+    "fitted_values": (*_STREAM, "segments.cuh", "axes.cuh"),
+    "fitted_queries": _STREAM,
+    "fitted_integers": ("rows.cuh", "lanes.cuh", "query.cuh", "segments.cuh", "axes.cuh"),
+    "fitted_cut": (*_STREAM, "segments.cuh"),
+    "fitted_lanes": ("nibbles.cuh", "groups.cuh"),
+    "fitted_mma": ("nibbles.cuh", "groups.cuh", "tiles.cuh"),
 }
 
 

@@ -5,6 +5,7 @@
 #define tq_sync_block() shim::sync_block(__LINE__)
 #define tq_sync_warp() shim::sync_warp(__LINE__)
 #define tq_from_lane_xor(value, mask) shim::from_lane_xor(__LINE__, value, mask)
+#define tq_from_lane(value, lane) shim::from_lane(__LINE__, value, lane)
 #define tq_ballot(condition) shim::ballot(__LINE__, condition)
 #define tq_mma(sum, a, b) shim::mma(__LINE__, sum, a, b)
 
@@ -18,16 +19,26 @@ static inline float tq_product(float a, float b) {
     return a;
 }
 
+static inline float tq_sum(float a, float b) {
+    const unsigned mode = _mm_getcsr(), plain = mode & ~0x8040u;
+    asm volatile("ldmxcsr %2\n\taddss %1, %0\n\tldmxcsr %3" : "+x"(a) : "x"(b), "m"(plain), "m"(mode));
+    return a;
+}
+static inline float tq_quotient(float a, float b) {
+    const unsigned mode = _mm_getcsr(), plain = mode & ~0x8040u;
+    asm volatile("ldmxcsr %2\n\tdivss %1, %0\n\tldmxcsr %3" : "+x"(a) : "x"(b), "m"(plain), "m"(mode));
+    return a;
+}
+
 static inline int tq_warp() { return (int)(threadIdx.x / 32); }
 
-static inline void tq_load_four(float* to, const float* from) {
-    if ((unsigned long long)from % 16) shim::fail("four floats at an address that is no multiple of 16");
-    memcpy(to, from, 16);
+static inline void tq_four(const void* at) {
+    if ((unsigned long long)at % 16) shim::fail("sixteen bytes at an address that is no multiple of 16");
 }
-static inline void tq_store_four(float* to, const float* from) {
-    if ((unsigned long long)to % 16) shim::fail("four floats at an address that is no multiple of 16");
-    memcpy(to, from, 16);
-}
+static inline void tq_load_four(float* to, const float* from) { tq_four(from), memcpy(to, from, 16); }
+static inline void tq_store_four(float* to, const float* from) { tq_four(to), memcpy(to, from, 16); }
+static inline void tq_load_four(unsigned* to, const void* from) { tq_four(from), memcpy(to, from, 16); }
+static inline void tq_store_four(void* to, const unsigned* from) { tq_four(to), memcpy(to, from, 16); }
 
 static inline unsigned tq_bits(float value) {
     unsigned bits;

@@ -139,6 +139,13 @@ static inline T from_lane_xor(int line, T value, int mask) {
     return value;
 }
 
+template <class T>
+static inline T from_lane(int line, T value, int lane) {
+    unsigned char(*slots)[32] = publish(line, value);
+    memcpy(&value, slots[lane & 31], sizeof(T));
+    return value;
+}
+
 static inline unsigned ballot(int line, bool condition) {
     unsigned char(*slots)[32] = publish(line, condition);
     unsigned word = 0;
@@ -150,22 +157,18 @@ struct Fragments {
     unsigned a[4], b[2];
 };
 
-static inline int fragment_byte(unsigned word, int k) { return (signed char)(word >> 8 * k); }
-
-// mma.m16n8k32 of signed bytes, by its definition over whole matrices.
+// mma.m16n8k32 of signed bytes, by its definition over whole matrices. Byte 4·k + i of a fragment is byte i of its word k.
 static inline void mma(int line, int (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     Fragments mine;
     memcpy(mine.a, a, sizeof a);
     memcpy(mine.b, b, sizeof b);
-    unsigned char(*slots)[32] = publish(line, mine);
+    const unsigned char(*const slots)[32] = publish(line, mine);
     for (int k = 0; k < 4; k++) {
         const int row = current->lane / 4 + k / 2 * 8, column = current->lane % 4 * 2 + k % 2;
-        for (int depth = 0; depth < 32; depth++) {
-            Fragments left, right;
-            memcpy(&left, slots[row % 8 * 4 + depth % 16 / 4], sizeof left);
-            memcpy(&right, slots[column * 4 + depth % 16 / 4], sizeof right);
-            sum[k] += fragment_byte(left.a[row / 8 + depth / 16 * 2], depth % 4) *
-                      fragment_byte(right.b[depth / 16], depth % 4);
+        for (int place = 0; place < 8; place++) {
+            const signed char* left = (const signed char*)slots[row % 8 * 4 + place % 4] + 4 * (row / 8 + place / 4 * 2);
+            const signed char* right = (const signed char*)slots[column * 4 + place % 4] + sizeof a + 4 * (place / 4);
+            for (int i = 0; i < 4; i++) sum[k] += left[i] * right[i];
         }
     }
 }
@@ -288,7 +291,7 @@ static const char* launch(void (*kernel)(A...), unsigned blocks, unsigned thread
     } else {
         if (flush) _mm_setcsr(mode | 0x8040);  // flush subnormal results to zero, take subnormal operands for zero
         for (block_index.x = 0; block_index.x < blocks && !block.error; block_index.x++) {
-            memset(block.shared, 0xCD, shared);
+            memset(block.shared, 0xFF, shared);  // not a number, as floats
             run_block(threads);
         }
     }

@@ -13,6 +13,8 @@ __device__ __forceinline__ float tq_from_lane_xor(float value, int mask) {
 __device__ __forceinline__ unsigned tq_from_lane_xor(unsigned value, int mask) {
     return __shfl_xor_sync(TQ_ALL_LANES, value, mask);
 }
+// The value of any lane.
+__device__ __forceinline__ float tq_from_lane(float value, int lane) { return __shfl_sync(TQ_ALL_LANES, value, lane); }
 // This thread's warp in its block; the exchange tells the compiler that all lanes have the same.
 __device__ __forceinline__ int tq_warp() { return __shfl_sync(TQ_ALL_LANES, threadIdx.x / 32, 0); }
 // Bit i: whether the condition holds in lane i.
@@ -35,13 +37,37 @@ __device__ __forceinline__ float tq_product(float a, float b) {
     return result;
 }
 
-// Four floats at a multiple of 16 bytes, in one access.
+// a + b and a / b where operands or the result may be subnormal, likewise.
+__device__ __forceinline__ float tq_sum(float a, float b) {
+    float result;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+}
+__device__ __forceinline__ float tq_quotient(float a, float b) {
+#ifdef TQ_WITHOUT_DIVISION
+    return tq_product(a, b);
+#else
+    float result;
+    asm("div.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+#endif
+}
+
+// Four floats or words at a multiple of 16 bytes, in one access.
 __device__ __forceinline__ void tq_load_four(float* to, const float* from) {
     const float4 four = *(const float4*)from;
     to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
 }
 __device__ __forceinline__ void tq_store_four(float* to, const float* from) {
     *(float4*)to = make_float4(from[0], from[1], from[2], from[3]);
+}
+
+__device__ __forceinline__ void tq_load_four(unsigned* to, const void* from) {
+    const uint4 four = *(const uint4*)from;
+    to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
+}
+__device__ __forceinline__ void tq_store_four(void* to, const unsigned* from) {
+    *(uint4*)to = make_uint4(from[0], from[1], from[2], from[3]);
 }
 
 __device__ __forceinline__ unsigned tq_bits(float value) { return __float_as_uint(value); }

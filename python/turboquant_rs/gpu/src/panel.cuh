@@ -40,21 +40,6 @@ __device__ __forceinline__ unsigned tq_unit_granule(const unsigned char* unit, i
     return word;
 }
 
-// Spread eight fields of `width` bits to the low ends of eight nibbles.
-__device__ __forceinline__ unsigned tq_to_nibbles(unsigned word, int width) {
-    if (width == 1) {
-        word = (word | word << 12) & 0x000f000fu;
-        word = (word | word << 6) & 0x03030303u;
-        return (word | word << 3) & 0x11111111u;
-    }
-    if (width == 2) {
-        word = (word | word << 8) & 0x00ff00ffu;
-        word = (word | word << 4) & 0x0f0f0f0fu;
-        return (word | word << 2) & 0x33333333u;
-    }
-    return word;
-}
-
 // The codes of granule g: bits 0–3 of the eight in the nibbles of `low`, bits 4–7 in those of `high`.
 __device__ __forceinline__ void tq_granule(const unsigned char* row, int g, unsigned& low, unsigned& high) {
     int offset = 0, taken = 0;
@@ -83,11 +68,8 @@ __device__ __forceinline__ void tq_granule(const unsigned char* row, int g, unsi
 __device__ __forceinline__ unsigned tq_look_up(const tq_levels& table, unsigned codes, int first) {
     codes >>= 4 * first;
     if (TQ_KEEP <= 2) return tq_choose_bytes(table.words[0], table.words[0], codes & 0x3333u);
-    const unsigned lower = tq_choose_bytes(table.words[0], table.words[1], codes & 0x7777u);
-    if (TQ_KEEP == 3) return lower;
-    const unsigned upper = tq_choose_bytes(table.words[2], table.words[3], codes & 0x7777u);
-    const unsigned mask = tq_choose_bytes(0x0000ff00u, 0u, codes >> 3 & 0x1111u);
-    return (lower & ~mask) | (upper & mask);
+    if (TQ_KEEP == 3) return tq_choose_bytes(table.words[0], table.words[1], codes & 0x7777u);
+    return tq_of_sixteen(table.words, codes);
 }
 
 // Levels of the eight coordinates of granule g: high bytes, and for widths from 5 low bytes.

@@ -17,11 +17,11 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) query
             top = magnitude > top ? magnitude : top;
         }
         const float largest = tq_float(tq_block_largest(block, top));
-        const float inverse = tq_divide((float)TQ_REACH, largest == 0.0f ? 1.0f : largest);
+        const float inverse = tq_divide(tq_reach(TQ_WIDE), largest == 0.0f ? 1.0f : largest);
         for (int i = threadIdx.x; i < TQ_QUERY_BYTES; i += TQ_THREADS) {
-            const int value = i < TQ_DIM ? tq_query_integer(block.row[TQ_AT(i)], inverse) : 0;
-            tq_store_integer(high, low, row * TQ_QUERY_BYTES + i, value);
+            const int value = i < TQ_DIM ? tq_query_integer(block.row[TQ_AT(i)], inverse, TQ_WIDE) : 0;
+            tq_store_integer(high, low, row * TQ_QUERY_BYTES + i, value, TQ_WIDE);
         }
-        if (threadIdx.x == 0) worth[row] = tq_query_worth(faults, row, largest, norm, e, level_scale, cosine);
+        if (threadIdx.x == 0) worth[row] = tq_query_worth(faults, row, largest, norm, e, level_scale, cosine, TQ_WIDE);
     }
 }

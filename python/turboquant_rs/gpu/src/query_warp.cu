@@ -21,12 +21,12 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) query_w
             top = magnitude > top ? magnitude : top;
         }
         const float largest = tq_float(tq_warp_largest(top));
-        const float inverse = tq_divide((float)TQ_REACH, largest == 0.0f ? 1.0f : largest);
+        const float inverse = tq_divide(tq_reach(TQ_WIDE), largest == 0.0f ? 1.0f : largest);
 #pragma unroll
         for (int j = 0; j < TQ_SLOTS_USED; j++) {
-            const int value = tq_holds(j) ? tq_query_integer(v[j], inverse) : 0;
-            tq_store_integer(high, low, row * TQ_QUERY_BYTES + 32 * j + tq_lane(), value);
+            const int value = tq_holds(j) ? tq_query_integer(v[j], inverse, TQ_WIDE) : 0;
+            tq_store_integer(high, low, row * TQ_QUERY_BYTES + 32 * j + tq_lane(), value, TQ_WIDE);
         }
-        if (tq_lane() == 0) worth[row] = tq_query_worth(faults, row, largest, norm, e, level_scale, cosine);
+        if (tq_lane() == 0) worth[row] = tq_query_worth(faults, row, largest, norm, e, level_scale, cosine, TQ_WIDE);
     }
 }

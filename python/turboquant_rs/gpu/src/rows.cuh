@@ -48,6 +48,13 @@ __device__ __forceinline__ float tq_times_power(float value, int e) {
     return up ? tq_float(sign | 0x00800000u) : 0.0f;
 }
 
+// The same of a value that may be subnormal.
+__device__ __forceinline__ float tq_times_power_of_any(float value, int e) {
+    const unsigned magnitude = tq_magnitude(tq_bits(value));
+    if (magnitude == 0 || magnitude >= 0x00800000u) return tq_times_power(value, e);
+    return tq_times_power(tq_lifted(tq_bits(value)), e - TQ_LIFT);
+}
+
 __device__ __forceinline__ bool tq_is_finite(float value) { return tq_magnitude(tq_bits(value)) < 0x7f800000u; }
 
 // Whether value · 2^e is 2^limit or more; `value` is 0 or positive and normal.
