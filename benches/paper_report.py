@@ -1,4 +1,4 @@
-"""The figures and the report of ``paper.py``, from its numbers alone."""
+"""The report of ``paper.py``, from its numbers alone."""
 
 from __future__ import annotations
 
@@ -6,98 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from turboquant_rs.viz import COLOURS
-
 #: The report's words; numbers go where its braces are.
 TEMPLATE = Path(__file__).with_name("paper_report.md.in")
-PQ = (
-    "\nPQ, trained on the very rows that it codes as in the paper, its codebooks (0.4 MB) not counted, is level with "
-    "the unbiased scale."
-)
 
 
 def write(results: dict[str, Any], out: Path) -> None:
-    """Write four pictures and report.md to the folder ``out``."""
-    draw_distortion(results["distortion"], out / "distortion.png")
-    draw_histograms(results["inner_products"], out / "inner-products.png")
-    draw_variances(results["variances"], out / "variances.png")
-    draw_recall(results, out / "recall.png")
+    """Write the pictures and report.md to the folder ``out``."""
+    import paper_figures
+
+    paper_figures.draw(results, out)
     (out / "report.md").write_text(report(results), encoding="utf-8")
-
-
-def figure(columns: int = 1) -> tuple[Figure, list[Any]]:
-    """Return a figure with axes side by side."""
-    drawn = Figure(figsize=(5.6 * columns, 4.2), dpi=140, layout="constrained")
-    FigureCanvasAgg(drawn)
-    axes = [drawn.add_subplot(1, columns, i + 1) for i in range(columns)]
-    for axis in axes:
-        axis.grid(color="#dddddd")
-        axis.spines[["top", "right"]].set_visible(False)
-    return drawn, axes
-
-
-def draw_distortion(rows: list[dict[str, Any]], path: Path) -> None:
-    """Distortion against bits, with Shannon's bound and the paper's upper bound."""
-    drawn, (axis,) = figure()
-    bits = [row["bits"] for row in rows]
-    series = (
-        ("upper_bound", "paper's upper bound (Theorem 1)", COLOURS[1], "--"),
-        ("glosses_paper", "TurboQuant_mse, embeddings", COLOURS[0], "o-"),
-        ("random_paper", "TurboQuant_mse, random vectors", COLOURS[2], "x"),
-        ("shannon", "Shannon's lower bound (Theorem 3)", COLOURS[3], ":"),
-    )
-    for key, label, colour, style in series:
-        axis.semilogy(bits, [row[key] for row in rows], style, label=label, color=colour)
-    axis.set_xlabel("bits a coordinate")
-    axis.set_ylabel("distortion E|x − x̂|²")
-    axis.legend()
-    drawn.savefig(path)
-
-
-def draw_histograms(data: dict[str, Any], path: Path) -> None:
-    """Errors of inner products of near neighbours at 2 bits."""
-    drawn, (axis,) = figure()
-    middles = [(a + b) / 2 for a, b in zip(data["edges"], data["edges"][1:], strict=False)]
-    for (name, heights), colour in zip(data["histograms"].items(), COLOURS, strict=False):
-        axis.plot(middles, heights, label=name, color=colour)
-    axis.axvline(0, color="#222222", linewidth=0.8)
-    axis.set_xlabel("error of ⟨q, x⟩ for the true ten nearest, 2 bits")
-    axis.set_ylabel("density")
-    axis.legend()
-    drawn.savefig(path)
-
-
-def draw_variances(rows: list[dict[str, Any]], path: Path) -> None:
-    """Variance by bits: dots measured, lines theory."""
-    drawn, (axis,) = figure()
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    for name, colour in zip(names, COLOURS, strict=False):
-        own = [row for row in rows if row["name"] == name]
-        axis.semilogy([r["bits"] for r in own], [r["theory"] for r in own], "-", color=colour, label=f"{name}, theory")
-        axis.semilogy([r["bits"] for r in own], [r["measured"] for r in own], "o", color=colour)
-    axis.set_xlabel("bits a coordinate")
-    axis.set_ylabel("dim · variance at ⟨q, x⟩ = 0")
-    axis.set_xticks([1, 2, 3, 4])
-    axis.legend()
-    drawn.savefig(path)
-
-
-def draw_recall(results: dict[str, Any], path: Path) -> None:
-    """1@k at 2 and 4 bits."""
-    drawn, axes = figure(2)
-    for axis, bits in zip(axes, (2, 4), strict=True):
-        own = [row for row in results["recall"] if row["bits"] == bits]
-        for i, row in enumerate(own):
-            style = "-" if i < len(COLOURS) else "--"
-            axis.semilogx(results["ranks"], row["recall"], style, color=COLOURS[i % len(COLOURS)], label=row["name"])
-        axis.set_xticks(results["ranks"], [str(k) for k in results["ranks"]])
-        axis.minorticks_off()
-        axis.set_xlabel(f"k, {bits} bits")
-        axis.set_ylabel("1@k")
-        axis.legend(fontsize="small")
-    drawn.savefig(path)
 
 
 def table(head: Sequence[str], rows: list[list[str]]) -> str:
@@ -170,36 +88,124 @@ def report(results: dict[str, Any]) -> str:
             for r in results["variances"]
         ],
     )
-    recall = table(
-        ["bits", "method", "bytes", *(f"1@{k}" for k in results["ranks"])],
-        [[str(r["bits"]), r["name"], f"{r['bytes']:g}", *(f"{v:.3f}" for v in r["recall"])] for r in results["recall"]],
-    )
     polar = table(
-        ["code", "bits a coordinate in all", "distortion"],
-        [[r["name"], f"{r['rate']:.3f}", number(r["distortion"])] for r in results["polar"]],
-    )
-    entropy = table(
-        ["bits", "entropy of the codes, measured", "by the cells' masses", "uniform quantiser of the same error"],
-        [
-            [str(r["bits"]), f"{r['measured']:.4f}", f"{r['theory']:.4f}", f"{r['uniform']:.4f}"]
-            for r in results["entropy"]
-        ],
+        ["code", "bits a coordinate in all", "distortion, random", "embeddings"],
+        [[r["name"], f"{r['rate']:.3f}", number(r["random"]), number(r["glosses"])] for r in results["polar"]],
     )
     times = table(
         ["codec, 4 bits", "vectors a second"], [[name, f"{rate:,.0f}"] for name, rate in results["encode"].items()]
     )
-    trained = any("PQ" in row["name"] for row in results["recall"])
-    pq = PQ if trained else " PQ is left out: FAISS was not installed."
-    machine = results["machine"]
+    data, machine = results["data"], results["machine"]
     return TEMPLATE.read_text(encoding="utf-8").format(
+        **data_words(data),
         distortion=distortion,
         products=products,
         variances=variances,
-        recall=recall,
+        recall=recall_table(results),
+        **recall_words(results),
         polar=polar,
-        entropy=entropy,
+        **polar_words(results["polar"]),
+        entropy=entropy_table(results["entropy"]),
+        **entropy_words(results["entropy"]),
         times=times,
-        pq=pq,
         cpu=machine["cpu"],
         level=machine["level"],
     )
+
+
+def data_words(data: dict[str, int]) -> dict[str, str]:
+    """Return what the report says of its data."""
+    fitted = f"{data['train']:,} others" if data["train"] else "the very rows that they code (the full set has others)"
+    return {
+        "rows": f"{data['base']:,}",
+        "queries": f"{data['queries']:,}",
+        "random": f"{data['random']:,}",
+        "dim": str(data["dim"]),
+        "seeds": f"{data['seeds']} seeds",
+        "pairs": f"{data['base'] * data['queries']:,}",
+        "near": f"{10 * data['queries']:,}",
+        "fitted": fitted,
+        # Two deviations of a share of 0.8 among so many queries.
+        "noise": f"{2 * (0.16 / data['queries']) ** 0.5:.3f}",
+    }
+
+
+def recall_table(results: dict[str, Any]) -> str:
+    """Return 1@k by method, for both widths."""
+    ranks = (1, 2, 4, 8, 16, 32, 64)
+    rows = [(bits, row) for bits in (2, 4) for row in results[f"recall_{bits}"]]
+    return table(
+        ["bits", "method", "bytes", *(f"1@{k}" for k in ranks)],
+        [[str(bits), r["name"], f"{r['bytes']:g}", *(f"{v:.3f}" for v in r["recall"])] for bits, r in rows],
+    )
+
+
+def first(results: dict[str, Any], bits: int) -> dict[str, float]:
+    """Return 1@1 by method."""
+    return {row["name"]: row["recall"][0] for row in results[f"recall_{bits}"]}
+
+
+def recall_words(results: dict[str, Any]) -> dict[str, str]:
+    """Return the sentences about recall that numbers go into."""
+    two, four = first(results, 2), first(results, 4)
+    trained = [name for name in two if name.startswith("PQ")]
+    pq = "PQ is left out: FAISS was not installed."
+    if trained:
+        pq = (
+            f"PQ is trained on the very rows that it codes, as in the paper, and its codebooks (0.4 MB) are not "
+            f"counted: {two[trained[0]]:.3f} and {four[trained[0]]:.3f}."
+        )
+    return {
+        "pq": pq,
+        "two": ", ".join(f"{two[name]:.3f} {name}" for name in ("fitted", "Extended RaBitQ", "unbiased", "mse")),
+        "prod_two": f"{two['prod, Gaussian S']:.3f} with Gaussian S, {two['prod, orthogonal S']:.3f} with orthogonal S",
+        "prod_four": f"{four['prod, orthogonal S']:.3f} beside {four['mse']:.3f}",
+    }
+
+
+def polar_words(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return PolarQuant's distortion at the paper's setting, and that of three bits of levels, with their rates."""
+    by_name = {row["name"]: row for row in rows}
+    paper, three = by_name["PolarQuant(4, 2, 2, 2)"], by_name["TurboQuant, 3 bits"]
+    return {
+        "polar_distortion": number(paper["glosses"]),
+        "polar_rate": f"{paper['rate']:.3f}",
+        "three_distortion": number(three["glosses"]),
+        "three_rate": f"{three['rate']:.3f}",
+    }
+
+
+def entropy_table(rows: list[dict[str, Any]]) -> str:
+    """Return entropies by bits."""
+    return table(
+        [
+            "bits",
+            "entropy of the codes, theory",
+            "measured",
+            "Huffman",
+            "uniform quantiser of the same error",
+            "measured (its error, times Lloyd–Max's)",
+            "error of a uniform quantiser at as many bits, times Lloyd–Max's",
+        ],
+        [
+            [
+                str(r["bits"]),
+                f"{r['theory']:.4f}",
+                f"{r['measured']:.4f}",
+                f"{r['huffman']:.4f}",
+                f"{r['uniform']:.4f}",
+                f"{r['uniform_measured']:.4f} ({r['uniform_error'] / r['distortion']:.3f})",
+                f"{r['same_rate'] / r['distortion']:.3f}",
+            ]
+            for r in rows
+        ],
+    )
+
+
+def entropy_words(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the savings at four bits."""
+    four = rows[3]
+    saved = {key: 4 - four[key] for key in ("theory", "huffman", "uniform")}
+    words = {f"{key}_saved": f"{bits:.2f} bit, {100 * bits / 4:.1f} %" for key, bits in saved.items()}
+    words["uniform_gains"] = " / ".join(f"{r['bits'] - r['uniform']:.2f}" for r in rows[1:4])
+    return words

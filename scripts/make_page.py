@@ -32,6 +32,10 @@ SCRIPTS = ("exact", "papers", "chart", "figures-codes", "figures-scores", "figur
 DIMS = (2, 3, 4, 8, 16, 32, 64, 128, 256, 384, 512, 768)
 #: Rows of the glosses sample whose embeddings the page has.
 TEXTS = (10, 4, 32, 4701)
+#: What only the Markdown says, what no exponent is looked for in, and an exponent.
+MARKDOWN_ONLY = re.compile(r"<!-- md -->.*?<!-- /md -->\n?", re.DOTALL)
+VERBATIM = re.compile(r"(<pre>.*?</pre>|<code>.*?</code>|<[^>]+>)", re.DOTALL)
+POWER = re.compile(r"\^(?:\(([^()]*)\)|(−?\([^()]*\)|[−\w]+))")
 FIGURE = re.compile(r"<!-- figure: (\w+) -->")
 
 
@@ -94,7 +98,7 @@ def slug(text: str, taken: set[str]) -> str:
 def body(text: str) -> tuple[str, str]:
     """Return the title and the HTML of the Markdown, with contents, and places for figures and their names."""
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
-    tokens = parser.parse(text)
+    tokens = parser.parse(MARKDOWN_ONLY.sub("", text))
     taken: set[str] = set()
     contents = []
     for token, inner in itertools.pairwise(tokens):
@@ -103,6 +107,9 @@ def body(text: str) -> tuple[str, str]:
             if token.tag == "h2":
                 contents.append(f'<li><a href="#{token.attrGet("id")}">{parser.renderInline(inner.content)}</a></li>')
     html = str(parser.renderer.render(tokens, parser.options, {}))
+    parts = VERBATIM.split(html)  # every other part is verbatim
+    parts[::2] = [POWER.sub(lambda found: f"<sup>{found[1] or found[2]}</sup>", part) for part in parts[::2]]
+    html = "".join(parts)
     html = html.replace("\n\n</code>", "\n</code>")  # doctest wants a blank line at the end of a block; readers do not
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     html = FIGURE.sub(
