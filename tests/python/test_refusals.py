@@ -150,7 +150,11 @@ def test_ids(subject: Subject) -> None:
         (5, "ids must be a 1-D array, got 0-D with shape ()", ValueError),
         ([1.0, 2.0], "ids must be integers, got dtype float64", TypeError),
         ([True, False], "ids must be integers, got dtype bool", TypeError),
-        (["1", "2"], "ids must be integers, got dtype <U1", TypeError),
+        (["1", "2"], "ids must be integers, as those of the index's rows are, got strings", ValueError),
+        (["1", 2], "ids must be all integers or all strings, got 2 among strings", TypeError),
+        (["1", "\ud800"], "ids must be text that UTF-8 can hold, got '\\ud800'", ValueError),
+        (np.array([["1", "2"]]), "ids must be a 1-D array, got 2-D with shape (1, 2)", ValueError),
+        ("1", "ids must be integers, got dtype <U1", TypeError),
         ([1, None], "ids must be integers, got dtype object", TypeError),
     ]
     for ids, text, error in cases:
@@ -180,7 +184,7 @@ def test_ids_to_reconstruct(subject: Subject) -> None:
     for ids in (1, [0, 1], np.array([3, -1]), 2**62):
         with pytest.raises(KeyError, match="ids must be in the index, got"):
             subject.index.reconstruct(ids)
-    for ids in (True, 1.0, "a", [1.0], None):
+    for ids in (True, 1.0, [1.0], None):
         with pytest.raises(TypeError, match="ids must be integers"):
             subject.index.reconstruct(ids)  # type: ignore[arg-type]
 

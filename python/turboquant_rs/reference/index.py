@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .codes import Codes
 from .fitted_codec import FittedTurboQuant
 from .mse import TurboQuant
+from .originals import exact_scores, kept
 from .rows import TINY, norm, prepare
 from .scan import score
 from .staged import clamp, has_first_stage, row_bounds, upper
@@ -22,6 +23,7 @@ class Index:
     nearer); of the codes, and at most what their first stage allows (docs/numerics.md section 12).
 
     Rows that a fitted codec codes badly, since they are unlike its sample, are kept as plain codes beside the others.
+    With ``keep`` the rows themselves are kept, too, in that form, for exact scores.
 
     Examples
     --------
@@ -31,13 +33,15 @@ class Index:
     array([[3]])
     """
 
-    def __init__(self, codec: TurboQuant, metric: str = "ip") -> None:
+    def __init__(self, codec: TurboQuant, metric: str = "ip", keep: str | None = None) -> None:
         self.codec = codec
         self.metric = metric
+        self.keep = keep
         self.ids = np.empty(0, np.int64)
         #: Codecs with their rows: numbers in the order of adding, codes.
         self.partitions: list[tuple[TurboQuant, NDArray[np.int64], Codes]] = []
         self.squares = np.empty(0, np.float32)
+        self.originals = np.empty((0, codec.dim))
 
     def add(self, x: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Append rows (n, dim) float32 under ``ids`` (n,) int64."""
@@ -51,7 +55,26 @@ class Index:
         self.append(codec, numbers[~badly], codec.encode(x[~badly], unit_norm=unit_norm))
         if self.metric == "l2":
             self.squares = np.concatenate([self.squares, squared_norm(x)])
+        if self.keep is not None:
+            self.originals = np.concatenate([self.originals, kept(x, self.keep)])
         self.ids = np.concatenate([self.ids, ids])
+
+    def upsert(self, x: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """Append rows under ``ids``; those that are there with the same ids go."""
+        self.remove(self.ids[np.isin(self.ids, ids)])
+        self.add(x, ids)
+
+    def remove(self, ids: NDArray[np.int64]) -> None:
+        """Drop the rows of ``ids``; the others get new numbers, in the same order."""
+        stays = ~np.isin(self.ids, ids)
+        new_number = np.cumsum(stays) - 1
+        for i, (codec, numbers, codes) in enumerate(self.partitions):
+            here = stays[numbers]
+            some = Codes(codes.packed[here], codes.scales[here], codes.spec, codes.keep)
+            self.partitions[i] = (codec, new_number[numbers[here]], some)
+        self.ids = self.ids[stays]
+        self.squares = self.squares[stays] if self.metric == "l2" else self.squares
+        self.originals = self.originals[stays] if self.keep is not None else self.originals
 
     def append(self, codec: TurboQuant, numbers: NDArray[np.int64], codes: Codes) -> None:
         """Append codes to the partition of their codec."""
@@ -63,8 +86,15 @@ class Index:
                 return
         self.partitions.append((codec, numbers, codes))
 
-    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return (scores, ids), (nq, k) each, nearest first."""
+    def search(
+        self, queries: NDArray[np.float32], k: int, rescore: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return (scores, ids), (nq, k) each, nearest first; with ``rescore`` the best of k · rescore, exactly."""
+        if rescore is not None:
+            _, candidates = self.search(queries, min(k * rescore, len(self.ids)))
+            found = [self.best_of(query, ids, k) for query, ids in zip(queries, candidates, strict=True)]
+            scores, ids = np.array([scores for scores, _ in found]), np.array([ids for _, ids in found])
+            return scores.reshape(len(queries), k).astype(np.float32), ids.reshape(len(queries), k).astype(np.int64)
         l2, cosine = self.metric == "l2", self.metric == "cosine"
         s = np.empty((len(queries), len(self.ids)), np.float32)
         for codec, numbers, codes in self.partitions:
@@ -77,6 +107,16 @@ class Index:
         distances = (squared_norm(queries)[:, None] + self.squares) - np.float32(2) * s
         scores, ids = top_k(distances, self.ids, k, smaller_is_nearer=True)
         return np.maximum(scores, np.float32(0)), ids
+
+    def best_of(
+        self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the k best of ``ids`` by exact scores, (k,) each."""
+        order = np.argsort(self.ids)
+        rows = self.originals[order[np.searchsorted(self.ids, ids, sorter=order)]]
+        scores = exact_scores(self.metric, query, rows)
+        best, found = top_k(scores[None], ids, k, smaller_is_nearer=self.metric == "l2")
+        return best[0], found[0]
 
 
 def squared_norm(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -36,6 +36,12 @@ impl Bitmap {
         self.words[row / WORD] |= 1 << (row % WORD);
     }
 
+    /// More rows, none of them in it.
+    pub(crate) fn grow(&mut self, len: usize) {
+        self.len = len;
+        self.words.resize(len.div_ceil(WORD), 0);
+    }
+
     /// Rows 64·i … 64·i + 63, the lowest in the lowest bit.
     #[inline]
     pub(crate) fn word(&self, i: usize) -> u64 {
@@ -73,22 +79,24 @@ impl Bitmap {
 pub(crate) struct Allowed<'a> {
     /// Those of a filter; without one, all.
     filter: Option<&'a Bitmap>,
+    /// But not these.
+    gone: Option<&'a Bitmap>,
 }
 
 impl<'a> Allowed<'a> {
-    pub(crate) fn new(filter: Option<&'a Bitmap>) -> Self {
-        Self { filter }
+    pub(crate) fn new(filter: Option<&'a Bitmap>, gone: Option<&'a Bitmap>) -> Self {
+        Self { filter, gone }
     }
 
     /// Whether no row is left out, so that nothing needs to be looked up.
     pub(crate) fn all(&self) -> bool {
-        self.filter.is_none()
+        self.filter.is_none() && self.gone.is_none()
     }
 
     /// Rows 64·i … 64·i + 63, the lowest in the lowest bit; without a filter also those beyond the last row.
     #[inline]
     pub(crate) fn word(&self, i: usize) -> u64 {
-        self.filter.map_or(u64::MAX, |filter| filter.word(i))
+        self.filter.map_or(u64::MAX, |filter| filter.word(i)) & !self.gone.map_or(0, |gone| gone.word(i))
     }
 
     /// The longest runs of words of `range`, which starts a word, for which `holds` does; without a filter `range` is one.
@@ -123,12 +131,15 @@ mod tests {
     #[test]
     fn runs_cover_the_words_that_hold() {
         let set = Bitmap::of(64 * 9 + 5, |row| [1, 2, 5, 8, 9].contains(&(row / WORD)));
-        let (allowed, len) = (Allowed::new(Some(&set)), set.len);
+        let (allowed, len) = (Allowed::new(Some(&set), None), set.len);
         let runs = |range: Range<usize>| allowed.runs(range, |word| word != 0).collect::<Vec<_>>();
         assert_eq!(runs(0..len), [64..192, 320..384, 512..len]);
         assert_eq!(runs(128..350), [128..192, 320..350]);
         assert_eq!((runs(192..320), runs(64..64)), (vec![], vec![]));
-        let all = |range: Range<usize>| Allowed::new(None).runs(range, |word| word != 0).collect::<Vec<_>>();
+        let all = |range: Range<usize>| Allowed::new(None, None).runs(range, |word| word != 0).collect::<Vec<_>>();
+        let gone = Bitmap::of(200, |row| row < 100);
+        let but = Allowed::new(Some(&set), Some(&gone));
+        assert_eq!((but.word(0), but.word(1), but.word(2), but.all()), (0, u64::MAX << 36, u64::MAX, false));
         assert_eq!((all(64..100).len(), all(64..100)[0].clone(), all(64..64).len()), (1, 64..100, 0));
     }
 

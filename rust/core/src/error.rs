@@ -39,6 +39,20 @@ pub enum Error {
         /// The limit in words.
         limit: &'static str,
     },
+    /// A value beyond what the form holds in which rows are kept.
+    #[error("{argument} must fit {form}, in which the index keeps rows, got {value} at row {row}, column {column}")]
+    Range {
+        /// The argument's name.
+        argument: &'static str,
+        /// The form's name.
+        form: &'static str,
+        /// The value's text.
+        value: String,
+        /// Row of the first such value.
+        row: usize,
+        /// Its column.
+        column: usize,
+    },
     /// Codes of another codec.
     #[error("codes must come from this codec (fingerprint {expected:016x}), got codes of another ({got:016x})")]
     OtherCodec {
@@ -53,11 +67,23 @@ pub enum Error {
         /// The id.
         id: i64,
     },
+    /// A string id that is already in the index, or is given twice.
+    #[error("ids must be new and distinct, got {name:?} a second time")]
+    DuplicateName {
+        /// The id.
+        name: String,
+    },
     /// An id that the index does not hold.
     #[error("ids must be in the index, got {id}")]
     UnknownId {
         /// The id.
         id: i64,
+    },
+    /// A string id that the index does not hold.
+    #[error("ids must be in the index, got {name:?}")]
+    UnknownName {
+        /// The id.
+        name: String,
     },
     /// Bytes that are no code file, or a damaged one.
     #[error("damaged code bytes: {what} at byte {offset}")]
@@ -133,7 +159,7 @@ impl Error {
     /// The same error with its row counted from `first` instead of 0, for callers that pass a batch in pieces.
     #[must_use]
     pub fn with_first_row(mut self, first: usize) -> Self {
-        if let Self::NonFinite { row, .. } | Self::Norm { row, .. } = &mut self {
+        if let Self::NonFinite { row, .. } | Self::Norm { row, .. } | Self::Range { row, .. } = &mut self {
             *row += first;
         }
         self
@@ -157,7 +183,7 @@ impl Error {
     /// The row the error is about, to report the first of several; errors without one come before all.
     pub(crate) fn row(&self) -> Option<usize> {
         match self {
-            Self::NonFinite { row, .. } | Self::Norm { row, .. } => Some(*row),
+            Self::NonFinite { row, .. } | Self::Norm { row, .. } | Self::Range { row, .. } => Some(*row),
             _ => None,
         }
     }

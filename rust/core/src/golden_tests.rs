@@ -271,7 +271,7 @@ fn found_by(level: Level, inputs: &Inputs, codec: Arc<TurboQuant>, metric: &str)
     let n = ROWS - 1;
     // Shuffled, so that equal scores must be put in order.
     let ids: Vec<i64> = (0..n as i64).map(|i| (5 * i + 2) % n as i64).collect();
-    index.add_with(inputs.first(n), Some(&ids), exec).unwrap();
+    index.add_with(inputs.first(n), crate::RowIds::New(&ids), exec).unwrap();
     let queries = &inputs.queries[..(QUERIES - 1) * inputs.dim];
     let found = index.search_with(queries, SearchOptions { exec, ..SearchOptions::new(K) }).unwrap();
     Fold::default().floats(&found.scores).integers(&found.ids).digits()

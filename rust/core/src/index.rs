@@ -1,29 +1,34 @@
 //! A flat index: an exact scan of codes with three metrics.
 
+mod add;
 mod file;
 mod filter;
+mod gone;
+mod ids;
+mod names;
+mod originals;
 mod partition;
 mod query;
+mod rescore;
 mod search;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{EncodeOptions, TurboQuant};
-use crate::codes::CodesView;
+use crate::codec::TurboQuant;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::storage::Array;
+pub use add::EncodedRows;
 use file::Home;
 pub use file::INDEX_VERSION;
 pub use filter::Filter;
 use filter::Numbering;
-use partition::{Block, Partition, PlainRows};
+use ids::Ids;
+pub use ids::RowIds;
+pub use originals::Keep;
+use originals::Originals;
+use partition::Partition;
 pub use query::{Neighbors, SearchOptions, SearchStats};
-
-/// Rows that [`Index::add`] encodes at a time.
-const ADD_ROWS: usize = 8_192;
 
 /// An index over codes: every search scans all of them.
 ///
@@ -47,12 +52,9 @@ pub struct Index {
     partitions: Vec<Partition>,
     /// Partitions of a group.
     kinds: usize,
-    /// Ids in the order of adding.
-    ids: Array<i64>,
-    /// The largest id, −1 without any.
-    largest: i64,
-    /// Place of every id; empty while ids are 0, 1, 2 ….
-    places: HashMap<i64, usize>,
+    ids: Ids,
+    /// Rows as they were added, by number in the order of adding, where the index keeps them.
+    originals: Option<Originals>,
     /// What filters say whose rows they hold.
     numbering: Numbering,
     /// The file that it belongs to; a copy belongs to none.
@@ -65,152 +67,16 @@ impl Index {
     pub fn new(codec: Arc<TurboQuant>, metric: Metric) -> Self {
         let plain = codec.plain().map(|plain| Partition::new(Arc::new(plain), 0));
         let partitions: Vec<_> = [Partition::new(codec, 0)].into_iter().chain(plain).collect();
-        let (kinds, ids, places, numbering) = (partitions.len(), Array::default(), HashMap::new(), Numbering::new());
-        Self { metric, partitions, kinds, ids, largest: -1, places, numbering, home: Home::default() }
+        let kinds = partitions.len();
+        let (ids, numbering, home) = (Ids::new(), Numbering::new(), Home::default());
+        Self { metric, partitions, kinds, ids, originals: None, numbering, home }
     }
 
-    /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
-    ///
-    /// Rows that a fitted codec codes worse than plain codes would be, since they are unlike its sample, are kept as codes of its
-    /// [`plain`](TurboQuant::plain) codec.
-    ///
-    /// # Errors
-    /// As for [`TurboQuant::encode`], with l2 also [`Error::Norm`] from 2^63; [`Error::Argument`] for a wrong number of ids or a negative
-    /// one, [`Error::DuplicateId`] for an id that is taken or given twice. The index is then unchanged.
-    pub fn add(&mut self, x: &[f32], ids: Option<&[i64]>) -> Result<Vec<i64>> {
-        self.add_with(x, ids, Exec::default())
-    }
-
-    /// [`add`](Self::add) with a choice of kernels and threads.
-    ///
-    /// # Errors
-    /// As for [`add`](Self::add).
-    pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
-        let (codec, exec) = (Arc::clone(self.codec()), exec.settled()?);
-        let (rows, dim) = (codec.rows_of("x", x)?, codec.dim());
-        let (ids, level) = (self.new_ids(rows, ids)?, exec.level()?);
-        let (before, unit_norm) = (self.len(), self.metric == Metric::Cosine);
-        let (mut packed, mut scales, mut squares, mut badly) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (i, block) in x.chunks(ADD_ROWS * dim).enumerate() {
-            let n = block.len() / dim;
-            packed.resize(n * codec.row_bytes(), 0);
-            scales.resize(n * codec.spec().norms(), 0.0);
-            squares.resize(if self.metric == Metric::L2 { n } else { 0 }, 0.0);
-            badly.resize(n, false);
-            let options = EncodeOptions {
-                unit_norm,
-                squares: (self.metric == Metric::L2).then_some(&mut squares[..]),
-                badly: (self.kinds > 1).then_some(&mut badly[..]),
-            };
-            let encoded = codec.encode_into(block, &mut packed, &mut scales, options, exec);
-            let encoded = encoded
-                .and_then(|()| self.plain().map(|plain| plain.encode(block, &badly, unit_norm, exec)).transpose());
-            match encoded {
-                Ok(plain) => {
-                    let first = before + i * ADD_ROWS;
-                    let block = Block { first, squares: &squares, badly: &badly, level, exec };
-                    self.append(block, &packed, &scales, plain.as_ref());
-                }
-                Err(error) => {
-                    self.truncate(before);
-                    return Err(error.with_first_row(i * ADD_ROWS));
-                }
-            }
-        }
-        self.take_ids(&ids);
-        Ok(ids)
-    }
-
-    /// Appends a block of encoded rows: those that are coded badly to the plain partition.
-    fn append(&mut self, block: Block<'_>, packed: &[u8], scales: &[f32], plain: Option<&PlainRows>) {
-        let group = self.last_group(block.first);
-        group[0].append(block, packed, scales, false);
-        if let Some(plain) = plain {
-            group[1].append(block, &plain.packed, &plain.scales, true);
-        }
-    }
-
-    /// The first partition of plain codes of a fitted codec.
-    fn plain(&self) -> Option<&Partition> {
-        self.partitions[..self.kinds].get(1)
-    }
-
-    /// The group that rows are added to: the last one, or after one in a mapped file a new one, whose numbers count from `base`.
-    fn last_group(&mut self, base: usize) -> &mut [Partition] {
-        let last = self.partitions.len() - self.kinds;
-        if self.partitions[last..].iter().any(Partition::is_mapped) {
-            let new: Vec<_> =
-                self.partitions[..self.kinds].iter().map(|old| Partition::new(old.codec().clone(), base)).collect();
-            self.partitions.extend(new);
-        }
-        let last = self.partitions.len() - self.kinds;
-        &mut self.partitions[last..]
-    }
-
-    /// Appends rows that [`TurboQuant::encode_into`] made for this metric: with unit norms for cosine, with squares for l2.
-    ///
-    /// # Errors
-    /// [`Error::OtherCodec`] or [`Error::Argument`] if the codes are not whole codes of this index's codec, if `squares` is missing (l2) or
-    /// superfluous, or as for [`add`](Self::add) for ids. The index is then unchanged.
-    pub fn add_codes<'a>(
-        &mut self,
-        codes: impl Into<CodesView<'a>>,
-        squares: &[f32],
-        ids: Option<&[i64]>,
-    ) -> Result<Vec<i64>> {
-        self.add_split(codes, squares, ids, &[], None)
-    }
-
-    /// [`add_codes`](Self::add_codes) with what [`EncodeOptions::badly`] tells of a fitted codec's rows, empty for none, and the codes
-    /// of the rows so told, by the codec's [`plain`](TurboQuant::plain) one.
-    ///
-    /// # Errors
-    /// As for [`add_codes`](Self::add_codes), and if the plain codes are not whole codes of the plain codec, one a row coded badly.
-    pub fn add_split<'a>(
-        &mut self,
-        codes: impl Into<CodesView<'a>>,
-        squares: &[f32],
-        ids: Option<&[i64]>,
-        badly: &[bool],
-        plain: Option<CodesView<'_>>,
-    ) -> Result<Vec<i64>> {
-        let codes = codes.into();
-        let codec = self.codec();
-        codec.check_codes(&codes)?;
-        let count = badly.iter().filter(|&&badly| badly).count();
-        if !badly.is_empty() && badly.len() != codes.len() {
-            return Err(Error::argument("badly", format!("one a row ({})", codes.len()), badly.len()));
-        }
-        match (&plain, self.plain()) {
-            (None, _) if count == 0 => {}
-            (Some(plain), Some(partition)) if plain.len() == count => {
-                partition.codec().check_codes(plain)?;
-            }
-            _ => {
-                let got = plain.map_or(0, |plain| plain.len());
-                return Err(Error::argument("plain", format!("codes of {count} rows of a fitted codec"), got));
-            }
-        }
-        if codes.keep != codec.spec().full() {
-            return Err(Error::argument("codes", "whole, not truncated", format!("{:?} bits", codes.keep)));
-        }
-        let expected = if self.metric == Metric::L2 { codes.len() } else { 0 };
-        if squares.len() != expected {
-            return Err(Error::argument("squares", format!("{expected} long"), squares.len()));
-        }
-        if let Some(row) = squares.iter().position(|square| !(square.is_finite() && *square >= 0.0)) {
-            let got = format!("{} at row {row}", squares[row]);
-            return Err(Error::argument("squares", "finite and at least 0", got));
-        }
-        let exec = Exec::default().settled()?;
-        let (ids, level) = (self.new_ids(codes.len(), ids)?, exec.level()?);
-        let whole = vec![false; if badly.is_empty() { codes.len() } else { 0 }];
-        let badly = if badly.is_empty() { &whole[..] } else { badly };
-        let plain = plain.map(|plain| PlainRows { packed: plain.packed.to_vec(), scales: plain.scales.to_vec() });
-        let block = Block { first: self.len(), squares, badly, level, exec };
-        self.append(block, codes.packed, codes.scales, plain.as_ref());
-        self.take_ids(&ids);
-        Ok(ids)
+    /// An empty index that also keeps the rows that are added, for exact scores.
+    #[must_use]
+    pub fn keeping(codec: Arc<TurboQuant>, metric: Metric, keep: Keep) -> Self {
+        let originals = Some(Originals::new(keep, codec.dim()));
+        Self { originals, ..Self::new(codec, metric) }
     }
 
     /// Decoded rows of the given ids, dim values each. With cosine they are approximations of x/|x|.
@@ -226,10 +92,20 @@ impl Index {
     /// # Errors
     /// As for [`reconstruct`](Self::reconstruct).
     pub fn reconstruct_with(&self, ids: &[i64], exec: Exec) -> Result<Vec<f32>> {
+        self.reconstruct_numbers(&self.numbers(ids)?, exec)
+    }
+
+    /// [`reconstruct_with`](Self::reconstruct_with) by string ids.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] for one that is not in the index.
+    pub fn reconstruct_names(&self, names: &[&str], exec: Exec) -> Result<Vec<f32>> {
+        self.reconstruct_numbers(&self.numbers_of_names(names)?, exec)
+    }
+
+    fn reconstruct_numbers(&self, numbers: &[usize], exec: Exec) -> Result<Vec<f32>> {
         let dim = self.codec().dim();
-        let numbers = ids.iter().map(|&id| self.place(id).ok_or(Error::UnknownId { id }));
-        let numbers: Vec<_> = numbers.collect::<Result<_>>()?;
-        let mut out = vec![0.0; ids.len() * dim];
+        let mut out = vec![0.0; numbers.len() * dim];
         for partition in &self.partitions {
             // Which of the wanted rows are in it, and where.
             let wanted = numbers.iter().enumerate().filter_map(|(i, &number)| Some((i, partition.place(number)?)));
@@ -243,16 +119,46 @@ impl Index {
         Ok(out)
     }
 
-    /// Rows.
+    /// Rows that can be found.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.ids.gone.live()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
+    }
+
+    /// Rows that were removed and whose place is not yet taken back.
+    #[must_use]
+    pub fn removed(&self) -> usize {
+        self.ids.gone.count()
+    }
+
+    /// Whether an id is in the index.
+    #[must_use]
+    pub fn contains(&self, id: i64) -> bool {
+        self.ids.number(id).is_some()
+    }
+
+    /// The integer that stands for a string id.
+    #[must_use]
+    pub fn id_of_name(&self, name: &str) -> Option<i64> {
+        self.ids.number_of_name(name).map(|number| self.ids.all()[number])
+    }
+
+    /// The string that an id stands for.
+    #[must_use]
+    pub fn name(&self, id: i64) -> Option<&str> {
+        Some(self.ids.names()?.get(self.ids.number(id)?))
+    }
+
+    /// Whether the ids are strings, for which integers stand.
+    #[must_use]
+    pub fn named(&self) -> bool {
+        self.ids.names().is_some()
     }
 
     /// The codec.
@@ -264,7 +170,11 @@ impl Index {
     /// Rows that are kept as plain codes, since the fitted codec codes them badly.
     #[must_use]
     pub fn plain_rows(&self) -> usize {
-        self.partitions.iter().skip(1).step_by(2).filter(|_| self.kinds > 1).map(Partition::len).sum()
+        let plain = self.partitions.iter().skip(1).step_by(2).filter(|_| self.kinds > 1);
+        plain
+            .flat_map(|p| (0..p.len()).map(|place| p.number(place)))
+            .filter(|&number| !self.ids.gone.holds(number))
+            .count()
     }
 
     /// The metric.
@@ -273,79 +183,70 @@ impl Index {
         self.metric
     }
 
-    /// Ids in the order of adding.
+    /// The form in which the index keeps rows for exact scores, if it does.
     #[must_use]
-    pub fn ids(&self) -> &[i64] {
-        &self.ids
+    pub fn keep(&self) -> Option<Keep> {
+        self.originals.as_ref().map(Originals::keep)
     }
 
-    /// Bytes held: codes, scales, bounds of the first stage, squared norms (l2), ids, and the codec itself. The map of the caller's ids is not counted.
+    /// Ids in the order of adding.
+    #[must_use]
+    pub fn ids(&self) -> Vec<i64> {
+        self.ids.gone.iter_live().map(|number| self.ids.all()[number]).collect()
+    }
+
+    /// Bytes held, all but [`table_nbytes`](Self::table_nbytes).
     #[must_use]
     pub fn nbytes(&self) -> usize {
+        self.codes_nbytes() + self.ids_nbytes() + self.originals_nbytes()
+    }
+
+    /// Bytes of codes, scales, bounds of the first stage, squared norms (l2), and the codec itself; of removed rows, too.
+    #[must_use]
+    pub fn codes_nbytes(&self) -> usize {
         let codecs = self.partitions[..self.kinds].iter().map(|partition| partition.codec().nbytes());
-        self.partitions.iter().map(Partition::nbytes).sum::<usize>() + codecs.sum::<usize>() + self.ids.nbytes()
+        self.partitions.iter().map(Partition::nbytes).sum::<usize>() + codecs.sum::<usize>()
     }
 
     /// Bytes of arrays that are in a mapped file; [`nbytes`](Self::nbytes) counts them, too.
     #[must_use]
     pub fn mapped_nbytes(&self) -> usize {
-        let ids = if self.ids.is_mapped() { self.ids.nbytes() } else { 0 };
-        ids + self.partitions.iter().filter(|partition| partition.is_mapped()).map(Partition::nbytes).sum::<usize>()
+        let mapped = self.partitions.iter().filter(|partition| partition.is_mapped());
+        self.ids.mapped_nbytes() + mapped.map(Partition::nbytes).sum::<usize>()
     }
 
-    /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
-    fn new_ids(&self, rows: usize, ids: Option<&[i64]>) -> Result<Vec<i64>> {
-        let Some(ids) = ids else {
-            let next = self.largest.checked_add(1);
-            return match next.and_then(|next| Some(next..next.checked_add(rows as i64)?)) {
-                Some(new) => Ok(new.collect()),
-                None => Err(Error::argument("ids", "given, since the largest id is in use", "none")),
-            };
-        };
-        if ids.len() != rows {
-            return Err(Error::argument("ids", format!("one a row ({rows})"), ids.len()));
-        }
-        let mut seen = std::collections::HashSet::with_capacity(rows);
-        for &id in ids {
-            if id < 0 {
-                return Err(Error::argument("ids", "at least 0 (−1 marks empty places)", id));
-            }
-            if !seen.insert(id) || self.place(id).is_some() {
-                return Err(Error::DuplicateId { id });
-            }
-        }
-        Ok(ids.to_vec())
+    /// Bytes of ids and of what marks removed rows.
+    #[must_use]
+    pub fn ids_nbytes(&self) -> usize {
+        self.ids.nbytes()
     }
 
-    fn take_ids(&mut self, ids: &[i64]) {
-        let first = self.ids.len();
-        self.ids.to_mut().extend_from_slice(ids);
-        self.largest = ids.iter().fold(self.largest, |largest, &id| largest.max(id));
-        let in_order = |first: usize, ids: &[i64]| (first..).zip(ids).all(|(place, &id)| id == place as i64);
-        if self.places.is_empty() && in_order(first, ids) {
-            return;
-        }
-        let from = if self.places.is_empty() { 0 } else { first };
-        self.places.extend(self.ids[from..].iter().zip(from..).map(|(&id, place)| (id, place)));
+    /// Bytes of rows that are kept for exact scores.
+    #[must_use]
+    pub fn originals_nbytes(&self) -> usize {
+        self.originals.as_ref().map_or(0, Originals::nbytes)
     }
 
-    /// Makes the places of ids that are not 0, 1, 2 ….
-    fn find_places(&mut self) -> Result<()> {
-        self.ids.check_all()?;
-        self.places = self.ids.iter().zip(0..).map(|(&id, place)| (id, place)).collect();
-        Ok(())
+    /// Bytes of the way back from ids to rows. There is none while ids ascend; else it is made when it is first needed.
+    #[must_use]
+    pub fn table_nbytes(&self) -> usize {
+        self.ids.table_nbytes()
     }
 
-    fn place(&self, id: i64) -> Option<usize> {
-        if self.places.is_empty() {
-            usize::try_from(id).ok().filter(|place| *place < self.len())
-        } else {
-            self.places.get(&id).copied()
-        }
+    /// Rows that are stored, removed ones among them.
+    fn stored(&self) -> usize {
+        self.ids.gone.rows()
     }
 
-    /// Drops rows that were appended but not yet given ids.
-    fn truncate(&mut self, rows: usize) {
-        self.partitions.iter_mut().for_each(|partition| partition.truncate(rows));
+    /// Numbers of rows by id.
+    fn numbers(&self, ids: &[i64]) -> Result<Vec<usize>> {
+        ids.iter().map(|&id| self.ids.number(id).ok_or(Error::UnknownId { id })).collect()
+    }
+
+    /// Numbers of rows by string id.
+    fn numbers_of_names(&self, names: &[&str]) -> Result<Vec<usize>> {
+        let number = |name: &str| self.ids.number_of_name(name);
+        let unknown = |name: &str| Error::UnknownName { name: name.to_owned() };
+        names.iter().map(|name| number(name).ok_or_else(|| unknown(name))).collect()
     }
 }

@@ -348,7 +348,7 @@ fn damaged_bytes_say_where() {
 fn an_empty_index_answers() {
     for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
         let index = Index::new(Arc::new(codec(5, 4)), metric);
-        assert_eq!((index.len(), index.is_empty(), index.ids(), index.metric()), (0, true, &[][..], metric));
+        assert_eq!((index.len(), index.is_empty(), index.ids(), index.metric()), (0, true, vec![], metric));
         assert_eq!(index.nbytes(), index.codec().nbytes());
         let found = index.search(&[1.0; 10], 3).unwrap();
         assert_eq!((found.ids, found.scores), (vec![-1; 6], vec![metric.worst(); 6]));

@@ -63,7 +63,7 @@ fn filled(bits: u32, dim: usize, n: usize, metric: Metric, seed: u64) -> Index {
 }
 
 fn with(filter: &Filter, k: usize, exact: bool, exec: Exec) -> SearchOptions<'_> {
-    SearchOptions { k, filter: Some(filter), exact, exec }
+    SearchOptions { k, filter: Some(filter), exact, exec, ..SearchOptions::default() }
 }
 
 proptest! {

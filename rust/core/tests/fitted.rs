@@ -8,8 +8,8 @@ use common::*;
 use proptest::prelude::*;
 use proptest::sample::Index as Place;
 use turboquant_rs::{
-    Codes, CodesView, DualParts, EncodeOptions, Error, Exec, FittedParts, Header, Index, Level, Metric, Options, Scale,
-    SearchOptions, TurboQuant,
+    Codes, CodesView, DualParts, EncodeOptions, EncodedRows, Error, Exec, FittedParts, Header, Index, Level, Metric,
+    Options, RowIds, Scale, SearchOptions, TurboQuant,
 };
 
 /// What a fit would have found, owned.
@@ -222,8 +222,8 @@ proptest! {
                 prop_assert!(same(&got, &allowed(&all, n, n, metric.worst(), third)));
             }
         }
-        let rows = parts.reconstruct(parts.ids()).unwrap();
-        prop_assert_eq!(bits_of(&rows), bits_of(&whole.reconstruct(whole.ids()).unwrap()));
+        let rows = parts.reconstruct(&parts.ids()).unwrap();
+        prop_assert_eq!(bits_of(&rows), bits_of(&whole.reconstruct(&whole.ids()).unwrap()));
         // A fault in the last row leaves no trace of the rows before it.
         let mut faulty = x.clone();
         *faulty.last_mut().unwrap() = f32::NAN;
@@ -251,17 +251,20 @@ fn split_rows_are_checked() {
     let mut index = Index::new(codec.clone(), Metric::InnerProduct);
     let refused = |result: Result<Vec<i64>, Error>, text: &str| assert_eq!(result.unwrap_err().to_string(), text);
     let two = [true, false, true];
-    refused(index.add_split(&codes, &[], None, &two[..2], None), "badly must be one a row (3), got 2");
-    refused(index.add_split(&codes, &[], None, &two, None), "plain must be codes of 2 rows of a fitted codec, got 0");
+    let rows = EncodedRows { codes: codes.view(), squares: &[], badly: &two, plain: None, originals: None };
+    let mut add = |rows, ids| index.add_encoded(rows, ids);
+    let short = EncodedRows { badly: &two[..2], ..rows };
+    refused(add(short, RowIds::Assigned), "badly must be one a row (3), got 2");
+    refused(add(rows, RowIds::Assigned), "plain must be codes of 2 rows of a fitted codec, got 0");
     let one = plain.encode(&x[..16]).unwrap();
-    refused(
-        index.add_split(&codes, &[], None, &two, Some(one.view())),
-        "plain must be codes of 2 rows of a fitted codec, got 1",
-    );
+    let with = |plain| EncodedRows { plain: Some(plain), ..rows };
+    refused(add(with(one.view()), RowIds::Assigned), "plain must be codes of 2 rows of a fitted codec, got 1");
     let other = TurboQuant::new(16, 3, Options::default()).unwrap().encode(&x[..32]).unwrap();
-    assert!(matches!(index.add_split(&codes, &[], None, &two, Some(other.view())), Err(Error::OtherCodec { .. })));
+    assert!(matches!(add(with(other.view()), RowIds::Assigned), Err(Error::OtherCodec { .. })));
+    let kept = EncodedRows { originals: Some((&[0; 192], &[])), ..with(coarse.view()) };
+    refused(add(kept, RowIds::Assigned), "originals must be none, got 192 bytes and 0 scales");
     assert!(index.is_empty());
-    index.add_split(&codes, &[], Some(&[5, 6, 7]), &two, Some(coarse.view())).unwrap();
+    index.add_encoded(with(coarse.view()), RowIds::New(&[5, 6, 7])).unwrap();
     assert_eq!((index.len(), index.plain_rows()), (3, 2));
     let rows = index.reconstruct(&[6, 7]).unwrap();
     assert_eq!(rows[..16], codec.decode(&codes).unwrap()[16..32]);

@@ -8,14 +8,14 @@ use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index as Place;
-use turboquant_rs::{Error, Exec, Index, Level, Metric, Neighbors, Options, TurboQuant};
+use turboquant_rs::{Error, Exec, Index, Level, Metric, Neighbors, Options, RowIds, TurboQuant};
 
 const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
 
 /// Rows that every metric takes, in an index under shuffled ids.
 fn filled(case: &Case, metric: Metric, ids: &[i64]) -> Index {
     let mut index = Index::new(Arc::new(case.codec()), metric);
-    index.add_with(&case.rows(), Some(ids), serial(Level::Scalar)).unwrap();
+    index.add_with(&case.rows(), RowIds::New(ids), serial(Level::Scalar)).unwrap();
     index
 }
 
@@ -96,7 +96,7 @@ proptest! {
                 let found = index.search_with(&case.queries(), top(n, serial(level))).unwrap();
                 prop_assert!(same(&found, &all), "{}, {:?}: searched", level.name(), metric);
                 let mut other = Index::new(Arc::clone(index.codec()), metric);
-                other.add_with(&case.rows(), Some(&ids), serial(level)).unwrap();
+                other.add_with(&case.rows(), RowIds::New(&ids), serial(level)).unwrap();
                 let found = other.search_with(&case.queries(), top(n, serial(Level::Scalar))).unwrap();
                 prop_assert!(same(&found, &all), "{}, {:?}: added", level.name(), metric);
                 let want = index.reconstruct_with(&ids, serial(Level::Scalar)).unwrap();
@@ -199,7 +199,7 @@ proptest! {
         let exec = serial(Level::default_level().unwrap());
         for metric in METRICS {
             let mut whole = Index::new(Arc::new(case.codec()), metric);
-            whole.add_with(&x, Some(&ids), exec).unwrap();
+            whole.add_with(&x, RowIds::New(&ids), exec).unwrap();
             let all = whole.search_with(&queries, top(k, exec)).unwrap();
             for threads in 1..=3 {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -218,7 +218,7 @@ proptest! {
 
 /// All that can be seen of an index.
 fn snapshot(index: &Index) -> (Vec<i64>, usize, Vec<u32>, Vec<i64>, Vec<u32>) {
-    let ids = index.ids().to_vec();
+    let ids = index.ids();
     let rows = bits_of(&index.reconstruct(&ids).unwrap());
     let found = index.search(&Numbers(5).floats(3 * index.codec().dim()), index.len() + 1).unwrap();
     (ids, index.nbytes(), rows, found.ids, bits_of(&found.scores))

@@ -19,7 +19,7 @@ pub(crate) fn to_py(error: Error, first_row: usize) -> PyErr {
         Error::Corrupt { .. } | Error::Version { .. } => CorruptError::new_err(text),
         Error::File { path, what, code: Some(code), .. } => PyOSError::new_err((code, what, path)),
         Error::File { kind, .. } => std::io::Error::new(kind, text).into(),
-        Error::UnknownId { .. } => PyKeyError::new_err(text),
+        Error::UnknownId { .. } | Error::UnknownName { .. } => PyKeyError::new_err(text),
         _ => PyValueError::new_err(text),
     }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
+use numpy::PyReadwriteArray2;
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use turboquant_rs::{CodesView, Error, Index, Metric, SearchOptions};
+use turboquant_rs::{CodesView, EncodedRows, Error, Index, Keep, Metric, RowIds, SearchOptions};
 
 use crate::codec::Codec;
 use crate::error::to_py;
@@ -18,7 +19,17 @@ const PRODUCTS_PER_CALL: usize = 1 << 33;
 /// Which rows are coded badly, their packed rows and scales by the plain codec.
 type Split<'py> = (PyReadonlyArray1<'py, bool>, PyReadonlyArray2<'py, u8>, PyReadonlyArray2<'py, f32>);
 
-/// FlatIndex(codec, metric): an exact scan of codes. Searches run side by side; an add waits for them.
+/// What an index keeps of rows: bytes, and scales.
+type Originals<'py> = (PyReadonlyArray2<'py, u8>, PyReadonlyArray1<'py, f32>);
+
+/// Ids as they come from Python.
+#[derive(FromPyObject)]
+pub(crate) enum GivenIds<'py> {
+    Integers(PyReadonlyArray1<'py, i64>),
+    Strings(Vec<String>),
+}
+
+/// FlatIndex(codec, metric, keep): an exact scan of codes. Searches run side by side; an add waits for them.
 #[pyclass(frozen, module = "turboquant_rs._core")]
 pub(crate) struct FlatIndex {
     inner: RwLock<Index>,
@@ -29,14 +40,43 @@ impl FlatIndex {
     fn read<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&Index) -> R + Send) -> R {
         py.detach(|| work(&self.inner.read().unwrap_or_else(PoisonError::into_inner)))
     }
+
+    fn write<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Index) -> R + Send) -> R {
+        py.detach(|| work(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl FlatIndex {
+    /// Works on an index without removed rows: takes their place back first.
+    fn without_removed<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl Fn(&Index) -> Result<R, Error> + Send + Sync,
+    ) -> Result<R, Error> {
+        loop {
+            let done = self.read(py, |index| (index.removed() == 0).then(|| work(index)));
+            match done {
+                Some(done) => return done,
+                None => self.write(py, Index::compact)?,
+            }
+        }
+    }
+}
+
+fn strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 #[pymethods]
 impl FlatIndex {
     #[new]
-    fn new(codec: &Codec, metric: &str) -> PyResult<Self> {
+    fn new(codec: &Codec, metric: &str, keep: Option<&str>) -> PyResult<Self> {
         let metric = Metric::named(metric).map_err(|error| to_py(error, 0))?;
-        Ok(Self { inner: RwLock::new(Index::new(codec.inner.clone(), metric)) })
+        let keep = keep.map(Keep::named).transpose().map_err(|error| to_py(error, 0))?;
+        let codec = codec.inner.clone();
+        let index =
+            keep.map_or_else(|| Index::new(codec.clone(), metric), |k| Index::keeping(codec.clone(), metric, k));
+        Ok(Self { inner: RwLock::new(index) })
     }
 
     /// open(path, mmap): the index of a file, mapped or read.
@@ -55,13 +95,13 @@ impl FlatIndex {
 
     /// The bytes of a file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.read(py, Index::to_bytes).map_err(|error| to_py(error, 0))?;
+        let bytes = self.without_removed(py, Index::to_bytes).map_err(|error| to_py(error, 0))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// save(path): writes a whole file.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        self.read(py, |index| index.save(path)).map_err(|error| to_py(error, 0))
+        self.without_removed(py, |index| index.save(&path)).map_err(|error| to_py(error, 0))
     }
 
     /// Appends what is new to the file.
@@ -92,56 +132,129 @@ impl FlatIndex {
         self.read(py, Index::mapped_nbytes)
     }
 
-    /// add_codes(packed, scales, squares, ids, split) -> ids of the new rows; split is which rows a fitted codec codes badly, with
-    /// their packed rows and scales by its plain codec.
+    /// add_codes(packed, scales, squares, ids, replace, split, originals) -> ids of the new rows, integers; split is which rows a fitted
+    /// codec codes badly, with their packed rows and scales by its plain codec; originals are what `convert_rows` made.
+    #[allow(clippy::too_many_arguments, reason = "one array each")]
     fn add_codes<'py>(
         &self,
         py: Python<'py>,
         packed: PyReadonlyArray2<'py, u8>,
         scales: PyReadonlyArray2<'py, f32>,
         squares: PyReadonlyArray1<'py, f32>,
-        ids: Option<PyReadonlyArray1<'py, i64>>,
+        ids: Option<GivenIds<'py>>,
+        replace: bool,
         split: Option<Split<'py>>,
+        originals: Option<Originals<'py>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let (packed, scales, squares) = (packed.as_slice()?, scales.as_slice()?, squares.as_slice()?);
-        let ids = ids.as_ref().map(|ids| ids.as_slice()).transpose()?;
+        let (integers, names) = match &ids {
+            Some(GivenIds::Integers(ids)) => (Some(ids.as_slice()?), None),
+            Some(GivenIds::Strings(names)) => (None, Some(strs(names))),
+            None => (None, None),
+        };
+        let ids = match (integers, &names, replace) {
+            (Some(ids), _, false) => RowIds::New(ids),
+            (Some(ids), _, true) => RowIds::Upsert(ids),
+            (None, Some(names), false) => RowIds::NewNames(names),
+            (None, Some(names), true) => RowIds::UpsertNames(names),
+            (None, None, _) => RowIds::Assigned,
+        };
         let split = match &split {
             None => None,
             Some((badly, packed, scales)) => Some((badly.as_slice()?, packed.as_slice()?, scales.as_slice()?)),
         };
-        let added = py.detach(|| {
-            let mut index = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let originals = match &originals {
+            None => None,
+            Some((bytes, scales)) => Some((bytes.as_slice()?, scales.as_slice()?)),
+        };
+        let added = self.write(py, |index| {
             let codec = index.codec().clone();
             let full = codec.spec().full();
             let codes = CodesView::new(&codec, &full, packed, scales)?;
-            let Some((badly, packed, scales)) = split else { return index.add_codes(codes, squares, ids) };
+            let Some((badly, packed, scales)) = split else {
+                let rows = EncodedRows { codes, squares, badly: &[], plain: None, originals };
+                return index.add_encoded(rows, ids);
+            };
             let plain = codec.plain().ok_or_else(|| Error::Argument {
                 argument: "split",
                 expected: "left out where the codec has no plain one".to_owned(),
                 got: "one".to_owned(),
             })?;
             let full = plain.spec().full();
-            let plain = CodesView::new(&plain, &full, packed, scales)?;
-            index.add_split(codes, squares, ids, badly, Some(plain))
+            let plain = Some(CodesView::new(&plain, &full, packed, scales)?);
+            index.add_encoded(EncodedRows { codes, squares, badly, plain, originals }, ids)
         });
         Ok(PyArray1::from_vec(py, added.map_err(|error| to_py(error, 0))?))
     }
 
-    /// search(queries, k, scores, ids, threads): the k nearest rows of every query into scores and ids.
+    /// extend(other): appends the rows of another index of the same kind.
+    fn extend(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let (own, other) = (&self.inner, &other.get().inner);
+        let done = py.detach(|| {
+            // Always the lock of the lower address first, so that two that extend each other do not wait for ever.
+            let early =
+                (own as *const RwLock<Index> < other).then(|| own.write().unwrap_or_else(PoisonError::into_inner));
+            let other = other.read().unwrap_or_else(PoisonError::into_inner);
+            let mut index = early.unwrap_or_else(|| own.write().unwrap_or_else(PoisonError::into_inner));
+            index.extend(&other)
+        });
+        done.map_err(|error| to_py(error, 0))
+    }
+
+    /// remove(ids): integers or strings.
+    fn remove(&self, py: Python<'_>, ids: GivenIds<'_>) -> PyResult<()> {
+        let done = match &ids {
+            GivenIds::Integers(ids) => {
+                let ids = ids.as_slice()?;
+                self.write(py, |index| outside(index, ids).and_then(|()| index.remove(ids)))
+            }
+            GivenIds::Strings(names) => self.write(py, |index| index.remove_names(&strs(names))),
+        };
+        done.map_err(|error| to_py(error, 0))
+    }
+
+    /// compact(): takes the place of removed rows back.
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        self.write(py, Index::compact).map_err(|error| to_py(error, 0))
+    }
+
+    /// contains(id): whether an integer is the id of a row.
+    fn contains(&self, py: Python<'_>, row_id: i64) -> bool {
+        self.read(py, |index| !index.named() && index.contains(row_id))
+    }
+
+    /// contains_name(name): whether a string is the id of a row.
+    fn contains_name(&self, py: Python<'_>, name: &str) -> bool {
+        self.read(py, |index| index.id_of_name(name).is_some())
+    }
+
+    /// names_of(ids) -> the strings that ids stand for, None for those that are not there; None if ids are integers.
+    #[allow(clippy::needless_pass_by_value, reason = "the form that arguments come in")]
+    fn names_of(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, i64>) -> PyResult<Option<Vec<Option<String>>>> {
+        let ids = ids.as_slice()?;
+        Ok(self.read(py, |index| index.named().then(|| names_of(index, ids))))
+    }
+
+    /// names() -> the strings that the ids stand for, in the order of adding; None if ids are integers.
+    fn names(&self, py: Python<'_>) -> Option<Vec<String>> {
+        self.read(py, |index| index.named().then(|| names_of(index, &index.ids()).into_iter().flatten().collect()))
+    }
+
+    /// search(queries, k, rescore, scores, ids, threads) -> the k nearest rows of every query into scores and ids; returns the strings
+    /// that the ids stand for, if they do. With rescore > 0 the best of rescore · k by exact scores.
+    #[allow(clippy::too_many_arguments, reason = "one array each")]
     fn search(
         &self,
         py: Python<'_>,
         queries: PyReadonlyArray2<'_, f32>,
         k: usize,
+        rescore: usize,
         mut scores: PyReadwriteArray2<'_, f32>,
         mut ids: PyReadwriteArray2<'_, i64>,
         threads: Option<usize>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Option<Vec<Option<String>>>> {
         let queries = queries.as_slice()?;
         let (scores, ids) = (scores.as_slice_mut()?, ids.as_slice_mut()?);
-        if queries.is_empty() {
-            return Ok(());
-        }
         // One lock for all batches, so that every query sees the same rows. Waiting for the interpreter under it is safe:
         // whoever waits for the lock is detached.
         py.detach(|| {
@@ -151,31 +264,71 @@ impl FlatIndex {
             let outputs = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
             for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(outputs).enumerate() {
                 pool::run(threads, |exec| {
-                    index.search_into(queries, SearchOptions { exec, ..SearchOptions::new(k) }, scores, ids)
+                    let options = SearchOptions { rescore, exec, ..SearchOptions::new(k) };
+                    index.search_into(queries, options, scores, ids)
                 })
                 .map_err(|error| to_py(error, i * batch))?;
                 Python::attach(|py| py.check_signals())?;
             }
-            Ok(())
+            Ok(index.named().then(|| names_of(&index, ids)))
         })
     }
 
-    /// reconstruct(ids) -> decoded rows.
-    fn reconstruct<'py>(
+    /// exact_scores(queries, ids, out, threads): exact scores of ids, equally many a query, from the rows that the index keeps. Rows
+    /// that are gone meanwhile get the worst score, and id −1.
+    fn exact_scores(
         &self,
-        py: Python<'py>,
-        ids: PyReadonlyArray1<'py, i64>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let ids = ids.as_slice()?;
-        let work = |index: &Index| (pool::run(None, |exec| index.reconstruct_with(ids, exec)), index.codec().dim());
-        let (rows, dim) = self.read(py, work);
+        py: Python<'_>,
+        queries: PyReadonlyArray2<'_, f32>,
+        mut ids: PyReadwriteArray1<'_, i64>,
+        mut out: PyReadwriteArray1<'_, f32>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let (queries, ids, out) = (queries.as_slice()?, ids.as_slice_mut()?, out.as_slice_mut()?);
+        let done = self.read(py, |index| {
+            ids.iter_mut().filter(|id| !index.contains(**id)).for_each(|id| *id = -1);
+            pool::run(threads, |exec| index.exact_scores_into(queries, ids, out, exec))
+        });
+        done.map_err(|error| to_py(error, 0))
+    }
+
+    /// exact_scores_of(queries, rows, out, threads): exact scores of rows, equally many a query.
+    fn exact_scores_of(
+        &self,
+        py: Python<'_>,
+        queries: PyReadonlyArray2<'_, f32>,
+        rows: PyReadonlyArray2<'_, f32>,
+        mut out: PyReadwriteArray1<'_, f32>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let (queries, rows, out) = (queries.as_slice()?, rows.as_slice()?, out.as_slice_mut()?);
+        let done =
+            self.read(py, |index| pool::run(threads, |exec| index.exact_scores_of_into(queries, rows, out, exec)));
+        done.map_err(|error| to_py(error, 0))
+    }
+
+    /// reconstruct(ids) -> decoded rows.
+    fn reconstruct<'py>(&self, py: Python<'py>, ids: GivenIds<'_>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (rows, dim) = match &ids {
+            GivenIds::Integers(ids) => {
+                let ids = ids.as_slice()?;
+                self.read(py, |index| {
+                    let work = |exec| outside(index, ids).and_then(|()| index.reconstruct_with(ids, exec));
+                    (pool::run(None, work), index.codec().dim())
+                })
+            }
+            GivenIds::Strings(names) => self.read(py, |index| {
+                (pool::run(None, |exec| index.reconstruct_names(&strs(names), exec)), index.codec().dim())
+            }),
+        };
         let rows = rows.map_err(|error| to_py(error, 0))?;
-        PyArray1::from_vec(py, rows).reshape([ids.len(), dim])
+        let n = rows.len() / dim;
+        PyArray1::from_vec(py, rows).reshape([n, dim])
     }
 
     /// Ids in the order of adding, a copy.
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let ids = self.read(py, |index| index.ids().to_vec());
+        let ids = self.read(py, Index::ids);
         PyArray1::from_vec(py, ids)
     }
 
@@ -185,13 +338,51 @@ impl FlatIndex {
         self.read(py, Index::plain_rows)
     }
 
-    /// Bytes of codes, scales, squared norms, ids and the codec.
+    /// Rows that were removed and whose place is not yet taken back.
     #[getter]
-    fn nbytes(&self, py: Python<'_>) -> usize {
-        self.read(py, Index::nbytes)
+    fn removed(&self, py: Python<'_>) -> usize {
+        self.read(py, Index::removed)
+    }
+
+    /// Bytes of codes, of ids, of kept rows, and of the way back from ids to rows.
+    #[getter]
+    fn sizes(&self, py: Python<'_>) -> (usize, usize, usize, usize) {
+        self.read(py, |index| {
+            (index.codes_nbytes(), index.ids_nbytes(), index.originals_nbytes(), index.table_nbytes())
+        })
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
         self.read(py, Index::len)
     }
+}
+
+/// Refuses integers where ids are strings: those that stand for them inside are nobody's business.
+fn outside(index: &Index, ids: &[i64]) -> Result<(), Error> {
+    match ids.first().filter(|_| index.named()) {
+        Some(&id) => Err(Error::UnknownId { id }),
+        None => Ok(()),
+    }
+}
+
+/// The strings that ids stand for; none for −1.
+fn names_of(index: &Index, ids: &[i64]) -> Vec<Option<String>> {
+    ids.iter().map(|&id| index.name(id).map(str::to_owned)).collect()
+}
+
+/// convert_rows(keep, x, out, scales, first_row): float32 rows in the form in which an index keeps them; errors count rows from
+/// first_row.
+#[pyfunction]
+pub(crate) fn convert_rows(
+    py: Python<'_>,
+    keep: &str,
+    x: PyReadonlyArray2<'_, f32>,
+    mut out: PyReadwriteArray2<'_, u8>,
+    mut scales: PyReadwriteArray1<'_, f32>,
+    first_row: usize,
+) -> PyResult<()> {
+    let dim = x.as_array().ncols();
+    let (x, out, scales) = (x.as_slice()?, out.as_slice_mut()?, scales.as_slice_mut()?);
+    let done = py.detach(|| Keep::named(keep)?.convert(x, dim, out, scales));
+    done.map_err(|error| to_py(error, first_row))
 }

@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use crate::error::CorruptError;
     #[pymodule_export]
-    use crate::index::FlatIndex;
+    use crate::index::{FlatIndex, convert_rows};
     #[pymodule_export]
     use crate::papers::{PaperCodec, paper_codes_from_bytes};
     #[pymodule_export]

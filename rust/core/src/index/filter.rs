@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 
 /// A set of an index's rows that a search may return; made once, used for any number of searches.
 ///
-/// It knows of the rows that were in the index when it was made: rows added later are not in it. One bit a row.
+/// It knows of the rows that were in the index when it was made: rows added later are not in it, and removed ones are not found. It
+/// becomes invalid when the place of removed rows is taken back (see [`Index::compact`]). One bit a row.
 ///
 /// # Examples
 /// ```
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 pub struct Filter {
     /// The rows in each partition of the index, by their places there; none of partitions that came later.
     places: Vec<Bitmap>,
-    numbering: u64,
+    numbering: (u64, u64),
 }
 
 impl Filter {
@@ -91,15 +92,27 @@ impl Filter {
     }
 }
 
-/// Which row is in which place: no two indexes share one, so that a filter is never taken for one of other rows. An index in which rows
-/// change their places takes a new one.
+/// Which row is in which place: no two indexes share one, so that a filter is never taken for one of other rows, and an index in which
+/// rows change their places takes a new one.
 #[derive(Debug)]
-pub(super) struct Numbering(u64);
+pub(super) struct Numbering {
+    index: u64,
+    changes: u64,
+}
 
 impl Numbering {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        Self { index: NEXT.fetch_add(1, Ordering::Relaxed), changes: 0 }
+    }
+
+    /// Rows have changed their places.
+    pub(super) fn change(&mut self) {
+        self.changes += 1;
+    }
+
+    fn get(&self) -> (u64, u64) {
+        (self.index, self.changes)
     }
 }
 
@@ -119,7 +132,8 @@ impl Index {
         if mask.len() != self.len() {
             return Err(Error::argument("filter", format!("one value a row ({})", self.len()), mask.len()));
         }
-        self.filter_numbers(|number| mask[number])
+        let ranks = self.ids.gone.ranks();
+        self.filter_numbers(|number| mask[ranks.of(number)])
     }
 
     /// The rows with one of these ids. Ids that the index does not have are none of its rows.
@@ -129,14 +143,14 @@ impl Index {
     pub fn filter_ids(&self, ids: &[i64]) -> Result<Filter> {
         self.check_numbers()?;
         let mut places: Vec<_> = self.partitions.iter().map(|partition| Bitmap::none(partition.len())).collect();
-        for number in ids.iter().filter_map(|&id| self.place(id)) {
+        for number in ids.iter().filter_map(|&id| self.ids.number(id)) {
             for (partition, places) in self.partitions.iter().zip(&mut places) {
                 if let Some(place) = partition.place(number) {
                     places.insert(place);
                 }
             }
         }
-        Ok(Filter { places, numbering: self.numbering.0 })
+        Ok(Filter { places, numbering: self.numbering.get() })
     }
 
     /// The rows with an id for which `has` holds.
@@ -144,14 +158,15 @@ impl Index {
     /// # Errors
     /// Those of a mapped file that is damaged.
     pub fn filter_where(&self, mut has: impl FnMut(i64) -> bool) -> Result<Filter> {
-        self.filter_numbers(|number| has(self.ids[number]))
+        self.filter_numbers(|number| has(self.ids.all()[number]))
     }
 
     fn filter_numbers(&self, mut has: impl FnMut(usize) -> bool) -> Result<Filter> {
         self.check_numbers()?;
+        let mut has = |number| !self.ids.gone.holds(number) && has(number);
         let partitions = self.partitions.iter();
         let places = partitions.map(|partition| Bitmap::of(partition.len(), |place| has(partition.number(place))));
-        Ok(Filter { places: places.collect(), numbering: self.numbering.0 })
+        Ok(Filter { places: places.collect(), numbering: self.numbering.get() })
     }
 
     /// Compares ids and the places of rows with checksums, where they are in a mapped file.
@@ -163,8 +178,12 @@ impl Index {
     /// Refuses a filter of another index.
     pub(super) fn check_filter(&self, filter: Option<&Filter>) -> Result<()> {
         match filter {
-            Some(filter) if filter.numbering != self.numbering.0 => {
+            Some(filter) if filter.numbering.0 != self.numbering.index => {
                 Err(Error::argument("filter", "a filter of this index", "one of another index"))
+            }
+            Some(filter) if filter.numbering != self.numbering.get() => {
+                let got = "one from before the index was compacted";
+                Err(Error::argument("filter", "made after the last compaction", got))
             }
             _ => Ok(()),
         }

@@ -5,6 +5,8 @@ mod sections;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::gone::{Gone, Ranks, retain};
+use crate::bitmap::Bitmap;
 use crate::codec::{EncodeOptions, Segment, TurboQuant};
 use crate::error::Result;
 use crate::kernels::Level;
@@ -30,6 +32,8 @@ pub(super) struct Partition {
     base: usize,
     /// Numbers of the rows, less the base, ascending; empty while they are 0, 1, 2 ….
     numbers: Array<u64>,
+    /// The places of removed rows.
+    gone: Bitmap,
 }
 
 /// Codes of a block's rows that the fitted codec codes badly.
@@ -81,7 +85,7 @@ impl Partition {
     pub(super) fn new(codec: Arc<TurboQuant>, base: usize) -> Self {
         let (stages, first) = (stages(&codec), FirstStage::new(&codec));
         let (scales, squares, numbers) = (Array::default(), Array::default(), Array::default());
-        Self { codec, stages, first, scales, squares, len: 0, base, numbers }
+        Self { codec, stages, first, scales, squares, len: 0, base, numbers, gone: Bitmap::NONE }
     }
 
     pub(super) fn codec(&self) -> &Arc<TurboQuant> {
@@ -111,6 +115,17 @@ impl Partition {
         } else {
             self.numbers.binary_search(&(number as u64)).ok()
         }
+    }
+
+    /// Notes that the row in a place is removed.
+    pub(super) fn remove(&mut self, place: usize) {
+        self.gone.grow(self.len);
+        self.gone.insert(place);
+    }
+
+    /// The places of removed rows, if there are any.
+    pub(super) fn gone(&self) -> Option<&Bitmap> {
+        Some(&self.gone).filter(|gone| **gone != Bitmap::NONE)
     }
 
     /// Whether its rows are in a mapped file.
@@ -206,12 +221,34 @@ impl Partition {
         self.len = kept;
     }
 
-    /// Decoded rows in the given places.
-    pub(super) fn decode(&self, places: &[usize], exec: Exec) -> Result<Vec<f32>> {
-        let (stride, norms) = (self.codec.row_bytes(), self.codec.spec().norms());
-        let mut packed = vec![0; places.len() * stride];
-        let (mut scales, mut plane) = (Vec::with_capacity(places.len() * norms), Vec::new());
-        for (&place, packed) in places.iter().zip(packed.chunks_exact_mut(stride)) {
+    /// Keeps the rows that are not gone, under their new numbers.
+    pub(super) fn compact(&mut self, gone: &Gone, ranks: &Ranks<'_>) {
+        let (base, numbers) = (ranks.of(self.base), std::mem::take(&mut self.numbers));
+        let number = |place: usize| self.base + if numbers.is_empty() { place } else { numbers[place] as usize };
+        let stays = |place: usize| !gone.holds(number(place));
+        let left = (0..self.len).filter(|&place| stays(place)).count();
+        if left < self.len {
+            self.stages.iter_mut().for_each(|stage| retain(&mut stage.bytes, stage.stride, stays));
+            self.first.iter_mut().for_each(|first| first.retain(stays));
+            retain(&mut self.scales, self.codec.spec().norms(), stays);
+            retain(&mut self.squares, 1, stays);
+        }
+        if !numbers.is_empty() {
+            let new = numbers.iter().map(|&number| self.base + number as usize).filter(|&number| !gone.holds(number));
+            self.numbers = new.map(|number| (ranks.of(number) - base) as u64).collect();
+            if (0..).zip(&*self.numbers).all(|(place, &number)| place == number) {
+                self.numbers = Array::default();
+            }
+        }
+        (self.len, self.base, self.gone) = (left, base, Bitmap::NONE);
+    }
+
+    /// Appends the packed rows in the given places, and their scales.
+    pub(super) fn pack(&self, places: &[usize], packed: &mut Vec<u8>, scales: &mut Vec<f32>) -> Result<()> {
+        let (stride, norms, first) = (self.codec.row_bytes(), self.codec.spec().norms(), packed.len());
+        packed.resize(first + places.len() * stride, 0);
+        let mut plane = Vec::new();
+        for (&place, packed) in places.iter().zip(packed[first..].chunks_exact_mut(stride)) {
             self.check(place..place + 1)?;
             let mut arrays = &self.stages[..];
             if let (Some(first), [_, others @ ..]) = (&self.first, arrays) {
@@ -228,6 +265,13 @@ impl Partition {
             }
             scales.extend_from_slice(&self.scales[place * norms..][..norms]);
         }
+        Ok(())
+    }
+
+    /// Decoded rows in the given places.
+    pub(super) fn decode(&self, places: &[usize], exec: Exec) -> Result<Vec<f32>> {
+        let (mut packed, mut scales) = (Vec::new(), Vec::new());
+        self.pack(places, &mut packed, &mut scales)?;
         let mut out = vec![0.0; places.len() * self.codec.dim()];
         self.codec.decode_rows(&packed, &scales, &self.codec.spec().full(), &mut out, exec)?;
         Ok(out)
@@ -260,7 +304,7 @@ impl Partition {
     pub(super) fn nbytes(&self) -> usize {
         let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();
         let codes = codes + self.first.as_ref().map_or(0, FirstStage::nbytes);
-        codes + 4 * (self.scales.len() + self.squares.len()) + self.numbers.nbytes()
+        codes + 4 * (self.scales.len() + self.squares.len()) + self.numbers.nbytes() + self.gone.nbytes()
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Neighbors {
     pub ids: Vec<i64>,
 }
 
-/// What a search is asked for. `k` and `filter` decide the answer, the others only how it is found.
+/// What a search is asked for. `k`, `filter` and `rescore` decide the answer, the others only how it is found.
 ///
 /// # Examples
 /// ```
@@ -30,6 +30,9 @@ pub struct SearchOptions<'a> {
     pub k: usize,
     /// The rows that may be returned; without one, all.
     pub filter: Option<&'a Filter>,
+    /// How many times k rows are found by their codes, for the k best by exact scores; 0 for the k best by codes. With any the index must
+    /// keep rows ([`Index::keeping`]), and the first ten of k = 100 are no longer k = 10.
+    pub rescore: usize,
     /// Read every row in full, instead of the first stage of all and the rest of those that may be among the k nearest.
     pub exact: bool,
     /// Kernels and threads.
@@ -66,16 +69,10 @@ impl Index {
     /// [`search`](Self::search) with a choice of rows, kernels and threads.
     ///
     /// # Errors
-    /// As for [`search`](Self::search), and [`Error::Argument`] for a filter of another index.
+    /// As for [`search`](Self::search), and [`Error::Argument`] for a filter of another index, and to rescore without rows.
     pub fn search_with(&self, queries: &[f32], options: SearchOptions<'_>) -> Result<Neighbors> {
         let (nq, k) = (self.codec().rows_of("queries", queries)?, options.k);
-        let (mut scores, mut ids) = (Vec::new(), Vec::new());
-        let places = nq
-            .checked_mul(k)
-            .filter(|&places| scores.try_reserve_exact(places).is_ok() && ids.try_reserve_exact(places).is_ok());
-        let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
-        scores.resize(places, 0.0);
-        ids.resize(places, 0);
+        let (mut scores, mut ids) = (room(nq, k, 0.0)?, room(nq, k, 0)?);
         self.search_into(queries, options, &mut scores, &mut ids)?;
         Ok(Neighbors { scores, ids })
     }
@@ -104,9 +101,12 @@ impl Index {
             }
         }
         self.ids.check_all()?;
+        if options.rescore > 0 {
+            return self.rescored_into(queries, options, scores, ids);
+        }
         scores.fill(self.metric.worst());
         ids.fill(-1);
-        let n = options.filter.map_or(self.len(), Filter::len);
+        let n = options.filter.map_or(self.stored(), Filter::len);
         let staged = !options.exact && nq <= FEW && self.partitions[0].first().is_some();
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
@@ -126,4 +126,13 @@ impl Index {
         }
         Ok(stats)
     }
+}
+
+/// Places for k results a query.
+fn room<T: Clone>(queries: usize, k: usize, value: T) -> Result<Vec<T>> {
+    let mut room = Vec::new();
+    let places = queries.checked_mul(k).filter(|&places| room.try_reserve_exact(places).is_ok());
+    let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
+    room.resize(places, value);
+    Ok(room)
 }

@@ -50,7 +50,7 @@ impl Index {
         let mut columns: Vec<Vec<TopK>> = Vec::new();
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
-            let allowed = Allowed::new(filter.map(|filter| filter.places(i)));
+            let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone());
             let (codec, n) = (partition.codec(), partition.len());
             // Partitions of one kind have one codec.
             let queries = match &mut prepared[i % self.kinds] {
@@ -166,7 +166,7 @@ impl<'a> Ranking<'a> {
     }
 
     fn offer(&mut self, query: usize, place: usize, key: f32) {
-        self.best[query].offer(key, self.index.ids[self.partition.number(place)]);
+        self.best[query].offer(key, self.index.ids.all()[self.partition.number(place)]);
     }
 }
 

@@ -105,6 +105,24 @@ impl FirstStage {
         self.bounds.check_all()
     }
 
+    /// Keeps the rows for which `stays` says so, in place.
+    pub(crate) fn retain(&mut self, stays: impl Fn(usize) -> bool) {
+        let (columns, bounds) = (self.columns.to_mut(), self.bounds.to_mut());
+        let mut to = 0;
+        for from in (0..bounds.len()).filter(|&row| stays(row)) {
+            if from != to {
+                let (old, new) = (from / BLOCK * self.size, to / BLOCK * self.size);
+                (0..self.size).for_each(|i| columns[new + i][to % BLOCK] = columns[old + i][from % BLOCK]);
+                bounds[to] = bounds[from];
+            }
+            to += 1;
+        }
+        bounds.truncate(to);
+        bounds.shrink_to_fit();
+        columns.truncate(to.div_ceil(BLOCK) * self.size);
+        columns.shrink_to_fit();
+    }
+
     /// The bounds of every row.
     pub(crate) fn bounds(&self) -> &[u32] {
         &self.bounds

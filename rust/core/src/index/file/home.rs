@@ -37,6 +37,11 @@ impl Home {
         Ok(())
     }
 
+    /// Notes that rows have left the index: chunks only add rows.
+    pub(in crate::index) fn rows_left(&mut self) {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).rows_left = true;
+    }
+
     /// Appends what an index holds beyond its file.
     pub(super) fn commit(&self, index: &Index) -> Result<()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).commit(index)
@@ -50,6 +55,8 @@ struct Place {
     writer: Option<OpenFile>,
     /// The process that locked it: a forked child has the file, too, but must not write to it.
     process: u32,
+    /// Rows have left the index since it was written as a whole.
+    rows_left: bool,
 }
 
 /// A file and what it holds.
@@ -105,7 +112,7 @@ impl Place {
             record,
             repair: false,
         };
-        Ok(Self { stored: Some(stored), process: self.process, writer: own.then_some(disk) })
+        Ok(Self { stored: Some(stored), process: self.process, writer: own.then_some(disk), rows_left: false })
     }
 
     /// Appends what an index holds beyond its file.
@@ -114,6 +121,10 @@ impl Place {
             let error = io::Error::from(io::ErrorKind::NotFound);
             return Err(Error::file("commit", "needs a file: save the index first", &error));
         };
+        if self.rows_left {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::file("commit", "only adds rows, and some were removed: save the index", &error));
+        }
         let path = stored.path.clone();
         let failed = |error: io::Error| Error::file(path.display(), "cannot be written", &error);
         if self.writer.is_none() {

@@ -44,7 +44,7 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Reco
     let codec = Arc::new(codec(bytes, &header)?);
     let (record, repair) = counted(bytes, &header)?;
     let mut index = Index::new(codec, header.metric);
-    let (mut last, mut ascending) = (Record::none(&header), true);
+    let (mut last, mut largest, mut ascending) = (Record::none(&header), -1, true);
     let end = usize::try_from(record.end).ok().filter(|&end| end <= bytes.len());
     let end = end.ok_or_else(|| Error::corrupt(format!("{} bytes expected, cut short", record.end), bytes.len()))?;
     while last.end < record.end {
@@ -59,7 +59,7 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Reco
             rows: last.rows.checked_add(head.rows).ok_or_else(|| Error::corrupt("chunk has too many rows", at + 24))?,
             chain,
         };
-        (index.largest, ascending) = (head.largest, ascending && head.ascending);
+        (largest, ascending) = (head.largest, ascending && head.ascending);
         let map = map.filter(|_| head.len >= SMALL);
         let chunk = Chunk { bytes, map, at, rows: head.rows as usize, entries: head.entries.into_iter() };
         add_chunk(&mut index, chunk, head.rows - head.plain, head.plain)?;
@@ -67,9 +67,7 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Reco
     if (last.rows, last.chain) != (record.rows, record.chain) || last.sequence > record.sequence {
         return Err(Error::corrupt("commit record contradicts the chunks", record.at()));
     }
-    if !(ascending && index.largest + 1 == index.len() as i64) {
-        index.find_places()?;
-    }
+    index.ids.loaded(largest, ascending)?;
     Ok((index, record, repair))
 }
 
@@ -145,16 +143,12 @@ fn add_chunk(index: &mut Index, mut chunk: Chunk<'_>, coded: u64, plain: u64) ->
         let at = chunk.at + entry.at as usize;
         return Err(Error::corrupt(format!("chunk has a section too many ({})", entry.kind.name()), at));
     }
+    index.ids.load(ids)?;
     if base == 0 {
         index.partitions.clear();
         index.partitions.extend(group);
-        index.ids = ids;
         return Ok(());
     }
-    // Ids of several chunks are copied together.
-    ids.check_all()?;
-    index.ids.check_all()?;
-    index.ids.to_mut().extend_from_slice(&ids);
     if group.iter().any(Partition::is_mapped) {
         index.partitions.extend(group);
     } else {

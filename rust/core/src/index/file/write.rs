@@ -32,6 +32,7 @@ pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
 
 /// Writes the rows that `last` does not count as the chunk behind it, if there are any; returns the record that would count it.
 pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<Record> {
+    savable(index)?;
     let sequence = last.sequence + 1;
     let before = last.rows as usize;
     let rows = index.len() - before;
@@ -53,7 +54,7 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<
         let mut out = |bytes: &[u8]| writer.push(bytes);
         if entry.kind == Kind::Ids {
             index.ids.check_all()?;
-            numbers(&index.ids[before..], &mut out)?;
+            numbers(&index.ids.all()[before..], &mut out)?;
         } else {
             kinds[usize::from(entry.partition)].write(entry, before, &mut out)?;
         }
@@ -62,12 +63,23 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<
     let end = writer.flush()?;
     let plain = kinds.get(1).map_or(0, Pieces::rows) as u64;
     let (rows, before) = (rows as u64, last.rows);
-    let (ascending, largest) = (index.places.is_empty(), index.largest);
+    let (ascending, largest) = (index.ids.in_order(), index.ids.largest());
     let head =
         Head { sequence, len: end - last.end, rows, before, plain, chain: last.chain, ascending, largest, entries };
     let (bytes, chain) = head.to_bytes();
     disk.write_at(last.end, &bytes).map_err(written)?;
     Ok(Record { sequence, end, rows: before + rows, chain })
+}
+
+/// Refuses what this version of the format does not hold.
+fn savable(index: &Index) -> Result<()> {
+    let got = match (index.named(), index.keep(), index.removed()) {
+        (true, ..) => "string ids".to_owned(),
+        (_, Some(keep), _) => format!("rows kept as {}", keep.name()),
+        (.., 1..) => format!("{} removed rows; compact it first", index.removed()),
+        _ => return Ok(()),
+    };
+    Err(Error::argument("index", "one of integer ids and codes alone to be saved in this version", got))
 }
 
 /// What the system says of a write, before the path is known.

@@ -1,0 +1,263 @@
+//! Ids of an index's rows: by number in the order of adding, which rows are gone, and the way back from an id to its row.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+
+use hashbrown::HashTable;
+
+use super::gone::Gone;
+use super::names::Names;
+use crate::error::{Error, Result};
+use crate::storage::Array;
+
+/// Ids for rows that are added.
+///
+/// An index is either of integers or of strings: its first rows decide that for good.
+#[derive(Debug, Clone, Copy)]
+pub enum RowIds<'a> {
+    /// The next free ones: the largest id so far and up, which no removed row ever had.
+    Assigned,
+    /// These, distinct and new.
+    New(&'a [i64]),
+    /// These, distinct; rows of the same ids are replaced.
+    Upsert(&'a [i64]),
+    /// These strings, distinct and new; integers stand for them inside, in the order of adding.
+    NewNames(&'a [&'a str]),
+    /// These strings, distinct; rows of the same ids are replaced.
+    UpsertNames(&'a [&'a str]),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ids {
+    /// By number; rows that are gone keep theirs until they are dropped.
+    ids: Array<i64>,
+    /// The largest id ever given, −1 without any.
+    largest: i64,
+    /// Whether ids ascend: halving then finds them, and no table is needed.
+    ascending: bool,
+    pub(super) gone: Gone,
+    /// Numbers of the rows that are there by the hash of their ids, made when first needed.
+    table: OnceLock<HashTable<usize>>,
+    hasher: RandomState,
+    /// The strings that the ids stand for.
+    names: Option<Names>,
+}
+
+/// Checked ids of new rows, and the rows that they replace.
+pub(super) struct Checked<'a> {
+    pub(super) ids: Vec<i64>,
+    names: Option<&'a [&'a str]>,
+    pub(super) replaced: Vec<usize>,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        let (table, hasher) = (OnceLock::new(), RandomState::new());
+        Self { ids: Array::default(), largest: -1, ascending: true, gone: Gone::default(), table, hasher, names: None }
+    }
+
+    /// Ids by number, of rows that are gone, too.
+    pub(super) fn all(&self) -> &[i64] {
+        &self.ids
+    }
+
+    /// Compares ids that are in a mapped file with checksums, if that has not been done.
+    pub(super) fn check_all(&self) -> Result<()> {
+        self.ids.check_all()
+    }
+
+    /// Takes ids of a file, those of its chunks one after the other; [`loaded`](Self::loaded) follows.
+    pub(super) fn load(&mut self, ids: Array<i64>) -> Result<()> {
+        self.gone.grow(ids.len());
+        if self.ids.is_empty() {
+            self.ids = ids;
+            return Ok(());
+        }
+        // Ids of several chunks are copied together.
+        ids.check_all()?;
+        self.ids.check_all()?;
+        self.ids.to_mut().extend_from_slice(&ids);
+        Ok(())
+    }
+
+    /// Notes what a file says of its ids; where they are not 0, 1, 2 … they are looked at.
+    pub(super) fn loaded(&mut self, largest: i64, in_order: bool) -> Result<()> {
+        self.largest = largest;
+        if !(in_order && self.in_order()) {
+            self.ids.check_all()?;
+            self.ascending = self.ids.is_sorted_by(|a, b| a < b);
+        }
+        Ok(())
+    }
+
+    /// Whether ids are 0, 1, 2 …: as many as the largest says, ascending.
+    pub(super) fn in_order(&self) -> bool {
+        self.ascending && self.largest.checked_add(1) == i64::try_from(self.ids.len()).ok()
+    }
+
+    /// The largest id that ever was there, −1 without any.
+    pub(super) fn largest(&self) -> i64 {
+        self.largest
+    }
+
+    pub(super) fn mapped_nbytes(&self) -> usize {
+        if self.ids.is_mapped() { self.ids.nbytes() } else { 0 }
+    }
+
+    pub(super) fn names(&self) -> Option<&Names> {
+        self.names.as_ref()
+    }
+
+    /// The number of the row of an id.
+    pub(super) fn number(&self, id: i64) -> Option<usize> {
+        if self.ascending {
+            let guess = usize::try_from(id).ok()?;
+            let found = if self.ids.get(guess) == Some(&id) { guess } else { self.ids.binary_search(&id).ok()? };
+            return Some(found).filter(|&number| !self.gone.holds(number));
+        }
+        self.table().find(self.hasher.hash_one(id), |&number| self.ids[number] == id).copied()
+    }
+
+    /// The number of the row of a string id.
+    pub(super) fn number_of_name(&self, name: &str) -> Option<usize> {
+        self.names.as_ref()?.number(name, &self.gone)
+    }
+
+    /// Checks ids for `rows` new rows, or makes them.
+    pub(super) fn check<'a>(&self, rows: usize, ids: RowIds<'a>) -> Result<Checked<'a>> {
+        let given = match ids {
+            RowIds::Assigned => None,
+            RowIds::New(ids) | RowIds::Upsert(ids) => Some(ids.len()),
+            RowIds::NewNames(names) | RowIds::UpsertNames(names) => Some(names.len()),
+        };
+        if let Some(given) = given.filter(|&given| given != rows) {
+            return Err(Error::argument("ids", format!("one a row ({rows})"), given));
+        }
+        let named = matches!(ids, RowIds::NewNames(_) | RowIds::UpsertNames(_));
+        if rows > 0 && self.largest >= 0 && named != self.names.is_some() {
+            let kinds = ["integers, as those of the index's rows are", "strings, as those of the index's rows are"];
+            let (expected, got) = if named { (kinds[0], "strings") } else { (kinds[1], "integers") };
+            return Err(Error::argument("ids", expected, if given.is_some() { got } else { "none" }));
+        }
+        match ids {
+            RowIds::Assigned => Ok(Checked { ids: self.next(rows)?, names: None, replaced: Vec::new() }),
+            RowIds::New(ids) => self.check_integers(ids, false),
+            RowIds::Upsert(ids) => self.check_integers(ids, true),
+            RowIds::NewNames(names) => self.check_names(names, false),
+            RowIds::UpsertNames(names) => self.check_names(names, true),
+        }
+    }
+
+    fn next(&self, rows: usize) -> Result<Vec<i64>> {
+        let next = self.largest.checked_add(1);
+        match next.and_then(|next| Some(next..next.checked_add(rows as i64)?)) {
+            Some(new) => Ok(new.collect()),
+            None => Err(Error::argument("ids", "given, since the largest id is in use", "none")),
+        }
+    }
+
+    fn check_integers<'a>(&self, ids: &[i64], replace: bool) -> Result<Checked<'a>> {
+        let ascending = ids.is_sorted_by(|a, b| a < b);
+        let (mut seen, mut replaced) = (HashSet::new(), Vec::new());
+        for &id in ids {
+            if id < 0 {
+                return Err(Error::argument("ids", "at least 0 (−1 marks empty places)", id));
+            }
+            let old = if id > self.largest { None } else { self.number(id) };
+            if !ascending && !seen.insert(id) || old.is_some() && !replace {
+                return Err(Error::DuplicateId { id });
+            }
+            replaced.extend(old);
+        }
+        Ok(Checked { ids: ids.to_vec(), names: None, replaced })
+    }
+
+    fn check_names<'a>(&self, names: &'a [&'a str], replace: bool) -> Result<Checked<'a>> {
+        let (mut seen, mut replaced) = (HashSet::with_capacity(names.len()), Vec::new());
+        for &name in names {
+            let old = self.number_of_name(name);
+            if !seen.insert(name) || old.is_some() && !replace {
+                return Err(Error::DuplicateName { name: name.to_owned() });
+            }
+            replaced.extend(old);
+        }
+        Ok(Checked { ids: self.next(names.len())?, names: Some(names), replaced })
+    }
+
+    /// Takes the ids of rows that have been appended; those that they replace have been removed.
+    pub(super) fn take(&mut self, new: &Checked<'_>) {
+        let first = self.ids.len();
+        self.ascending = self.ascending
+            && new.ids.first().is_none_or(|first| self.ids.last().is_none_or(|last| last < first))
+            && new.ids.is_sorted_by(|a, b| a < b);
+        self.ids.to_mut().extend_from_slice(&new.ids);
+        self.largest = new.ids.iter().fold(self.largest, |largest, &id| largest.max(id));
+        if let Some(table) = self.table.get_mut() {
+            for (number, id) in (first..).zip(&new.ids) {
+                table.insert_unique(self.hasher.hash_one(id), number, |&n| self.hasher.hash_one(self.ids[n]));
+            }
+        }
+        if let Some(names) = new.names.filter(|names| !names.is_empty()) {
+            self.names.get_or_insert_default().push(names);
+        }
+        self.gone.grow(new.ids.len());
+    }
+
+    /// Lets rows go, by number. A number may stand twice.
+    pub(super) fn remove(&mut self, numbers: &[usize]) {
+        for &number in numbers {
+            if !self.gone.insert(number) {
+                continue;
+            }
+            if let Some(names) = &mut self.names {
+                names.forget(number);
+            }
+            let hash = self.hasher.hash_one(self.ids[number]);
+            if let Some(table) = self.table.get_mut()
+                && let Ok(entry) = table.find_entry(hash, |&other| other == number)
+            {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Drops the rows that are gone: the others get new numbers, in the same order.
+    pub(super) fn compact(&mut self) {
+        super::gone::retain(&mut self.ids, 1, |number| !self.gone.holds(number));
+        let ranks = self.gone.ranks();
+        self.ascending = self.ids.is_sorted_by(|a, b| a < b);
+        if self.ascending {
+            self.table.take();
+        }
+        if let Some(table) = self.table.get_mut() {
+            table.iter_mut().for_each(|number| *number = ranks.of(*number));
+        }
+        if let Some(names) = &mut self.names {
+            names.compact(&self.gone);
+        }
+        self.gone.compact();
+    }
+
+    /// Bytes of ids, of rows that are gone, and of strings.
+    pub(super) fn nbytes(&self) -> usize {
+        self.ids.nbytes() + self.gone.nbytes() + self.names.as_ref().map_or(0, Names::nbytes)
+    }
+
+    /// Bytes of the way back from ids to rows, as far as it is made.
+    pub(super) fn table_nbytes(&self) -> usize {
+        let names = self.names.as_ref().map_or(0, Names::table_nbytes);
+        names + self.table.get().map_or(0, HashTable::allocation_size)
+    }
+
+    fn table(&self) -> &HashTable<usize> {
+        self.table.get_or_init(|| {
+            let mut table = HashTable::with_capacity(self.gone.live());
+            for number in self.gone.iter_live() {
+                let hash_of = |&other: &usize| self.hasher.hash_one(self.ids[other]);
+                table.insert_unique(self.hasher.hash_one(self.ids[number]), number, hash_of);
+            }
+            table
+        })
+    }
+}
