@@ -17,7 +17,7 @@ use crate::storage::Array;
 pub use filter::Filter;
 use filter::Numbering;
 use partition::{Block, Partition, PlainRows};
-pub use query::{Neighbors, SearchOptions, SearchStats};
+pub use query::{Neighbors, SearchOptions, SearchStats, Within};
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;

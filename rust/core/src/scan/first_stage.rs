@@ -108,7 +108,12 @@ impl FirstStage {
 
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
-        self.bounds.len() * (self.size + size_of::<u32>())
+        self.bounds.len() * self.row_bytes()
+    }
+
+    /// Bytes of a row: its plane and its bounds.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.size + size_of::<u32>()
     }
 }
 
