@@ -17,8 +17,10 @@ from importlib.metadata import version as _version
 
 from . import simd
 from ._core import CorruptError
+from ._results import SearchStats
 from .codec import TurboQuant
 from .codes import Codes
+from .filters import Filter
 from .fit import Drift, Report
 from .index import Index
 from .paper_codes import PaperCodes
@@ -30,10 +32,12 @@ __all__ = [
     "Codes",
     "CorruptError",
     "Drift",
+    "Filter",
     "Index",
     "PaperCodes",
     "PolarQuant",
     "Report",
+    "SearchStats",
     "TurboQuant",
     "TurboQuantProd",
     "simd",

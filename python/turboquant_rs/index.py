@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import TO_HOST, as_ids, as_int, as_rows, as_threads, back, one_of
+from ._arrays import TO_HOST, as_flag, as_ids, as_int, as_rows, as_threads, as_threshold, back, one_of
 from ._device import describe, on_cuda
+from ._results import Out, SearchStats, as_stats, places
 from .codec import Metric, Refine, Scale, TurboQuant, queries_of
 from .codes import Codes
+from .filters import Allowed, Filter, as_filter
 
 _METRICS = ("ip", "cosine", "l2")
-
-#: No machine holds a result of this many places (8 bytes each); larger ones would overflow sizes.
-_MOST_PLACES = 1 << 50
 
 
 class Index:
@@ -210,8 +209,16 @@ class Index:
         return self._core.add_codes(*codes._contiguous(), np.empty(0, np.float32), given, None)
 
     def search(
-        self, queries: ArrayLike, k: int = 10, *, threads: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        filter: Allowed | None = None,  # noqa: A002 - the word that users look for
+        exact: bool = False,
+        out: Out | None = None,
+        stats: SearchStats | None = None,
+        threads: int | None = None,
+    ) -> Out:
         """Return the ``k`` nearest vectors of every query, nearest first; equal scores by the lower id.
 
         Parameters
@@ -220,7 +227,18 @@ class Index:
             As for :meth:`TurboQuant.encode`, but in host memory; norms below 2**96 (below 2**63 with "l2"). One 1-D
             query gives 1-D results.
         k : int, default 10
-            At least 1. Beyond the number of vectors, ids are −1 and scores −inf (+inf with "l2").
+            At least 1. Beyond the number of vectors that are allowed, ids are −1 and scores −inf (+inf with "l2").
+        filter : Filter, array_like of bool or int, range or slice, optional
+            The vectors that may be returned, as for :meth:`filter`; by default all. The result is the ranking of all
+            vectors without the others. Blocks of 64 vectors without one that is allowed are not read.
+        exact : bool, default False
+            Read every vector in full. By default up to eight queries read the first stage of every vector and the rest
+            of those that may be among the k nearest. The result is the same.
+        out : (ndarray of float32, ndarray of int64), optional
+            Where to write scores and ids: C-contiguous, of the result's shapes, apart from each other and the queries.
+            They are returned.
+        stats : SearchStats, optional
+            What the search read is added to it.
         threads : int, optional
             Threads to use; by default one a core. Results do not depend on it.
 
@@ -228,29 +246,131 @@ class Index:
         -------
         scores : ndarray of float32, shape (nq, k) or (k,)
             Estimates from the codes: inner products, cosines (which may pass 1 by the estimate's error), or squared
-            L2 distances, never below 0. In the array namespace of ``queries``, as are the ids.
+            L2 distances, never below 0. In the array namespace of ``queries``, as are the ids; or ``out``.
         ids : ndarray of int64, shape (nq, k) or (k,)
 
         Raises
         ------
         ValueError, TypeError
-            As for :meth:`TurboQuant.encode`, and for k below 1.
+            As for :meth:`TurboQuant.encode` and :meth:`filter`, for k below 1, for ``out`` that does not fit, and for a
+            filter of another index.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import Index
+        >>> index = Index(64)
+        >>> ids = index.add(np.random.default_rng(0).standard_normal((1000, 64)))
+        >>> out = np.empty(3, np.float32), np.empty(3, np.int64)
+        >>> scores, found = index.search(np.ones(64), 3, filter=range(100), out=out)
+        >>> found is out[1], bool((found < 100).all())
+        (True, True)
         """
         _refuse_cuda(queries, "queries")
         k = as_int(k, "k", 1, (1 << 63) - 1)
         rows, single = queries_of(queries, self.dim, "index")
-        threads = as_threads(threads)
-        try:
-            if k > _MOST_PLACES // max(1, len(rows)):
-                raise MemoryError
-            scores = np.empty((len(rows), k), np.float32)
-            ids = np.empty((len(rows), k), np.int64)
-        except (MemoryError, ValueError):
-            raise ValueError(f"k must be small enough for {len(rows)} rows of results to fit memory, got {k}") from None
-        self._core.search(rows, k, scores, ids, threads)
+        exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
+        allowed = None if filter is None else as_filter(self._core, filter, "filter")
+        scores, ids = places(out, k, rows, single)
+        read = self._core.search(rows, k, scores, ids, allowed, exact, threads)
+        if stats is not None:
+            stats._add(read)
+        if out is not None:
+            return out[0], out[1]
         if single:
             scores, ids = scores[0], ids[0]
         return back(scores, queries), back(ids, queries)
+
+    def range_search(
+        self,
+        queries: ArrayLike,
+        threshold: float,
+        *,
+        filter: Allowed | None = None,  # noqa: A002 - the word that users look for
+        exact: bool = False,
+        stats: SearchStats | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """Return all vectors with a score of at least ``threshold``, with "l2" at most, for every query.
+
+        Parameters
+        ----------
+        queries : array_like, shape (nq, dim) or (dim,)
+            As for :meth:`search`; a 1-D query is one of a batch.
+        threshold : float
+            Compared, as float32, with scores as :meth:`search` returns them: inner products, cosines or squared L2
+            distances. Not NaN.
+        filter, exact, stats, threads
+            As for :meth:`search`.
+
+        Returns
+        -------
+        lims : ndarray of int64, shape (nq + 1,)
+            Query i's vectors are at ``lims[i]:lims[i + 1]``. In the array namespace of ``queries``, as are the others.
+        scores : ndarray of float32, shape (lims[-1],)
+            Nearest first for each query; equal scores by the lower id: the places of :meth:`search` with k = n that are
+            within the threshold.
+        ids : ndarray of int64, shape (lims[-1],)
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`search`, and for a threshold that is NaN or no number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import Index
+        >>> index = Index(2, bits=8, metric="l2")
+        >>> ids = index.add([[1, 0], [0, 1], [3, 3]])
+        >>> lims, scores, ids = index.range_search([[0.1, 0.9], [9, 9]], 2.0)
+        >>> lims.tolist(), ids.tolist()
+        ([0, 2, 2], [1, 0])
+        """
+        _refuse_cuda(queries, "queries")
+        limit = as_threshold(threshold)
+        rows, _ = queries_of(queries, self.dim, "index")
+        exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
+        allowed = None if filter is None else as_filter(self._core, filter, "filter")
+        lims, scores, ids, read = self._core.range_search(rows, limit, allowed, exact, threads)
+        if stats is not None:
+            stats._add(read)
+        return back(lims, queries), back(scores, queries), back(ids, queries)
+
+    def filter(self, allowed: Allowed) -> Filter:
+        """Return a reusable set of vectors that searches may return.
+
+        Parameters
+        ----------
+        allowed : array_like of bool, shape (n,); array_like of int; range or slice; or Filter
+            A mask over the vectors in the order of adding; ids in any order, of which those that the index does not
+            have count for nothing; a range or slice of ids, not of places; or a filter, which is returned.
+
+        Returns
+        -------
+        Filter
+            Of the vectors that are in the index now; those added later are not in it.
+
+        Raises
+        ------
+        ValueError
+            For a mask that is not one value a vector, and for a slice with a negative end.
+        TypeError
+            For anything else.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from turboquant_rs import Index
+        >>> index = Index(64)
+        >>> ids = index.add(np.random.default_rng(0).standard_normal((4, 64)), ids=[10, 20, 30, 40])
+        >>> mask = [True, False, True, True]
+        >>> [len(index.filter(allowed)) for allowed in (mask, [40, 41], range(20, 40), slice(30, None))]
+        [3, 1, 2, 2]
+        """
+        if isinstance(allowed, Filter):
+            return allowed
+        return Filter._of(as_filter(self._core, allowed, "allowed"))
 
     def reconstruct(self, ids: ArrayLike | int) -> NDArray[np.float32]:
         """Return the decoded vectors of the given ids, (n, dim) float32, or (dim,) for one id; of x/|x| with "cosine".

@@ -20,7 +20,7 @@ pub use file::INDEX_VERSION;
 pub use filter::Filter;
 use filter::Numbering;
 use partition::{Block, Partition, PlainRows};
-pub use query::{Neighbors, SearchOptions, SearchStats};
+pub use query::{Neighbors, SearchOptions, SearchStats, Within};
 
 /// Rows that [`Index::add`] encodes at a time.
 const ADD_ROWS: usize = 8_192;

@@ -29,7 +29,7 @@ pub use codec::{
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
-pub use index::{Filter, INDEX_VERSION, Index, Neighbors, SearchOptions, SearchStats};
+pub use index::{Filter, INDEX_VERSION, Index, Neighbors, SearchOptions, SearchStats, Within};
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;

@@ -1,4 +1,6 @@
 //! The k best of many candidates in one total order: score first, then the lower id. O(log k) a candidate that enters.
+//!
+//! A key below a limit is no candidate, so the same heap, of any k, serves a search of all rows within a distance.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -30,12 +32,14 @@ impl PartialOrd for Candidate {
 #[derive(Debug)]
 pub(crate) struct TopK {
     k: usize,
+    /// Keys below it are not taken.
+    least: f32,
     heap: BinaryHeap<Candidate>,
 }
 
 impl TopK {
-    pub(crate) fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::new() }
+    pub(crate) fn new(k: usize, least: f32) -> Self {
+        Self { k, least, heap: BinaryHeap::new() }
     }
 
     /// Candidates that are wanted.
@@ -48,7 +52,7 @@ impl TopK {
     pub(crate) fn floor(&self) -> f32 {
         match self.heap.peek() {
             Some(worst) if self.heap.len() == self.k => worst.key,
-            _ => f32::NEG_INFINITY,
+            _ => self.least,
         }
     }
 
@@ -56,7 +60,9 @@ impl TopK {
     #[inline]
     pub(crate) fn offer(&mut self, key: f32, id: i64) {
         let candidate = Candidate { key, id };
-        if self.heap.len() < self.k {
+        if key < self.least {
+            // No candidate.
+        } else if self.heap.len() < self.k {
             self.heap.push(candidate);
         } else if let Some(mut worst) = self.heap.peek_mut()
             && candidate < *worst
@@ -82,14 +88,14 @@ mod tests {
     fn ties_go_to_the_lower_id_in_any_order_and_split() {
         let offers = [(1.0, 9), (3.0, 5), (3.0, 4), (-0.0, 1), (0.0, 0), (3.0, 7)];
         for split in 0..offers.len() {
-            let mut heaps = [TopK::new(4), TopK::new(4)];
+            let mut heaps = [TopK::new(4, f32::NEG_INFINITY), TopK::new(4, f32::NEG_INFINITY)];
             for (i, (key, id)) in offers.into_iter().enumerate() {
                 heaps[usize::from(i >= split)].offer(key, id);
             }
             let ids: Vec<_> = TopK::merge(heaps, 4).iter().map(|c| c.id).collect();
             assert_eq!(ids, [4, 5, 7, 9]);
         }
-        let mut top = TopK::new(6);
+        let mut top = TopK::new(6, -0.0);
         offers.into_iter().for_each(|(key, id)| top.offer(key, id));
         let ids: Vec<_> = TopK::merge([top], 6).iter().map(|c| c.id).collect();
         assert_eq!(ids, [4, 5, 7, 9, 0, 1]);

@@ -256,6 +256,20 @@ impl Partition {
         Some((self.first.as_ref()?, &self.scales))
     }
 
+    /// Bytes that a scan of a row in full reads: its code, scales and |x|².
+    pub(super) fn row_bytes(&self) -> usize {
+        self.codec.row_bytes() + 4 * self.codec.spec().norms() + self.square_bytes()
+    }
+
+    /// Bytes that a scan of a row's first stage reads: that stage, its bounds, the scale and |x|².
+    pub(super) fn first_stage_bytes(&self) -> usize {
+        self.first.as_ref().map_or(0, FirstStage::row_bytes) + 4 * self.codec.spec().norms() + self.square_bytes()
+    }
+
+    fn square_bytes(&self) -> usize {
+        if self.squares.is_empty() { 0 } else { size_of::<f32>() }
+    }
+
     /// Bytes held: codes, scales, bounds of the first stage, squared norms and numbers; the codec apart.
     pub(super) fn nbytes(&self) -> usize {
         let codes: usize = self.stages.iter().map(|stage| stage.bytes.len()).sum();

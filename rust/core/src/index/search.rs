@@ -31,11 +31,12 @@ const MANY: u32 = 32;
 const PATIENCE: usize = 8;
 
 impl Index {
-    /// The best candidates of each query of a block.
+    /// The best candidates of each query of a block, those with a key of at least `least`.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
         options: SearchOptions<'_>,
+        least: f32,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
         let SearchOptions { exec, exact, filter, .. } = options;
@@ -61,7 +62,7 @@ impl Index {
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let ranking = Ranking::new(self, partition, (queries, &squares), k, exec)?;
+                let ranking = Ranking::new(self, partition, (queries, &squares), (k, least), exec)?;
                 let mut task = Task::new(ranking, &rows, allowed, exec)?;
                 if queries.len() == 1 && !exact && partition.first().is_some() {
                     task.by_stages(range)?;
@@ -74,8 +75,7 @@ impl Index {
             for task in done {
                 let (best, read) = task?;
                 columns.iter_mut().zip(best).for_each(|(column, top)| column.push(top));
-                stats.first_stage_rows += read.first_stage_rows;
-                stats.full_rows += read.full_rows;
+                *stats += read;
             }
         }
         Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
@@ -115,10 +115,10 @@ impl<'a> Ranking<'a> {
         index: &'a Index,
         partition: &'a Partition,
         (queries, squares): (&'a PreparedQueries, &'a [f32]),
-        k: usize,
+        (k, least): (usize, f32),
         exec: Exec,
     ) -> Result<Self> {
-        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k)), vec![f32::NEG_INFINITY; queries.len()]);
+        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k, least)), vec![least; queries.len()]);
         Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors })
     }
 
@@ -213,7 +213,7 @@ impl<'a> Task<'a> {
         let Self { ranking, rows, allowed, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
         partition.check(range.clone())?;
-        stats.full_rows += range.len() * queries.len();
+        stats.full(range.len(), queries.len(), partition.row_bytes());
         scanner.scan(rows, range, queries, |members, rows, keys| {
             let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
             ranking.take(members, keys, (rows.len(), word), squares, |row| rows.start + row);
@@ -225,7 +225,7 @@ impl<'a> Task<'a> {
     fn read_places(&mut self, places: &[usize]) -> Result<()> {
         let Self { ranking, gathered, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
-        stats.full_rows += places.len() * queries.len();
+        stats.full(places.len(), queries.len(), partition.row_bytes());
         places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
         gathered.fill(partition, places.iter().copied())?;
         scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, keys| {
@@ -288,6 +288,7 @@ impl<'a> Task<'a> {
         let (tables, weights) = stage.query(0);
         ranking.partition.check_first(range.clone())?;
         stats.first_stage_rows += range.len();
+        stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();
         uppers.resize(range.len().next_multiple_of(BLOCK), 0.0);
         let n = range.len();
         let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
@@ -310,7 +311,7 @@ impl<'a> Task<'a> {
         for some in survivors.chunks(PANEL_ROWS) {
             let some: Vec<_> = some.iter().filter(|survivor| survivor.0 >= ranking.floors[0]).collect();
             gathered.fill(partition, some.iter().map(|survivor| survivor.1))?;
-            stats.full_rows += some.len();
+            stats.full(some.len(), 1, partition.row_bytes());
             scanner.scan(&gathered.rows(partition), 0..some.len(), queries, |_, rows, keys| {
                 ranking.to_keys(0, &gathered.squares, &mut keys[..rows.len()]);
                 for (&&(upper, place), &key) in some[rows].iter().zip(&*keys) {

@@ -83,7 +83,7 @@ impl FirstStage {
     }
 
     /// Bytes of a row's plane.
-    pub(crate) fn row_bytes(&self) -> usize {
+    pub(crate) fn plane_bytes(&self) -> usize {
         self.size
     }
 
@@ -136,7 +136,12 @@ impl FirstStage {
 
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
-        self.bounds.len() * (self.size + size_of::<u32>())
+        self.bounds.len() * self.row_bytes()
+    }
+
+    /// Bytes of a row: its plane and its bounds.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.size + size_of::<u32>()
     }
 }
 
