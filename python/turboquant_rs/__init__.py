@@ -21,6 +21,7 @@ from .codec import TurboQuant
 from .codes import Codes
 from .fit import Drift, Report
 from .index import Index
+from .outliers import outlier_channels
 from .paper_codes import PaperCodes
 from .papers import QJL, PolarQuant, TurboQuantProd
 
@@ -36,5 +37,6 @@ __all__ = [
     "Report",
     "TurboQuant",
     "TurboQuantProd",
+    "outlier_channels",
     "simd",
 ]
