@@ -23,6 +23,7 @@ from .codes import Codes
 from .filters import Filter
 from .fit import Drift, Report
 from .index import Index
+from .outliers import outlier_channels
 from .paper_codes import PaperCodes
 from .papers import QJL, PolarQuant, TurboQuantProd
 
@@ -40,5 +41,6 @@ __all__ = [
     "SearchStats",
     "TurboQuant",
     "TurboQuantProd",
+    "outlier_channels",
     "simd",
 ]

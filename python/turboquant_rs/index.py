@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._arrays import TO_HOST, as_flag, as_ids, as_int, as_rows, as_threads, as_threshold, back, one_of
 from ._device import describe, on_cuda
+from ._rates import Bits, shown
 from ._results import Out, SearchStats, as_stats, places
 from .codec import Metric, Refine, Scale, TurboQuant, queries_of
 from .codes import Codes
@@ -133,8 +134,8 @@ class Index:
         return self.codec.dim
 
     @property
-    def bits(self) -> int | float:
-        """Bits a coordinate; of a fitted codec the average, a float."""
+    def bits(self) -> Bits:
+        """Bits a coordinate; of a fitted codec the average, a float; of one with outliers two numbers."""
         return self.codec.bits
 
     @property
@@ -508,9 +509,10 @@ class Index:
         self._plain = None if plain is None else TurboQuant._from_core(plain)
 
     def __repr__(self) -> str:
-        bounds = 4 if not self.codec.fitted and self.bits > 1 else 0
+        widths = self.codec._core.full
+        bounds = 4 if not self.codec.fitted and len(widths) == 1 and widths[0] > 1 else 0
         size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + bounds + 8
-        what = f"dim={self.dim}, bits={self.bits:g}, metric={self.metric!r}, n={len(self)}"
+        what = f"dim={self.dim}, bits={shown(self.bits)}, metric={self.metric!r}, n={len(self)}"
         return f"Index({what}, {size:.1f} bytes per vector)"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from .. import __version__, simd
+from .._rates import shown
 from ..codec import TurboQuant
 from ..codes import read_header
 from ..index import Index
@@ -130,6 +131,7 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
         "fitted": codec.fitted,
         "axes": codec.dim if described is None else len(described[1]),
         "center": described is not None and described[0] is not None,
+        "outliers": 0 if (channels := codec.outliers) is None else len(channels),
         "codec_bytes": codec.nbytes,
         "seed": codec.seed,
         "rotation": codec.rotation,
@@ -154,11 +156,11 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _codes_parts(report: dict[str, Any]) -> list[Any]:
-    bits = f"{report['bits']:g}"
+    bits = shown(report["bits"])
     if report["bits"] != report["bits_encoded"]:
-        bits += f", the top of {report['bits_encoded']:g}"
+        bits += f", the top of {shown(report['bits_encoded'])}"
     number = f"{report['vectors']:,}" if report["vectors"] else "none: a codec"
-    kind = "plain"
+    kind = f"{report['outliers']:,} of {report['dim']:,} channels are outliers" if report["outliers"] else "plain"
     if report["fitted"]:
         kind = f"fitted, {report['axes']:,} of {report['dim']:,} axes, center {'yes' if report['center'] else 'no'}"
     compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * report['dim']:,} bytes)"

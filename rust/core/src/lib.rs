@@ -24,8 +24,8 @@ mod topk;
 mod units;
 
 pub use codec::{
-    CodecSpec, DualParts, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, RotationKind, Scale,
-    Segment, TurboQuant,
+    CodecSpec, DualParts, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, Outliers, RotationKind,
+    Scale, Segment, TurboQuant,
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};

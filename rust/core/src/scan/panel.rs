@@ -137,6 +137,11 @@ impl Scanner {
                 }
                 let scales = if self.shared { &self.scales[..n] } else { &self.ones[..n] };
                 let center = queries.center.as_ref().map(|center| &center[members.clone()]);
+                if self.norms > 1 {
+                    // Shares beyond float32 with opposite signs.
+                    let scores = &mut self.scores[..members.len() * PANEL_ROWS];
+                    scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = 0.0);
+                }
                 if self.shared || center.is_some() {
                     finish(self.level, members.len(), scales, center, &mut self.scores);
                 }

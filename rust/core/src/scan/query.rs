@@ -135,6 +135,14 @@ fn rotated(codec: &TurboQuant, level: Level, prepared: &[f32], norms: &[f32]) ->
         parts = transform.queries(level, prepared, norms);
         center = transform.center_products(prepared);
     } else {
+        let mut ordered = Vec::new();
+        let prepared = match &codec.spec().outliers {
+            Some(outliers) => {
+                outliers.gather(prepared, &mut ordered);
+                &ordered
+            }
+            None => prepared,
+        };
         parts.extend(codec.segments.iter().map(|segment| {
             let (m, start) = (segment.segment.dim, segment.segment.start);
             prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect()
