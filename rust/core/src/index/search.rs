@@ -27,6 +27,8 @@ const CHUNK: usize = 4_096;
 pub(super) const DENSE: usize = 4;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
+/// Where so many rows of a block may enter, all its upper ends are computed together.
+const TOGETHER: u32 = 4;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
 
@@ -130,7 +132,8 @@ impl<'a> Ranking<'a> {
     }
 
     /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells and whose |x|² are `squares`
-    /// (l2); only rows in the word `allowed` may enter.
+    /// (l2); only rows in the word `allowed` may enter. `block` is the first
+    /// place where they are a block of the first stage.
     fn take(
         &mut self,
         members: Range<usize>,
@@ -138,6 +141,7 @@ impl<'a> Ranking<'a> {
         (n, allowed): (usize, u64),
         squares: &[f32],
         place: impl Fn(usize) -> usize,
+        block: Option<usize>,
     ) {
         for (query, keys) in members.clone().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
             self.to_keys(query, squares, &mut keys[..n]);
@@ -146,12 +150,31 @@ impl<'a> Ranking<'a> {
         at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
         for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
             let marked = marked & allowed;
-            for row in bits(marked) {
-                self.offer_cut(query, place(row), keys[row]);
+            if let Some(first) = block.filter(|_| marked.count_ones() >= TOGETHER) {
+                self.offer_cut_block(query, first..first + n, marked, keys);
+            } else {
+                bits(marked).for_each(|row| self.offer_cut(query, place(row), keys[row]));
             }
             if marked != 0 {
                 self.floors[query] = self.best[query].floor();
             }
+        }
+    }
+
+    /// Offers the marked rows of a block by their whole keys, which their upper ends may cut.
+    fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
+        let mut uppers = [f32::INFINITY; BLOCK];
+        if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
+            let (tables, weights) = stage.query(query);
+            let uppers = &mut uppers[..places.len()];
+            let (bounds, scales) = (&first.bounds()[places.clone()], &scales[places.clone()]);
+            let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
+            upper_ends(self.level, planes, tables, weights, uppers);
+            self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
+        }
+        for row in bits(marked) {
+            let key = if uppers[row] < keys[row] { uppers[row] } else { keys[row] };
+            self.offer(query, places.start + row, key);
         }
     }
 
@@ -216,7 +239,7 @@ impl<'a> Task<'a> {
         stats.full(range.len(), queries.len(), partition.row_bytes());
         scanner.scan(rows, range, queries, |members, rows, keys| {
             let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
-            ranking.take(members, keys, (rows.len(), word), squares, |row| rows.start + row);
+            ranking.take(members, keys, (rows.len(), word), squares, |row| rows.start + row, Some(rows.start));
         });
         Ok(())
     }
@@ -229,7 +252,7 @@ impl<'a> Task<'a> {
         places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
         gathered.fill(partition, places.iter().copied())?;
         scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, keys| {
-            ranking.take(members, keys, (rows.len(), u64::MAX), &gathered.squares, |row| places[row]);
+            ranking.take(members, keys, (rows.len(), u64::MAX), &gathered.squares, |row| places[row], None);
         });
         Ok(())
     }
