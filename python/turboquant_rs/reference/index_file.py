@@ -105,6 +105,8 @@ def _read_header(data: bytes) -> tuple[TurboQuant, str, Record]:
 def codec_of(spec: CodecSpec) -> TurboQuant:
     """Return the codec of a description."""
     if spec.fitted is None:
+        if len(spec.segments) != 1:
+            raise ValueError(f"codec, byte {3 * SECTOR}: this reader knows plain codecs of one segment only")
         segment = spec.segments[0]
         options = {"seed": spec.seed, "rotation": spec.rotation, "scale": spec.scale, "refine": spec.refine}
         return TurboQuant(segment.dim, segment.bits, **options)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ use crate::codec::{
     CodecSpec, FORMAT_VERSION, Fitted, Has, MAX_DIM, MAX_SEGMENTS, Outliers, RotationKind, Scale, Segment, section_len,
 };
 use crate::error::{Error, Result};
+use crate::storage::holds;
 
 const MAGIC: &[u8; 6] = b"TQCODE";
 /// Fixed fields of a header, before the segments.
@@ -131,7 +132,7 @@ impl Header {
                 return Err(Error::corrupt("codec section is cut short", bytes.len()));
             }
             let section = &bytes[section_at..end];
-            if crc32fast::hash(section) != u32_at(bytes, start.end - 2 * CRC) {
+            if !holds(section, u32_at(bytes, start.end - 2 * CRC)) {
                 return Err(Error::corrupt("codec section fails its checksum, section starts", section_at));
             }
             check_padding(bytes, end, "codec section's padding")?;
@@ -222,7 +223,7 @@ impl Start {
         if bytes.len() < end.next_multiple_of(ALIGN) {
             return Err(Error::corrupt("header is cut short", bytes.len()));
         }
-        if crc32fast::hash(&bytes[..end - CRC]) != u32_at(bytes, end - CRC) {
+        if !holds(&bytes[..end - CRC], u32_at(bytes, end - CRC)) {
             return Err(Error::corrupt("header fails its checksum", end - CRC));
         }
         check_padding(bytes, end, "header's padding")?;
