@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from turboquant_rs import Index, TurboQuant
 from turboquant_rs.reference import Index as ReferenceIndex
 from turboquant_rs.reference import TurboQuant as Reference
 from turboquant_rs.reference import score
+from turboquant_rs.reference.index_file import read_index
 from turboquant_rs.reference.units import stage_ends
 
 
@@ -86,6 +88,18 @@ def test_an_index_finds_the_reference_s_neighbours(
         want_scores, want_ids = plain.search(queries, 7)
         assert np.array_equal(ids, want_ids)
         assert same(scores, want_scores)
+
+
+def test_an_index_file_is_the_reference_s_to_read(tmp_path: Path) -> None:
+    for bits, rotation in (((3, 2), "hadamard"), ((7, 5), "dense"), ((8, 1), "hadamard")):
+        q = TurboQuant(30, bits, outliers=[3, 4, 28], rotation=rotation)  # type: ignore[arg-type]
+        x = mixed_rows(30, 1)
+        index = Index(codec=q)
+        index.add(x)
+        path = tmp_path / f"{bits[0]}.tqi"
+        index.save(path)
+        plain = read_index(path.read_bytes())
+        assert same(Index.open(path).search(x[-3:], 5)[0], plain.search(x[-3:], 5)[0])
 
 
 def test_shares_beyond_float32_of_both_signs_are_no_number_but_0(level: str) -> None:
