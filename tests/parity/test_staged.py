@@ -133,7 +133,7 @@ def test_fitted_codes_on_kinds_of_data(level: str, kind: str) -> None:
 
 @given(st.integers(1, 40), st.integers(0, 10_000), st.sampled_from(METRICS), st.booleans(), st.integers(1, 150))
 def test_fitted_codes(dim: int, seed: int, metric: str, center: bool, n: int) -> None:
-    """One way of reading rows, and the other, give the reference's answer; zero rows and rows of great norms among them."""
+    """Both ways of reading rows give the reference's answer; zero rows and great norms among them."""
     rng = np.random.default_rng(seed)
     pair = fitted_pair(random_parts(dim, seed, center=center, dual=seed % 3 == 0))
     x = (rng.standard_normal((n, dim)) * 10.0 ** rng.integers(-12, 12, (n, 1))).astype(np.float32)

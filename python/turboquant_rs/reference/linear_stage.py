@@ -130,15 +130,16 @@ def linear_deviation(
 
     Values are divided by the largest magnitude, so that no square is subnormal in a sum that it could change.
     """
-    largest = np.max([np.abs(part).max(axis=1) for part in parts], axis=0)
-    safe = np.where(largest == 0, np.float32(1), largest)
+    largest: NDArray[np.float32] = np.max([np.abs(part).max(axis=1) for part in parts], axis=0)
+    safe = np.where(largest == 0, np.float32(1), largest).astype(np.float32, copy=False)
     relative = entry / safe
     squares = np.float32(stage.rounding) * (relative * relative)
     for residual, part in zip(stage.residuals, parts, strict=True):
-        unit = part / safe[:, None]
+        unit: NDArray[np.float32] = part / safe[:, None]
         length = np.sqrt(tree_sum(unit * unit))
         squares = squares + np.float32(residual) * (length * length)
-    return largest * np.sqrt(squares)
+    result: NDArray[np.float32] = largest * np.sqrt(squares)
+    return result
 
 
 def linear_bounds(q: FittedTurboQuant, stage: LinearStage, codes: Codes) -> NDArray[np.uint16]:

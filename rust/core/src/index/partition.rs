@@ -237,7 +237,8 @@ impl Partition {
 
     /// Appends the packed row in a place, of codes with a first stage, whose rows have been checked there.
     pub(super) fn row(&self, place: usize, out: &mut Vec<u8>) -> Result<()> {
-        let first = self.first.as_ref().expect("a first stage, whose units and those of later stages are a row in order");
+        let first =
+            self.first.as_ref().expect("a first stage, whose units and those of later stages are a row in order");
         first.plane(place, out);
         for stage in &self.stages[1..] {
             stage.check(place..place + 1)?;

@@ -44,14 +44,7 @@ impl Joined {
     }
 
     /// For segments that end inside a byte: through the codes.
-    fn repack(
-        &mut self,
-        level: Level,
-        group: &Group,
-        segments: &[Vec<(&[u8], Place)>],
-        n: usize,
-        places: &[Place],
-    ) {
+    fn repack(&mut self, level: Level, group: &Group, segments: &[Vec<(&[u8], Place)>], n: usize, places: &[Place]) {
         self.codes.clear();
         self.codes.resize(n * group.dim, 0);
         let mut start = 0;

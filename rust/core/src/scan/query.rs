@@ -102,7 +102,8 @@ impl PreparedQueries {
                 out.push(&integers);
                 out.factors.push(restored(unit * levels.scale, row));
                 if let Some(single) = &mut single {
-                    let parts = group.segments.iter().map(|&(i, m)| (m, units[i].iter().map(|unit| unit.place(0)).collect()));
+                    let parts =
+                        group.segments.iter().map(|&(i, m)| (m, units[i].iter().map(|unit| unit.place(0)).collect()));
                     single.push(group.keep, &levels.values, parts, &integers);
                 }
             }

@@ -103,7 +103,8 @@ fn product(group: &Group, words: &[[i16; BLOCK]], row: &[u8]) -> i64 {
             }
             let products = codes.as_flattened().iter().zip(words);
             let products = products.map(|(&code, &q)| i32::from(group.levels[usize::from(code)]) * i32::from(q));
-            sum += if group.bits <= ONE_BYTE { i64::from(products.sum::<i32>()) } else { products.map(i64::from).sum() };
+            sum +=
+                if group.bits <= ONE_BYTE { i64::from(products.sum::<i32>()) } else { products.map(i64::from).sum() };
         }
     }
     sum
@@ -115,7 +116,7 @@ fn add_unit(bytes: &[u8], width: u32, codes: &mut [[u8; 8]; BLOCK / 8]) {
         1 => {
             for (codes, &byte) in codes.iter_mut().zip(bytes) {
                 // Bit i of the byte to byte i, then to its lowest bit.
-                let spread = u64::from(byte) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+                let spread = (u64::from(byte) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
                 let bits = (spread + 0x7F7F_7F7F_7F7F_7F7F) >> 7 & 0x0101_0101_0101_0101;
                 *codes = (u64::from_le_bytes(*codes) << 1 | bits).to_le_bytes();
             }
