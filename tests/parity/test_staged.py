@@ -123,7 +123,7 @@ def test_entries_use_their_range() -> None:
 def test_fitted_codes_on_kinds_of_data(level: str, kind: str) -> None:
     """Any description, of any kind of rows: it need not suit them."""
     for seed, metric in enumerate(METRICS):
-        x = GENERATORS[kind](1100, 72, n_queries=5, seed=seed)
+        x = GENERATORS[kind](600, 72, n_queries=4, seed=seed)
         parts = random_parts(72, seed, axes=(72, 61, 72)[seed], center=seed == 1, dual=seed == 2)
         pair = fitted_pair(parts)
         index, plain = Index(codec=pair.fast, metric=metric), ReferenceIndex(pair.plain, metric)
