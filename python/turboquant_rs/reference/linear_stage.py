@@ -130,14 +130,14 @@ def linear_deviation(
 
     Values are divided by the largest magnitude, so that no square is subnormal in a sum that it could change.
     """
-    largest: NDArray[np.float32] = np.max([np.abs(part).max(axis=1) for part in parts], axis=0)
+    largest = np.max([np.abs(part).max(axis=1) for part in parts], axis=0).astype(np.float32, copy=False)
     safe = np.where(largest == 0, np.float32(1), largest).astype(np.float32, copy=False)
     relative = entry / safe
-    squares = np.float32(stage.rounding) * (relative * relative)
+    squares: NDArray[np.float32] = (np.float32(stage.rounding) * (relative * relative)).astype(np.float32, copy=False)
     for residual, part in zip(stage.residuals, parts, strict=True):
-        unit: NDArray[np.float32] = part / safe[:, None]
-        length = np.sqrt(tree_sum(unit * unit))
-        squares = squares + np.float32(residual) * (length * length)
+        unit = (part / safe[:, None]).astype(np.float32, copy=False)
+        length = np.sqrt(tree_sum(unit * unit)).astype(np.float32, copy=False)
+        squares = (squares + np.float32(residual) * (length * length)).astype(np.float32, copy=False)
     result: NDArray[np.float32] = largest * np.sqrt(squares)
     return result
 
