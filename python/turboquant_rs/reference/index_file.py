@@ -21,7 +21,7 @@ from .codes import CodecSpec, Codes
 from .fitted_codec import FittedTurboQuant
 from .index import Index
 from .mse import TurboQuant
-from .staged import has_first_stage
+from .staged import has_first_stage, stage_bytes
 from .units import row_bytes, stage_ends
 
 MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
@@ -262,15 +262,11 @@ def stage_sizes(codec: TurboQuant) -> list[int]:
             for stage, size in enumerate(np.diff([0, *ends])):
                 sizes[stage] += int(size)
         return sizes
-    # Units stay in their order; a stage begins with the first from a quarter, or half, a bit a coordinate on.
-    sizes, at = [0], 0
-    for segment_number in spec.fitted.order:
-        stage = int(at >= codec.dim // 32) + int(at >= codec.dim // 16)
-        sizes += [0] * (stage + 1 - len(sizes))
-        size = -(-spec.segments[segment_number].dim // 8)
-        sizes[stage] += size
-        at += size
-    return sizes
+    whole = spec.row_bytes(spec.full)
+    if not has_first_stage(codec):
+        return [whole]
+    first = stage_bytes(codec)
+    return [first, whole - first]
 
 
 def _take(sections: Iterator[Section], kind: int, partition: int, stage: int, width: int) -> bytes:
