@@ -17,10 +17,13 @@ from importlib.metadata import version as _version
 
 from . import simd
 from ._core import CorruptError
+from ._results import SearchStats
 from .codec import TurboQuant
 from .codes import Codes
+from .filters import Filter
 from .fit import Drift, Report
 from .index import Index
+from .outliers import outlier_channels
 from .paper_codes import PaperCodes
 from .papers import QJL, PolarQuant, TurboQuantProd
 
@@ -30,11 +33,14 @@ __all__ = [
     "Codes",
     "CorruptError",
     "Drift",
+    "Filter",
     "Index",
     "PaperCodes",
     "PolarQuant",
     "Report",
+    "SearchStats",
     "TurboQuant",
     "TurboQuantProd",
+    "outlier_channels",
     "simd",
 ]

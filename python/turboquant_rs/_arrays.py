@@ -142,6 +142,17 @@ def as_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def as_threshold(value: Any) -> float:
+    """Return a threshold as the nearest float32; anything but a real number is refused, and NaN."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"threshold must be a number, got {value!r} ({type(value).__name__})")
+    with np.errstate(over="ignore"):
+        number = np.float32(value)
+    if np.isnan(number):
+        raise ValueError(f"threshold must be a number, got {value!r}")
+    return float(number)
+
+
 def as_threads(value: Any) -> int | None:
     """Return a thread count of at least 1, or None for one a core."""
     return None if value is None else as_int(value, "threads", 1, 4096)

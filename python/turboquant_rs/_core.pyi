@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Codec",
     "CorruptError",
+    "Filter",
     "FlatIndex",
     "PaperCodec",
     "available",
@@ -42,6 +43,17 @@ class Codec:
         scale: str,
         refine: int,
     ) -> Codec: ...
+    @staticmethod
+    def split(
+        dim: int,
+        bits: tuple[int, int],
+        outliers: NDArray[np.uint32],
+        seed: int,
+        rotation: str,
+        scale: str,
+        refine: int,
+    ) -> Codec: ...
+    def outliers(self) -> NDArray[np.int64] | None: ...
     def parts(self) -> _Fit | None: ...
     @property
     def fitted(self) -> bool: ...
@@ -95,8 +107,20 @@ class Codec:
     def truncate(
         self, packed: NDArray[np.uint8], scales: NDArray[np.float32], keep: list[int], bits: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]: ...
+    def truncate_each(
+        self, packed: NDArray[np.uint8], scales: NDArray[np.float32], keep: list[int], bits: list[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]: ...
     def header(self, keep: list[int], rows: int, packed_crc: int, scales_crc: int) -> bytes: ...
     def to_bytes(self, packed: NDArray[np.uint8], scales: NDArray[np.float32], keep: list[int]) -> bytes: ...
+
+@final
+class Filter:
+    def and_(self, other: Filter) -> Filter: ...
+    def or_(self, other: Filter) -> Filter: ...
+    def complement(self) -> Filter: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __len__(self) -> int: ...
 
 @final
 class FlatIndex:
@@ -139,8 +163,23 @@ class FlatIndex:
         rescore: int,
         scores: NDArray[np.float32],
         ids: NDArray[np.int64],
+        filter: Filter | None,  # noqa: A002
+        exact: bool,
         threads: int | None,
-    ) -> list[str | None] | None: ...
+    ) -> tuple[list[str | None] | None, tuple[int, int, int, int]]: ...
+    def range_search(
+        self,
+        queries: NDArray[np.float32],
+        threshold: float,
+        filter: Filter | None,  # noqa: A002
+        exact: bool,
+        threads: int | None,
+    ) -> tuple[
+        NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], list[str | None] | None, tuple[int, int, int, int]
+    ]: ...
+    def filter_rows(self, mask: NDArray[np.bool_]) -> Filter: ...
+    def filter_ids(self, ids: NDArray[np.int64] | list[str]) -> Filter: ...
+    def filter_range(self, first: int, last: int, step: int) -> Filter: ...
     def exact_scores(
         self,
         queries: NDArray[np.float32],

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ._rates import Bits
     from .codec import TurboQuant
     from .codes import Codes
 
@@ -51,7 +52,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def writing(
-    path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: float | None = None
+    path: str | os.PathLike[str], codec: TurboQuant, rows: int, bits: Bits | None = None
 ) -> Iterator[CodesWriter]:
     """Yield a writer of ``rows`` codes of one codec; nothing appears at ``path`` before all are written."""
     with replacing(path) as file:
@@ -63,7 +64,7 @@ def writing(
 class CodesWriter:
     """Write codes to an open file in blocks. Memory: the scales (4 bytes a row) beside the block in hand."""
 
-    def __init__(self, file: IO[bytes], codec: TurboQuant, rows: int, bits: float) -> None:
+    def __init__(self, file: IO[bytes], codec: TurboQuant, rows: int, bits: Bits) -> None:
         self._file = file
         self._codec = codec
         self._bits = bits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,11 @@ def as_row_ids(value: Any, name: str = "ids") -> RowIds:
     if any(isinstance(id_, str) for id_ in value[:1]) or any(isinstance(id_, str) for id_ in value):
         return _as_strings(value, name)
     return as_ids(value, name)
+
+
+def as_names(names: Sequence[str | None]) -> NDArray[Any]:
+    """Return strings as an (n,) array of objects."""
+    return np.array(names, object)
 
 
 def _as_strings(value: Any, name: str) -> list[str]:

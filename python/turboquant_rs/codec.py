@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,8 +25,10 @@ from ._arrays import (
     one_of,
 )
 from ._device import describe, on_cuda
+from ._rates import Bits, bits_of, cut, keep_of, pair_of, shown
 from .codes import Codes, read_header
 from .fit.fittable import Fittable
+from .outliers import as_outliers
 
 Rotation: TypeAlias = Literal["hadamard", "dense"]
 Scale: TypeAlias = Literal["unbiased", "mse", "matched", "paper"]
@@ -50,7 +50,11 @@ class TurboQuant(Fittable):
     dim : int
         Coordinates of a vector, 1 to 65,536 (4,096 with a dense rotation). Nothing is padded but a unit's last byte.
     bits : int, default 4
-        Bits a coordinate, 1 to 8.
+        Bits a coordinate, 1 to 8. With ``outliers`` two numbers: theirs, and the other channels', not larger.
+    outliers : array_like of int, or of bool of shape (dim,), optional
+        Channels that get a segment of their own, with its rotation, codebook and scale: the paper's 2.5- and 3.5-bit
+        scheme (section 4.3; :func:`outlier_channels` chooses). Costs 4 bytes a vector more; pays only where a few
+        channels hold much of the energy (docs/numerics.md section 13). On the CPU only.
     seed : int, default 0
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
     rotation : "hadamard" (default) or "dense"
@@ -68,7 +72,7 @@ class TurboQuant(Fittable):
     Attributes
     ----------
     dim, bits, seed, rotation, scale, refine
-        As given. ``bits`` of a fitted codec is the average over all coordinates, a float.
+        As given. ``bits`` of a fitted codec is the average over all coordinates, a float; with outliers a tuple.
 
     Notes
     -----
@@ -95,7 +99,7 @@ class TurboQuant(Fittable):
     __slots__ = ("_core", "bits", "dim", "refine", "rotation", "scale", "seed")
 
     dim: int
-    bits: int | float
+    bits: Bits
     seed: int
     rotation: Rotation
     scale: Scale
@@ -105,8 +109,9 @@ class TurboQuant(Fittable):
     def __init__(
         self,
         dim: int,
-        bits: int = 4,
+        bits: int | tuple[int, int] = 4,
         *,
+        outliers: ArrayLike | None = None,
         seed: int = 0,
         rotation: Rotation = "hadamard",
         scale: Scale = "unbiased",
@@ -115,14 +120,24 @@ class TurboQuant(Fittable):
         rotation = one_of(rotation, "rotation", ("hadamard", "dense"))
         fields = {
             "dim": as_int(dim, "dim", 1, 65_536),
-            "bits": as_int(bits, "bits", 1, 8),
             "seed": as_int(seed, "seed", 0, (1 << 64) - 1),
             "rotation": rotation,
             "scale": one_of(scale, "scale", _SCALES),
             "refine": as_refine(refine),
         }
         self._set(**fields)
-        self._set(_core=_core.Codec(*self._parameters()))
+        if outliers is None:
+            if isinstance(bits, tuple):
+                raise ValueError(f"outliers must be given with two numbers of bits, got bits={bits!r} alone")
+            self._set(bits=as_int(bits, "bits", 1, 8))
+            self._set(_core=_core.Codec(*self._parameters()))
+            return
+        if not isinstance(bits, (tuple, list)):
+            raise ValueError(f"bits must be two numbers with outliers, theirs and the other channels', got {bits!r}")
+        first, second = pair_of(bits)
+        self._set(bits=(first, second))
+        channels = as_outliers(outliers, self.dim)
+        self._set(_core=_core.Codec.split(self.dim, (first, second), channels, *self._parameters()[2:]))
 
     def _set(self, **fields: object) -> None:
         # Codes refer to their codec, so nobody may change one: __setattr__ refuses.
@@ -133,7 +148,7 @@ class TurboQuant(Fittable):
     def _from_core(cls, core: _Core) -> TurboQuant:
         codec = object.__new__(cls)
         seed, rotation, scale, refine = core.choices
-        bits = core.row_bits(core.full) / core.dim if core.fitted else core.full[0]
+        bits = bits_of(core, core.full)
         fields = {"seed": seed, "rotation": rotation, "scale": scale, "refine": refine or False}
         codec._set(dim=core.dim, bits=bits, _core=core, **fields)
         return codec
@@ -190,8 +205,20 @@ class TurboQuant(Fittable):
         return self._core.fitted
 
     @property
+    def split(self) -> bool:
+        """Whether outlier channels have a segment of their own."""
+        return not self.fitted and len(self._core.full) == 2
+
+    @property
+    def outliers(self) -> NDArray[np.int64] | None:
+        """The channels of the wider segment, ascending, (count,) int64, a copy; None without any."""
+        return self._core.outliers()
+
+    @property
     def _cpu_only(self) -> str:
         """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
+        if self.split:
+            return "a codec with outliers"
         return 'a codec with rotation="dense"' if self.rotation == "dense" else ""
 
     @property
@@ -204,8 +231,8 @@ class TurboQuant(Fittable):
         """Bytes that the codec itself holds (rotation and tables, and what a fit has found)."""
         return self._core.nbytes
 
-    def bytes_per_vector(self, bits: float | None = None) -> int:
-        """Return the bytes of one encoded vector, scale included; of codes truncated to ``bits`` if given.
+    def bytes_per_vector(self, bits: Bits | None = None) -> int:
+        """Return the bytes of one encoded vector, scales included; of codes truncated to ``bits`` if given.
 
         >>> from turboquant_rs import TurboQuant
         >>> TurboQuant(768, bits=4).bytes_per_vector(), TurboQuant(768, bits=4).bytes_per_vector(1)
@@ -213,37 +240,11 @@ class TurboQuant(Fittable):
         """
         keep = self._core.full
         if bits is not None:
-            keep = self._cut(bits, keep) if self.fitted else self._keep(bits)
+            keep = cut(self, bits, keep) if self.fitted else keep_of(self, bits)
         return self._core.row_bytes(keep) + 4 * self._core.norms
 
-    def _keep(self, bits: float) -> list[int]:
-        """Return the bits that codes of ``bits`` bits a coordinate have of every segment."""
-        if not self.fitted:
-            return [as_int(bits, "bits", 1, int(self.bits))]
-        return self._core.full if bits == self.bits else self._core.prefix(self._row_bits(bits))
-
-    def _cut(self, bits: float, held: list[int]) -> list[int]:
-        """Return the bits that are kept of every segment of fitted codes with ``held``; refuses what they lack."""
-        core, row_bits = self._core, self._row_bits(bits)
-        keep = core.prefix(row_bits)
-        # Whole units are kept, so codes may hold a little less than was asked for: the same may be asked again.
-        if sum(keep) > sum(held) or (keep == core.full and -(-row_bits // 8) > core.row_bytes(held)):
-            most = core.row_bits(held) / self.dim
-            raise ValueError(f"bits must be at most what the codes hold, {most:g}, got {bits}")
-        if row_bits < core.first_unit:
-            least = core.first_unit / self.dim
-            raise ValueError(f"bits must be enough for the first unit, about {least:g}, got {bits}")
-        return keep
-
-    def _row_bits(self, bits: float) -> int:
-        """Return the whole bits in a row of ``bits`` bits a coordinate, which may be any rational number."""
-        if isinstance(bits, (bool, np.bool_)) or not isinstance(bits, (int, float, Fraction, np.integer, np.floating)):
-            raise TypeError(f"bits must be a number, got {bits!r}")
-        if not 0 < bits <= 8:
-            raise ValueError(f"bits must be above 0 and at most 8, got {bits}")
-        # A float stands for the fraction that prints like it: 0.3 is three tenths.
-        rate = bits if isinstance(bits, Fraction) else Fraction(float(bits)).limit_denominator(65_536)
-        return math.ceil(rate * self.dim)
+    def _keep(self, bits: Any) -> list[int]:
+        return keep_of(self, bits)
 
     def encode(self, x: ArrayLike, *, threads: int | None = None, validate: bool = True) -> Codes:
         """Return the codes of the rows of ``x``, on the device of ``x``.
@@ -265,8 +266,8 @@ class TurboQuant(Fittable):
         Returns
         -------
         Codes
-            ``packed`` (n, bytes) uint8 and ``scales`` (n, 1) float32, the same bytes on every machine: NumPy arrays,
-            or CuPy arrays for whatever CUDA array came.
+            ``packed`` (n, bytes) uint8 and ``scales`` (n, norms) float32, the same bytes on every machine: NumPy
+            arrays, or CuPy arrays for whatever CUDA array came.
 
         Raises
         ------
@@ -467,7 +468,7 @@ class TurboQuant(Fittable):
         return (*self._parameters()[:5], self.fingerprint)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.fitted:
+        if self.fitted or self.split:
             return TurboQuant.from_bytes, (self.to_bytes(),)
         return TurboQuant._from_parameters, (self._parameters(),)
 
@@ -481,7 +482,9 @@ class TurboQuant(Fittable):
         text = f"TurboQuant(dim={self.dim}, bits={self.bits}"
         if self.fitted:
             axes = self._core.row_bits([1] * len(self._core.full))
-            text = f"TurboQuant(dim={self.dim}, bits={self.bits:g} fitted, axes={axes}"
+            text = f"TurboQuant(dim={self.dim}, bits={shown(self.bits)} fitted, axes={axes}"
+        elif (channels := self.outliers) is not None:
+            text += f", outliers={len(channels)} channels"
         for name, default in (("seed", 0), ("rotation", "hadamard"), ("scale", "unbiased"), ("refine", False)):
             value = getattr(self, name)
             text += "" if value == default else f", {name}={value!r}"

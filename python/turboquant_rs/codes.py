@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import _core
 from ._arrays import TO_HOST, as_int
 from ._device import as_device, describe, device_of, namespace_of, on_cuda, scope
+from ._rates import Bits, bits_of, cut, pair_of, shown
 
 if TYPE_CHECKING:
     from .codec import TurboQuant
@@ -44,12 +45,12 @@ class Codes:
         Packed codes, row-major; the layout is docs/format.md. NumPy on the CPU, CuPy on a GPU
         (``torch.from_dlpack(codes.packed)`` views it as a tensor).
     scales : array of float32, shape (n, norms)
-        What a row's levels are multiplied with. One number a row (``norms`` is 1) in this version.
+        What a row's levels are multiplied with. One number a row; two where outliers have a segment of their own.
     codec : TurboQuant
         The codec that made them.
-    bits : int or float
+    bits : int, float or tuple
         Bits a coordinate that are present: the codec's, or fewer after :meth:`truncate`. Of a fitted codec the average
-        over all coordinates, a float.
+        over all coordinates, a float; of one with outliers two numbers, theirs first.
 
     Examples
     --------
@@ -69,9 +70,9 @@ class Codes:
     packed: Any
     scales: Any
     codec: TurboQuant
-    bits: int | float
+    bits: Bits
 
-    def __init__(self, packed: Any, scales: Any, codec: TurboQuant, bits: float) -> None:
+    def __init__(self, packed: Any, scales: Any, codec: TurboQuant, bits: Bits) -> None:
         from .codec import TurboQuant
 
         if not isinstance(codec, TurboQuant):
@@ -83,7 +84,7 @@ class Codes:
         self.bits = bits
 
     @classmethod
-    def _made(cls, packed: Any, scales: Any, codec: TurboQuant, bits: float) -> Codes:
+    def _made(cls, packed: Any, scales: Any, codec: TurboQuant, bits: Bits) -> Codes:
         """Return codes of arrays that this package made, unchecked."""
         codes = cls.__new__(cls)
         codes.packed = packed
@@ -197,8 +198,8 @@ class Codes:
         MemoryError
             Where the GPU has too little; the message has the bytes.
         ValueError, RuntimeError
-            For a device that is no name of one, or that this machine does not have; for codes of a codec with
-            a dense rotation, which has no kernels there yet.
+            For a device that is no name of one, or that this machine does not have; for codes of a codec with outliers
+            or a dense rotation, which has no kernels there yet.
 
         Examples
         --------
@@ -230,13 +231,14 @@ class Codes:
         """64-bit identity of the codec."""
         return self.codec.fingerprint
 
-    def truncate(self, bits: float) -> Codes:
+    def truncate(self, bits: Bits) -> Codes:
         """Return codes of the top ``bits`` bits, without the vectors: a copy with scales derived from the codes.
 
         Good at every stage: 1, 2 and 4 bits, for 3-bit codes 1. The top 2 of 4 bits have distortion 0.1203, codes
         made at 2 bits 0.1175. Codes of a fitted codec can be cut to any number of bits, whole or not (an int, a float
         or a Fraction): the longest prefix of their units in ⌈dim·bits/8⌉ bytes, the best code of its size. However a
-        length is reached, the result is the same.
+        length is reached, the result is the same. Of codes with outliers both segments are cut to ``bits``, or, if that
+        is two numbers, each to its own.
 
         Raises
         ------
@@ -253,22 +255,26 @@ class Codes:
         """
         core, keep = self.codec._core, self.codec._keep(self.bits)
         if self.codec.fitted:
-            left = self.codec._cut(bits, keep)
+            left = cut(self.codec, bits, keep)
             row_bits = core.row_bits(left)
             if isinstance(self.packed, np.ndarray):
                 packed, scales = core.truncate(*self._contiguous(), keep, row_bits)
             else:
-                from .gpu.codec import cut
+                from .gpu import codec as gpu
 
-                packed, scales = cut(self, keep, left)
+                packed, scales = gpu.cut(self, keep, left)
             return self._made(packed, scales, self.codec, row_bits / self.dim)
+        if self.codec.split:
+            kept = pair_of(bits)
+            packed, scales = core.truncate_each(*self._contiguous(), keep, kept)
+            return self._made(packed, scales, self.codec, (kept[0], kept[1]))
         bits = as_int(bits, "bits", 1, 8)
         if isinstance(self.packed, np.ndarray):
             packed, scales = core.truncate(*self._contiguous(), keep, bits)
         else:
             from ._truncate import truncate
 
-            shape = (self.dim, int(self.codec.bits), int(self.bits), bits)
+            shape = (self.dim, core.full[0], keep[0], bits)
             with scope(self.device):
                 packed, scales = truncate(self.packed, self.scales, *shape, self.codec.scale)
         return self._made(packed, scales, self.codec, bits)
@@ -409,7 +415,7 @@ class Codes:
     def __repr__(self) -> str:
         size = self.codec.bytes_per_vector(self.bits)
         where = "" if self.device == "cpu" else f", on {self.device}"
-        return f"Codes(n={len(self)}, dim={self.dim}, bits={self.bits:g}, {size:.1f} bytes per vector{where})"
+        return f"Codes(n={len(self)}, dim={self.dim}, bits={shown(self.bits)}, {size:.1f} bytes per vector{where})"
 
 
 def check_arrays(packed: Any, scales: Any, row_bytes: int, norms: int) -> None:
@@ -436,10 +442,10 @@ def read_header(path: str | os.PathLike[str]) -> tuple[_core.Codec, list[int], i
     return _core.header_from_bytes(data, path.stat().st_size)
 
 
-def _codec_and_bits(core: _core.Codec, keep: list[int]) -> tuple[TurboQuant, int | float]:
+def _codec_and_bits(core: _core.Codec, keep: list[int]) -> tuple[TurboQuant, Bits]:
     from .codec import TurboQuant
 
-    return TurboQuant._from_core(core), core.row_bits(keep) / core.dim if core.fitted else keep[0]
+    return TurboQuant._from_core(core), bits_of(core, keep)
 
 
 def _unpickle(data: bytes, device: str) -> Codes:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import TO_HOST, as_int, as_rows, as_threads, back, blocks, one_of
-from ._device import describe, on_cuda
-from ._ids import as_row_ids
-from ._rescore import Source, best, from_source
+from ._arrays import as_rows, as_threads, blocks, one_of
+from ._ids import as_names, as_row_ids
+from ._rates import Bits, shown
 from ._rows import Rows
+from ._search import Searches, refuse_cuda
 from ._stored import Stored
-from .codec import Metric, Refine, Scale, TurboQuant, queries_of
+from .codec import Metric, Refine, Scale, TurboQuant
 from .codes import Codes
 
 Keep: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
@@ -25,11 +25,8 @@ _METRICS = ("ip", "cosine", "l2")
 #: Bytes of a coordinate of kept rows.
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
-#: No machine holds a result of this many places (8 bytes each); larger ones would overflow sizes.
-_MOST_PLACES = 1 << 50
 
-
-class Index(Rows, Stored):
+class Index(Rows, Searches, Stored):
     """Search codes: an exact scan, with the same ids and scores on every machine, for any batch, threads and k.
 
     Parameters
@@ -156,13 +153,8 @@ class Index(Rows, Stored):
         return cls(codec=codec, metric=metric, keep=keep)
 
     @property
-    def dim(self) -> int:
-        """Coordinates of a vector."""
-        return self.codec.dim
-
-    @property
-    def bits(self) -> int | float:
-        """Bits a coordinate; of a fitted codec the average, a float."""
+    def bits(self) -> Bits:
+        """Bits a coordinate; of a fitted codec the average, a float; of one with outliers two numbers."""
         return self.codec.bits
 
     def add(
@@ -230,7 +222,7 @@ class Index(Rows, Stored):
         self, x: ArrayLike, ids: NDArray[np.int64] | list[str] | None, threads: int | None, *, replace: bool
     ) -> NDArray[Any]:
         codes_first = 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
-        _refuse_cuda(x, "x", codes_first if self.metric == "ip" and not self.codec._cpu_only and not self.keep else "")
+        refuse_cuda(x, "x", codes_first if self.metric == "ip" and not self.codec._cpu_only and not self.keep else "")
         threads = as_threads(threads)
         x = as_rows(x, "x", self.dim, "codec")
         l2 = self.metric == "l2"
@@ -245,7 +237,7 @@ class Index(Rows, Stored):
                 split = (badly, plain.packed, plain.scales)
         kept = None if self.keep is None else _converted(x, self.keep)
         new = self._core.add_codes(codes.packed, codes.scales, squares, ids, replace, split, kept)
-        return np.array(ids, object) if isinstance(ids, list) else new
+        return as_names(ids) if isinstance(ids, list) else new
 
     def add_codes(self, codes: Codes, ids: ArrayLike | Sequence[str] | None = None) -> NDArray[Any]:
         """Append codes that :meth:`TurboQuant.encode` made, with metric "ip" only (the others store more than codes).
@@ -263,88 +255,7 @@ class Index(Rows, Stored):
         given = None if ids is None else as_row_ids(ids)
         none = np.empty(0, np.float32)
         new = self._core.add_codes(*codes._contiguous(), none, given, False, None, None)
-        return np.array(given, object) if isinstance(given, list) else new
-
-    def search(
-        self,
-        queries: ArrayLike,
-        k: int = 10,
-        *,
-        rescore: int | None = None,
-        rescore_from: Source | None = None,
-        threads: int | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Return the ``k`` nearest vectors of every query, nearest first; equal scores by the lower id.
-
-        Parameters
-        ----------
-        queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`TurboQuant.encode`, but in host memory; norms below 2**96 (below 2**63 with "l2"). One 1-D
-            query gives 1-D results.
-        k : int, default 10
-            At least 1. Beyond the number of vectors, ids are −1 (None in an index of string ids) and scores −inf (+inf
-            with "l2").
-        rescore : int, optional
-            Find the ``rescore · k`` nearest by codes, and of these the k nearest by exact scores. The index must keep
-            vectors (``Index(..., keep="float16")``), or ``rescore_from`` must have them. The first ten of k = 100 are
-            then no longer those of k = 10.
-        rescore_from : array_like, shape (m, dim), or callable, optional
-            The vectors for ``rescore``: row i of an array, memory-mapped or not, is the vector of id i; a function gets
-            an array of n distinct ids and returns their vectors, (n, dim).
-        threads : int, optional
-            Threads to use; by default one a core. Results do not depend on it.
-
-        Returns
-        -------
-        scores : ndarray of float32, shape (nq, k) or (k,)
-            Estimates from the codes: inner products, cosines (which may pass 1 by the estimate's error), or squared
-            L2 distances, never below 0. With ``rescore`` exact ones, computed in float64 and rounded once; equal on
-            every machine, too (docs/numerics.md section 13). In the array namespace of ``queries``, as are the ids.
-        ids : ndarray of int64 or of objects (str), shape (nq, k) or (k,)
-
-        Raises
-        ------
-        ValueError, TypeError
-            As for :meth:`TurboQuant.encode`, for k or rescore below 1, for rescore without vectors, and for vectors of
-            ``rescore_from`` that are missing or not finite.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from turboquant_rs import Index
-        >>> x = np.random.default_rng(0).standard_normal((1000, 64), dtype=np.float32)
-        >>> index = Index(64, bits=2, keep="float16")
-        >>> ids = index.add(x)
-        >>> scores, ids = index.search(x[7], k=3, rescore=4)
-        >>> int(ids[0]), bool(abs(scores[0] - (x[7] ** 2).sum()) < 0.1)
-        (7, True)
-        """
-        _refuse_cuda(queries, "queries")
-        k = as_int(k, "k", 1, (1 << 63) - 1)
-        rows, single = queries_of(queries, self.dim, "index")
-        threads = as_threads(threads)
-        factor = 0 if rescore is None else as_int(rescore, "rescore", 1, (1 << 63) - 1)
-        if factor and rescore_from is None and self.keep is None:
-            raise ValueError(
-                f"rescore must be None, since this index keeps no vectors, got {factor}; make it with "
-                '`keep="float16"`, or pass the vectors as rescore_from'
-            )
-        if rescore_from is not None and not factor:
-            raise ValueError("rescore must be given with rescore_from, got None")
-        if rescore_from is None:
-            scores, ids = _room(len(rows), k)
-            names = self._core.search(rows, k, factor, scores, ids, threads)
-        else:
-            scores, ids = _room(len(rows), max(1, min(k * factor, len(self))))
-            self._core.search(rows, scores.shape[1], 0, scores, ids, threads)
-            scores = from_source(self._core, rows, ids, rescore_from, threads)
-            _room(len(rows), k)
-            scores, ids = best(scores, ids, k, smaller_is_nearer=self.metric == "l2")
-            names = self._core.names_of(ids.ravel())
-        found: NDArray[Any] = ids if names is None else np.array(names, object).reshape(ids.shape)
-        if single:
-            scores, found = scores[0], found[0]
-        return back(scores, queries), found if names is not None else back(found, queries)
+        return as_names(given) if isinstance(given, list) else new
 
     @classmethod
     def _from_core(cls, core: _core.FlatIndex) -> Index:
@@ -361,9 +272,10 @@ class Index(Rows, Stored):
         self._plain = None if plain is None else TurboQuant._from_core(plain)
 
     def __repr__(self) -> str:
-        bounds = 4 if not self.codec.fitted and self.bits > 1 else 0
+        widths = self.codec._core.full
+        bounds = 4 if not self.codec.fitted and len(widths) == 1 and widths[0] > 1 else 0
         size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + bounds + 8
-        what = f"dim={self.dim}, bits={self.bits:g}, metric={self.metric!r}, n={len(self)}"
+        what = f"dim={self.dim}, bits={shown(self.bits)}, metric={self.metric!r}, n={len(self)}"
         if self.keep is not None:
             size += self.dim * _WIDTHS[self.keep] + (4 if self.keep == "int8" else 0)
             what += f", keep={self.keep!r}"
@@ -374,13 +286,6 @@ class Index(Rows, Stored):
         return Index.from_bytes, (self.to_bytes(),)
 
 
-def _refuse_cuda(value: Any, name: str, advice: str = "") -> None:
-    """Refuse an array in the memory of a GPU: the index and its scan are on the CPU."""
-    if on_cuda(value, name):
-        text = f"{name} must be in host memory, where the index is, got a CUDA array ({describe(value)})"
-        raise TypeError(f"{text}; {advice}copy it to the host: {TO_HOST.format(name)}")
-
-
 def _converted(x: NDArray[Any], keep: Keep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return rows (n, dim) in the form in which an index keeps them: bytes, and scales (one a row for int8)."""
     kept = np.empty((len(x), x.shape[1] * _WIDTHS[keep]), np.uint8)
@@ -389,13 +294,3 @@ def _converted(x: NDArray[Any], keep: Keep) -> tuple[NDArray[np.uint8], NDArray[
         part = slice(first, first + len(block))
         _core.convert_rows(keep, block, kept[part], scales[part], first)
     return kept, scales
-
-
-def _room(queries: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return room for k results a query."""
-    try:
-        if k > _MOST_PLACES // max(1, queries):
-            raise MemoryError
-        return np.empty((queries, k), np.float32), np.empty((queries, k), np.int64)
-    except (MemoryError, ValueError):
-        raise ValueError(f"k must be small enough for {queries} rows of results to fit memory, got {k}") from None

@@ -12,6 +12,8 @@ for each stage:
     find DIM BITS METRIC           found
     dense DIM BITS SCALE REFINE METRIC   of a dense rotation
                                    codes packed scales decoded scores truncated file found
+    split DIM BITS OTHERS ROTATION SCALE REFINE METRIC   of outliers and other channels
+                                   codes packed scales decoded scores truncated file found
     fit DIM PARTS SCALE REFINE METRIC
                                    parts codes packed scales decoded scores truncated file found
 
@@ -21,6 +23,7 @@ A hash is that of `fold`, of the arrays' little-endian bytes one after another.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +38,7 @@ from turboquant_rs.reference.codebook import boundaries, integer_levels, levels
 from turboquant_rs.reference.rng import derive, digest, permutation, signs, splitmix64, stream
 from turboquant_rs.reference.rotation import Rotation
 from turboquant_rs.reference.rows import norm, prepare
-from turboquant_rs.reference.units import stage_ends, unpack
+from turboquant_rs.reference.units import stage_ends, unpack, unpack_row
 
 PATH = Path(__file__).parents[2] / "rust" / "core" / "tests" / "golden.txt"
 
@@ -51,12 +54,21 @@ STAGES = {
     "code": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file"),
     "find": ("found",),
     "dense": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
+    "split": ("codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
     "fit": ("parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"),
 }
 
 #: Codecs with a dense rotation: bits, scale, refinement, the metric that finds. Making large matrices takes long.
 DENSE = ((1, "unbiased", 0, "ip"), (2, "paper", 0, "cosine"), (4, "mse", 16, "l2"), (6, "matched", 0, "ip"))
 DENSE_UP_TO = 200
+
+#: Outlier splits: bits of both segments, rotation, scale, refinement, the metric that finds.
+SPLITS = (
+    (3, 2, "hadamard", "unbiased", 0, "ip"),
+    (4, 3, "hadamard", "mse", 16, "cosine"),
+    (8, 1, "hadamard", "matched", 0, "l2"),
+    (5, 5, "dense", "paper", 8, "l2"),
+)
 
 #: What a fitted codec is made of beside axes and segments, with its scale, refinement and the metric that finds.
 FITS = (
@@ -145,6 +157,11 @@ def ids() -> NDArray[np.int64]:
     return (5 * np.arange(ROWS - 1, dtype=np.int64) + 2) % (ROWS - 1)
 
 
+def outliers(dim: int) -> list[int]:
+    """Return a third of the channels, at least one, ascending."""
+    return sorted(permutation(derive(19, dim), dim)[: max(1, dim // 3)].tolist())
+
+
 def fit_parts(dim: int, kind: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the parts of a fitted codec: axes of any direction, up to three segments, units in any order.
 
@@ -212,6 +229,11 @@ class Reference:
         return TurboQuant(dim, bits, seed=seed_of(dim), rotation=rotation, scale=scale, refine=refine or False)
 
     @staticmethod
+    def split(dim: int, bits: tuple[int, int], rotation: str, scale: str, refine: int) -> Any:
+        options = {"rotation": rotation, "scale": scale, "refine": refine or False}
+        return TurboQuant(dim, bits, outliers=tuple(outliers(dim)), seed=seed_of(dim), **options)
+
+    @staticmethod
     def fitted(dim: int, kind: str, scale: str, refine: int) -> Any:
         parts, gains = fit_parts(dim, kind)
         return FittedTurboQuant(*parts, seed=seed_of(dim), scale=scale, refine=refine or False, **gains)
@@ -236,6 +258,25 @@ def code_stages(by: Any, dim: int, bits: int, scale: str, refine: int) -> list[s
 def dense_stages(by: Any, dim: int, bits: int, scale: str, refine: int, metric: str) -> list[str]:
     q = by.codec(dim, bits, scale, refine, "dense")
     return [*stages_of(by, q, dim, bits), *found_by(by, q, dim, metric)]
+
+
+def split_stages(
+    by: Any, dim: int, bits: int, others: int, rotation: str, scale: str, refine: int, metric: str
+) -> list[str]:
+    q, x, probe = by.split(dim, (bits, others), rotation, scale, refine), rows(dim), queries(dim)
+    codes, m = q.encode(x), max(1, dim // 3)
+    ends = list(itertools.product(stage_ends(bits), stage_ends(others)))
+    shorter = [by.truncate(q, codes, end) for end in ends[:-1]]
+    return [
+        fold(*unpack_row(codes.packed, [(m, bits, bits), (dim - m, others, others)])),
+        fold(codes.packed),
+        fold(codes.scales),
+        fold(q.decode(codes)),
+        fold(by.score(q, probe, codes)),
+        fold(*[part for s in shorter for part in (s.packed, s.scales, q.decode(s), by.score(q, probe, s))]),
+        fold(codes.to_bytes()),
+        *found_by(by, q, dim, metric),
+    ]
 
 
 def stages_of(by: Any, q: Any, dim: int, bits: int) -> list[str]:
@@ -304,6 +345,9 @@ def lines(dims: Iterable[int] = DIMS, by: Any = Reference, *, only: str | None =
                 yield from line("find", lambda *keys: find_stages(by, *keys), dim, bits, metric)
         for dense in DENSE if dim in SOME_DIMS and dim <= DENSE_UP_TO else ():
             yield from line("dense", lambda *keys: dense_stages(by, *keys), dim, *dense)
+        for split in SPLITS if dim in SOME_DIMS and dim >= 2 else ():
+            if split[2] == "hadamard" or dim <= DENSE_UP_TO:
+                yield from line("split", lambda *keys: split_stages(by, *keys), dim, *split)
         for fit in FITS if dim in SOME_DIMS else ():
             yield from line("fit", lambda *keys: fit_stages(by, *keys), dim, *fit)
 

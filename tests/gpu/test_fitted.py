@@ -245,20 +245,76 @@ def test_beside_the_limits_of_float32(device: str) -> None:
 
 
 def test_a_base_that_cancels_to_a_subnormal_number(device: str) -> None:
-    """Products of the least coordinates and the least center, all but equal, in a query whose exponent lifts them."""
-    dim = 66
+    """Products of the least coordinates and the least center, all but equal, in a query whose exponent lifts them.
+
+    The two meet in a lane's even sum, between its two sums, or between lanes. The row is the center: scale 0.
+    """
+    dim = 130
+    for first, second in ((0, 1), (0, 64), (0, 32), (32, 96)):
+        center = np.zeros(dim, np.float32)
+        center[[first, second]] = 2.0**-80, -(2.0**-80) * (1 + 2.0**-23)
+        query = np.zeros((1, dim), np.float32)
+        query[0, [first, second, 129]] = 2.0**30, 2.0**30, 2.0**70
+        key = FittedKey(reference(random_parts(dim, 3)._replace(center=center)))
+        codes = key.codec.encode(center[None])
+        for cosine in (False, True):
+            want = reference_score(key.codec, query, codes, cosine=cosine)
+            assert want[0, 0] == (-(2.0**-143) if cosine else -(2.0**-73))
+            for flush in (False, True):
+                assert same(run_score(backend_of(device, flush=flush), key, query, codes, cosine=cosine), want)
+
+
+def test_scores_that_are_subnormal(device: str) -> None:
+    """As a product with the scale, and with a base of 0 beside it."""
+    dim = 40
+    parts = random_parts(dim, 4)._replace(segments=[(20, 3), (20, 2)], order=[0, 1, 0, 1, 0])
+    parts = parts._replace(sigmas=np.full(2, 0.16, np.float32))
     center = np.zeros(dim, np.float32)
-    center[:2] = 2.0**-80, -(2.0**-80) * (1 + 2.0**-23)
-    query = np.zeros((1, dim), np.float32)
-    query[0, :3] = 2.0**30, 2.0**30, 2.0**70
-    parts = random_parts(dim, 3)._replace(center=center)
-    key = FittedKey(reference(parts))
-    codes = key.codec.encode(np.zeros((1, dim), np.float32))
-    for cosine in (False, True):
-        want = reference_score(key.codec, query, codes, cosine=cosine)
+    center[0] = 1
+    rng = np.random.default_rng(0)
+    x, queries = (rng.standard_normal((n, dim)).astype(np.float32) for n in (300, 24))
+    queries[:, 0] = 0
+    for mean, rows, scale in ((None, 2.0**-110, 2.0**-25), (center, 2.0**-110, 2.0**-25)):
+        key = FittedKey(reference(parts._replace(center=mean)))
+        moved = x * np.float32(rows) + (0 if mean is None else mean)
+        codes = key.codec.encode(moved.astype(np.float32) if mean is None else np.where(mean, mean, moved))
         for flush in (False, True):
-            got = run_score(backend_of(device, flush=flush), key, query, codes, cosine=cosine)
-            assert same(got, want)
+            for few in (queries[:4], queries):
+                found = score_differences(backend_of(device, flush=flush), key, few * np.float32(scale), codes)
+                assert found == [], (mean is None, rows, flush)
+
+
+def test_groups_that_all_but_cancel(device: str) -> None:
+    """Their sum is subnormal, the score is not: two axes of all but the same deviation, in groups of their own."""
+    sigmas = np.array([1, 1 + 2.0**-20], np.float32)
+    parts = Parts(None, np.eye(2, dtype=np.int16) * np.int16(32_000), sigmas, [(1, 2), (1, 1)], [0, 1, 0])
+    key = FittedKey(reference(parts))
+    rows = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32) * np.float32(2.0**40)
+    codes = key.codec.truncate(key.codec.encode(rows), 1)
+    queries = np.array([[2.0**-k, 2.0**-k] for k in range(104, 116)], np.float32)
+    for flush in (False, True):
+        for few in (queries[4:8], queries):
+            assert score_differences(backend_of(device, flush=flush), key, few, codes) == []
+
+
+def test_what_lies_below_a_center(device: str) -> None:
+    """Rows that are the center where it is not 0 and subnormal elsewhere: nothing but that is coded."""
+    center = np.zeros(40, np.float32)
+    center[:3] = 1
+    key = FittedKey(reference(random_parts(40, 4)._replace(center=center)))
+    x = np.where(center, center, mixed_rows(40, 2, ("tiny", "subnormal", "tiny") * 4) * np.float32(0.25))
+    for flush in (False, True):
+        assert encode_differences(backend_of(device, flush=flush), key, x) == []
+
+
+def test_factors_that_a_dual_lifts(device: str) -> None:
+    """A scale times the norm of decoded axes is subnormal, but not with their power of two."""
+    parts = random_parts(40, 4, dual=True)
+    parts = parts._replace(dual=parts.dual | {"query_gains": np.full(40, 2.0**38, np.float32)})
+    key = FittedKey(reference(parts))
+    codes = key.codec.encode(mixed_rows(40, 1, ("tiny", "normal") * 4) * np.float32(2.0**8))
+    for flush in (False, True):
+        assert same(run_decode(backend_of(device, flush=flush), key, codes), key.codec.decode(codes))
 
 
 def test_faults(device: str) -> None:

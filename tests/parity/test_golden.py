@@ -33,12 +33,17 @@ class Package:
         return TurboQuant(dim, bits, seed=golden.seed_of(dim), rotation=rotation, scale=scale, refine=refine or False)
 
     @staticmethod
+    def split(dim: int, bits: tuple[int, int], rotation: Any, scale: Any, refine: Any) -> TurboQuant:
+        options = {"rotation": rotation, "scale": scale, "refine": refine or False}
+        return TurboQuant(dim, bits, outliers=golden.outliers(dim), seed=golden.seed_of(dim), **options)
+
+    @staticmethod
     def fitted(dim: int, kind: str, scale: Any, refine: Any) -> TurboQuant:
         parts, gains = golden.fit_parts(dim, kind)
         return TurboQuant._from_parts(*parts, seed=golden.seed_of(dim), scale=scale, refine=refine or False, **gains)
 
     @staticmethod
-    def truncate(q: TurboQuant, codes: Codes, bits: float) -> Codes:
+    def truncate(q: TurboQuant, codes: Codes, bits: Any) -> Codes:
         return codes.truncate(bits)
 
     @staticmethod
@@ -85,6 +90,6 @@ def test_the_reference_gives_the_golden_hashes() -> None:
     assert_golden(golden.lines(DIMS), golden.STAGES)
 
 
-@pytest.mark.parametrize("kind", ["code", "find", "dense", "fit"])
+@pytest.mark.parametrize("kind", ["code", "find", "dense", "split", "fit"])
 def test_the_package_gives_the_golden_hashes(level: str, kind: str) -> None:
     assert_golden(golden.lines(DIMS, Package, only=kind), [kind])

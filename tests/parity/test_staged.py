@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fits import fitted_pair, random_parts
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import METRICS, same
 from turboquant_rs import Index, TurboQuant
+from turboquant_rs.evaluation.datasets import load_glosses_sample
 from turboquant_rs.evaluation.generators import GENERATORS
+from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference import Index as ReferenceIndex
 from turboquant_rs.reference import TurboQuant as Reference
 from turboquant_rs.reference.codebook import integer_levels
-from turboquant_rs.reference.staged import bound_unit, clamp, prepare_stage, row_bounds, upper
+from turboquant_rs.reference.linear_stage import BOUND, linear_stage
+from turboquant_rs.reference.staged import bound_unit, clamp, has_first_stage, prepare_stage, row_bounds, upper
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ids = np.ndarray[Any, np.dtype[np.int64]]
@@ -111,3 +117,73 @@ def test_entries_use_their_range() -> None:
     stage = prepare_stage(Reference(64, 2), GENERATORS["isotropic"](9, 64, seed=7).base, cosine=False)
     assert (stage.tables.max(axis=(1, 2, 3)) == 126).all()
     assert (stage.tables.min(axis=(1, 2, 3)) == 0).all()
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_fitted_codes_on_kinds_of_data(level: str, kind: str) -> None:
+    """Any description, of any kind of rows: it need not suit them."""
+    for seed, metric in enumerate(METRICS):
+        x = GENERATORS[kind](600, 72, n_queries=4, seed=seed)
+        parts = random_parts(72, seed, axes=(72, 61, 72)[seed], center=seed == 1, dual=seed == 2)
+        pair = fitted_pair(parts)
+        index, plain = Index(codec=pair.fast, metric=metric), ReferenceIndex(pair.plain, metric)
+        plain.add(x.base, index.add(x.base))
+        check(index, plain, x.queries, (1, 10, 100))
+
+
+@given(st.integers(1, 40), st.integers(0, 10_000), st.sampled_from(METRICS), st.booleans(), st.integers(1, 150))
+def test_fitted_codes(dim: int, seed: int, metric: str, center: bool, n: int) -> None:
+    """Both ways of reading rows give the reference's answer; zero rows and great norms among them."""
+    rng = np.random.default_rng(seed)
+    pair = fitted_pair(random_parts(dim, seed, center=center, dual=seed % 3 == 0))
+    x = (rng.standard_normal((n, dim)) * 10.0 ** rng.integers(-12, 12, (n, 1))).astype(np.float32)
+    x[rng.random(n) < 0.1] = 0
+    queries = (rng.standard_normal((3, dim)) * 10.0 ** rng.integers(-12, 12, (3, 1))).astype(np.float32)
+    index, plain = Index(codec=pair.fast, metric=metric), ReferenceIndex(pair.plain, metric)  # type: ignore[arg-type]
+    plain.add(x, index.add(x))
+    check(index, plain, queries, (1, 10))
+
+
+def test_fitted_searches_read_few_rows_and_lose_none() -> None:
+    """A fit to real embeddings: what is cut is as rare as promised, and none of the ten nearest is lost."""
+    glosses = load_glosses_sample()
+    for bits in (1, 3):
+        codec = TurboQuant.fit(glosses.base[:2000], bits=bits)
+        assert codec.fitted
+        fit = codec._core.parts()
+        assert fit is not None
+        plain = FittedTurboQuant(*fit[:4], list(fit[4]), scale=codec.scale, refine=codec.refine)
+        assert has_first_stage(plain)
+        rows, queries = glosses.base[2000:], glosses.queries[:50]
+        codes = plain.encode(rows)
+        ends = upper(plain, queries, codes, row_bounds(plain, codes))
+        scores = codec.score(queries, codec.encode(rows))
+        assert 1e-5 < (ends < scores).mean() < 0.002
+        cut = clamp(scores, ends)
+        for found, wanted in zip(np.argsort(-cut)[:, :10], np.argsort(-scores)[:, :10], strict=True):
+            assert set(found) == set(wanted)
+        tenth = np.sort(cut, axis=1)[:, -10]
+        assert (ends >= tenth[:, None]).mean() < 0.1
+        # The whole index of other rows that the codec may code badly, one by one and together.
+        index, other = Index(codec=codec), ReferenceIndex(plain)
+        other.add(rows, index.add(rows))
+        check(index, other, queries[:8], (10,))
+
+
+def test_residuals_of_fitted_codes_are_orthogonal() -> None:
+    """The ratio of docs/numerics.md makes the residual orthogonal to the code along the axes, in float64."""
+    plain = fitted_pair(random_parts(60, 8)).plain
+    codes = plain.encode(GENERATORS["isotropic"](50, 60, seed=6).base)
+    stage = linear_stage(plain)
+    assert stage is not None
+    ratio = row_bounds(plain, codes)[:, 0].astype(np.float64) / BOUND
+    products, squares = np.zeros(50), np.zeros(50)
+    for segment, values, weight, level, part in zip(
+        plain.spec.segments, stage.values, plain.weights, plain.levels_of(codes), plain.unpack(codes), strict=True
+    ):
+        signs = [((part >> (segment.bits - 1 - i)) & 1) * 2.0 - 1 for i in range(len(values))]
+        linear = sum((value * sign for value, sign in zip(values, signs, strict=True)), np.zeros(part.shape))
+        products += weight * (level * (level - ratio[:, None] * linear)).sum(axis=1)
+        squares += weight * (level * level).sum(axis=1)
+    # Half a unit of the ratio, and levels and values rounded to 1/4096.
+    assert (np.abs(products) <= 1e-3 * squares).all()

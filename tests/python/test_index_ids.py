@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from strategies import METRICS, same
 from subject import DIM, Subject, X, refuses
-from turboquant_rs import Index, TurboQuant
+from turboquant_rs import Index, SearchStats, TurboQuant
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 KEEPS = ("float32", "float16", "bfloat16", "int8")
@@ -264,6 +264,59 @@ def test_indexes_that_do_not_fit_are_refused() -> None:
     named.add(X[:1], ["a"])
     with pytest.raises(ValueError, match="ids must be integers, as those of the index's rows are, got strings"):
         index.extend(named)
+
+
+# --- searches of string ids --------------------------------------------------------------------------------------
+
+
+def test_filters_and_ranges_of_strings() -> None:
+    index, x = Index(DIM, bits=8, metric="l2"), rows(6)
+    index.add(x, ["a", "b", "c", "d", "e", "f"])
+    index.remove("b")
+    for allowed in (
+        ["c", "f", "b", "z"],
+        np.array(["f", "c"]),
+        np.array(["c", "f"], object),
+        [False, True] * 2 + [True],
+    ):
+        wanted = {"c", "e", "f"} if isinstance(allowed, list) and allowed[0] is False else {"c", "f"}
+        _, found = index.search(x[0], 5, filter=allowed)
+        assert set(found.tolist()) - {None} == wanted
+        lims, _, within = index.range_search(x[:2], np.inf, filter=allowed)
+        assert lims.tolist() == [0, len(wanted), 2 * len(wanted)]
+        assert within.dtype == object
+        assert set(within.tolist()) == wanted
+    for numbers in ([0, 1, 2], range(6), slice(None)):
+        assert len(index.filter(numbers)) == 0, "integers that stand for strings are nobody's ids"
+    plain = Index(DIM)
+    plain.add(x)
+    assert len(plain.filter(["a", "0"])) == 0
+    with pytest.raises(TypeError, match="allowed must be all integers or all strings, got 1 among strings"):
+        index.filter(["a", 1])
+    lims, scores, none = index.range_search(x[:0], 1)
+    assert (lims.tolist(), scores.tolist(), none.tolist(), none.dtype) == ([0], [], [], np.dtype(object))
+
+
+def test_out_is_of_integers() -> None:
+    index, x = Index(DIM, keep="float32"), rows(6)
+    index.add(x)
+    out = np.empty((6, 2), np.float32), np.empty((6, 2), np.int64)
+    allowed = [0, 2, 4]
+    for rescored in ({"rescore": 2}, {"rescore": 2, "rescore_from": x}):
+        stats = SearchStats()
+        scores, ids = index.search(x, 2, filter=allowed, **rescored)  # type: ignore[arg-type]
+        got = index.search(x, 2, filter=allowed, out=out, stats=stats, exact=True, **rescored)  # type: ignore[arg-type]
+        assert got[0] is out[0]
+        assert same(out[0], scores)
+        assert np.array_equal(out[1], ids)
+        assert set(ids.ravel().tolist()) <= {0, 2, 4}
+        assert stats.full_rows == 6 * 3
+        out[0][:], out[1][:] = 0, 0
+    named = Index(DIM)
+    named.add(x, list("abcdef"))
+    with pytest.raises(ValueError, match="out must be None in an index of string ids"):
+        named.search(x, 2, out=out)
+    assert not out[1].any()
 
 
 # --- files -------------------------------------------------------------------------------------------------------

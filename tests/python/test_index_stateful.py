@@ -136,21 +136,46 @@ class Steps(RuleBasedStateMachine):
         self.put(self.index, x[1:], wanted[1:], replace=False)  # the model's part
         self.index = twin
 
-    @rule(nq=st.integers(1, 11), k=st.integers(1, 20), rescore=st.sampled_from([None, 1, 3]))
-    def search(self, nq: int, k: int, rescore: int | None) -> None:
+    def allowed(self, share: float | None, form: str) -> tuple[Any, Any]:
+        """A filter of a share of the rows, as it is given, and the reference's mask."""
+        if share is None:
+            return None, None
+        mask = self.rng.random(len(self.model.ids)) < share
+        ids = self.outside(self.model.ids[mask].tolist())
+        return {"mask": mask, "ids": ids, "filter": self.index.filter(mask)}[form], mask
+
+    @rule(
+        nq=st.integers(1, 11),
+        k=st.integers(1, 20),
+        rescore=st.sampled_from([None, 1, 3]),
+        share=st.sampled_from([None, 0.1, 0.5, 1]),
+        form=st.sampled_from(["mask", "ids", "filter"]),
+    )
+    def search(self, nq: int, k: int, rescore: int | None, share: float | None, form: str) -> None:
         queries = self.rows(nq)
         if rescore is not None and self.keep is None:
             with pytest.raises(ValueError, match="rescore must be None"):
                 self.index.search(queries, k, rescore=rescore)
             return
-        scores, ids = self.index.search(queries, k, rescore=rescore)
-        want_scores, want = self.model.search(queries, k, rescore)
+        allowed, mask = self.allowed(share, form)
+        scores, ids = self.index.search(queries, k, rescore=rescore, filter=allowed)
+        want_scores, want = self.model.search(queries, k, rescore, allowed=mask)
         if self.names is not None and ids.dtype == object:
             names = self.names
             assert ids.tolist() == [[None if i < 0 else names[i] for i in row] for row in want.tolist()]
         else:
             assert same(ids, want)
         assert same(scores, want_scores)
+
+    @rule(nq=st.integers(1, 11), threshold=st.floats(-2, 20), share=st.sampled_from([None, 0.3]))
+    def range_search(self, nq: int, threshold: float, share: float | None) -> None:
+        queries = self.rows(nq)
+        allowed, mask = self.allowed(share, "ids")
+        lims, scores, ids = self.index.range_search(queries, threshold, filter=allowed)
+        want_lims, want_scores, want = self.model.range_search(queries, threshold, allowed=mask)
+        assert lims.tolist() == want_lims.tolist()
+        assert same(scores, want_scores)
+        assert ids.tolist() == self.outside(want.tolist())
 
     @invariant()
     def the_same_rows(self) -> None:

@@ -1,4 +1,4 @@
-"""The command `turboquant`: encode, search, info, demo. Needs typer and rich: pip install 'turboquant-rs[cli]'."""
+"""The command `turboquant`, a module a part. Needs typer and rich: pip install 'turboquant-rs[cli]'."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .. import simd
 from .._arrays import BLOCK_BYTES, as_refine
 from .._files import writing
+from .._rates import shown
 from ..codec import TurboQuant
 from ..codes import Codes
 from ._options import Bar, Force, Json, Key, Quiet, Refine, Scale, Seed, Threads
@@ -191,7 +192,7 @@ def _summary(report: dict[str, Any]) -> Any:
     compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * dim:,} bytes)"
     if dtype != "float32":
         compression += f", {report['compression_input']:.3g} times than {dtype}"
-    codes = f"{report['bits']:g} bits{' fitted' if report['fitted'] else ''}, scale {report['scale']}"
+    codes = f"{shown(report['bits'])} bits{' fitted' if report['fitted'] else ''}, scale {report['scale']}"
     codes += f", refine {report['refine']}" if report["refine"] else ""
     threads = "one thread a core" if report["threads"] is None else f"{report['threads']} thread(s)"
     speed = f"{rate(report['vectors_per_second'])} vectors/s ({threads}, {report['simd']})"

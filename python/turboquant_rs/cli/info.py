@@ -13,10 +13,13 @@ import typer
 from rich.table import Table
 
 from .. import __version__, simd
+from .._rates import shown
 from ..codec import TurboQuant
 from ..codes import read_header
+from ..index import Index
 from ._options import Json, Key
 from ._output import Failure, facts, show, size, write_json
+from .index import describe, facts_of
 from .inputs import NpzVectors, Vectors, kind_of, open_array, open_arrays
 from .search import open_codes
 
@@ -26,10 +29,10 @@ _OPTIONAL = ("typer", "rich", "matplotlib")
 def info(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Codes, .npy or .npz; without it, the installation is described."),
+        typer.Argument(metavar="[FILE]", help="Codes, index, .npy or .npz; without it, the installation is described."),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare a file of codes with its checksums (reads all of it).")
+        bool, typer.Option("--verify", help="Compare a file of codes or an index with its checksums (reads all of it).")
     ] = False,
     key: Key = None,
     json: Json = False,
@@ -44,8 +47,12 @@ def info(
     elif kind_of(path) == "codes":
         report = _codes(path, verify)
         parts = _codes_parts(report)
+    elif kind_of(path) == "index":
+        report, parts = _index(path, verify)
     elif verify:
-        raise Failure(f"--verify is for files of codes, and {path} is a .{kind_of(path)} file; leave it out", 2)
+        raise Failure(
+            f"--verify is for files of codes and indexes, and {path} is a .{kind_of(path)} file; leave it out", 2
+        )
     else:
         arrays = open_arrays(path) if key is None else [open_array(path, key)]
         report = {"file": str(path), "kind": kind_of(path), "arrays": [_array(array) for array in arrays]}
@@ -97,6 +104,16 @@ def _installation_facts(report: dict[str, Any]) -> Any:
     )
 
 
+def _index(path: Path, verify: bool) -> tuple[dict[str, Any], list[Any]]:
+    opened = Index.open(path)
+    if verify:
+        opened.verify()
+    report = {"file": str(path), "kind": "index", **describe(opened), "bytes": path.stat().st_size, "verified": verify}
+    checked = "right" if verify else "header and heads right; --verify checks the rest"
+    file = f"{path}, index, {size(report['bytes'])}"
+    return report, [facts([("file", file), *facts_of(report), ("checksums", checked)])]
+
+
 def _codes(path: Path, verify: bool) -> dict[str, Any]:
     codes = open_codes(path, verify=verify)
     _, _, rows, packed_at, scales_at, packed_crc, scales_crc, total = read_header(path)
@@ -114,6 +131,7 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
         "fitted": codec.fitted,
         "axes": codec.dim if described is None else len(described[1]),
         "center": described is not None and described[0] is not None,
+        "outliers": 0 if (channels := codec.outliers) is None else len(channels),
         "codec_bytes": codec.nbytes,
         "seed": codec.seed,
         "rotation": codec.rotation,
@@ -138,11 +156,11 @@ def _codes(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _codes_parts(report: dict[str, Any]) -> list[Any]:
-    bits = f"{report['bits']:g}"
+    bits = shown(report["bits"])
     if report["bits"] != report["bits_encoded"]:
-        bits += f", the top of {report['bits_encoded']:g}"
+        bits += f", the top of {shown(report['bits_encoded'])}"
     number = f"{report['vectors']:,}" if report["vectors"] else "none: a codec"
-    kind = "plain"
+    kind = f"{report['outliers']:,} of {report['dim']:,} channels are outliers" if report["outliers"] else "plain"
     if report["fitted"]:
         kind = f"fitted, {report['axes']:,} of {report['dim']:,} axes, center {'yes' if report['center'] else 'no'}"
     compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * report['dim']:,} bytes)"

@@ -18,9 +18,15 @@ from numpy.typing import NDArray
 
 from ._output import Failure
 
-Kind = Literal["npy", "npz", "codes"]
+Kind = Literal["npy", "npz", "codes", "index"]
 
-_MAGIC: dict[bytes, Kind] = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"TQCODE": "codes"}
+_MAGIC: dict[bytes, Kind] = {
+    b"\x93NUMPY": "npy",
+    b"PK\x03\x04": "npz",
+    b"PK\x05\x06": "npz",
+    b"TQCODE": "codes",
+    b"TQINDX": "index",
+}
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -146,7 +152,7 @@ def kind_of(path: Path) -> Kind:
         if start.startswith(magic):
             return kind
     raise Failure(
-        f"{path} is {'empty' if not start else 'no .npy, .npz or code file'}; "
+        f"{path} is {'empty' if not start else 'no .npy, .npz, code or index file'}; "
         "save the array with numpy.save, or name another file"
     )
 

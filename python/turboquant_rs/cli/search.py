@@ -29,7 +29,10 @@ _BLOCK_SCORES = 1 << 24
 
 def search(
     source: Annotated[
-        Path, typer.Argument(metavar="CODES", help="File of codes, from turboquant encode or Codes.save.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Index, from turboquant index or Index.save; or codes, from turboquant encode."
+        ),
     ],
     queries: Annotated[Path, typer.Argument(metavar="QUERIES", help="Vectors to look for: .npy or .npz.")],
     k: Annotated[
@@ -37,14 +40,14 @@ def search(
         typer.Option("-k", metavar="N", min=1, help="Neighbours of each query; at most as many as there are codes."),
     ] = 10,
     metric: Annotated[
-        Metric,
+        Metric | None,
         typer.Option(
             "--metric",
-            metavar="ip",
-            help="Only ip: scores are estimated inner products. Files of codes keep no exact norms. "
-            "Of vectors of norm 1 the order is that of cosine and l2 too.",
+            metavar="NAME",
+            help="An index has its own. Of codes only ip: scores are estimated inner products, since files of "
+            "codes keep no exact norms. Of vectors of norm 1 the order is that of cosine and l2 too.",
         ),
-    ] = Metric.ip,
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write scores and ids to this .npz file.")
     ] = None,
@@ -57,25 +60,32 @@ def search(
 ) -> None:
     """Find the nearest vectors of every query by their codes, nearest first.
 
-    Ids are row numbers of the encoded file, from 0. The file of codes may be larger than memory; its checksums are
-    compared first.
+    Ids are those of the index; of codes, row numbers of the encoded file, from 0. The file may be larger than memory;
+    its checksums are compared first, those of an index when its blocks are first read.
     """
-    if metric is not Metric.ip:
+    index = Index.open(source) if kind_of(source) == "index" else None
+    if index is not None and metric is not None and metric.value != index.metric:
+        raise Failure(f"--metric {metric.value} is not the index's, {index.metric}; leave it out", 2)
+    if index is None and metric not in (None, Metric.ip):
         raise Failure(
-            f"--metric {metric.value} needs exact norms, which files of codes do not keep; "
-            "encode vectors of norm 1 and use ip, which then ranks alike",
+            f"--metric {metric.value} needs exact norms, which files of codes do not keep; make an index "
+            "(turboquant index), or encode vectors of norm 1 and use ip, which then ranks alike",
             2,
         )
     if out is not None:
         if out.suffix.lower() != ".npz":
             raise Failure(f"{out} must end in .npz, the format of the results; name it {out.with_suffix('.npz')}", 2)
         check_target(out, force, (source, queries))
-    codes = open_codes(source)
-    if len(codes) == 0:
+    codes = open_codes(source) if index is None else index
+    if isinstance(codes, Codes) and len(codes) == 0:
         raise Failure(f"{source} holds a codec and no vectors; encode some with it: turboquant encode --codec {source}")
-    wanted, _ = queries_of(read_queries(queries, key), codes.dim, "code file")
+    wanted, _ = queries_of(read_queries(queries, key), codes.dim, "index" if index else "code file")
     start = time.perf_counter()
-    scores, ids, seconds = nearest(codes, wanted, k, threads)
+    if isinstance(codes, Codes):
+        scores, ids, seconds = nearest(codes, wanted, k, threads)
+    else:
+        scores, ids = codes.search(wanted, min(k, max(1, len(codes))), threads=threads)
+        seconds = time.perf_counter() - start
     seconds_reading = time.perf_counter() - start - seconds
     if out is not None:
         with replacing(out) as file:
@@ -83,7 +93,7 @@ def search(
     report: dict[str, Any] = {
         "codes": str(source),
         "queries": str(queries),
-        "metric": metric.value,
+        "metric": codes.metric if isinstance(codes, Index) else "ip",
         "k": scores.shape[1],
         "vectors": len(codes),
         "dim": codes.dim,

@@ -69,7 +69,7 @@ def drift(codec: TurboQuant, x: ArrayLike, threads: int | None = None) -> Drift:
     rows = as_rows(x, "x", codec.dim, "codec")
     threads = as_threads(threads)
     view = View(codec)
-    plain = plain_distortion(float(codec.bits))
+    plain = plain_distortion(codec._core.row_bits(codec._core.full) / codec.dim)
     lost, all_of_it, worse, count = 0.0, 0.0, 0, 0
     for first, block in blocks(rows, "x"):
         decoded = codec.decode(codec._encode(block, threads, first_row=first)[0], threads=threads)
@@ -97,7 +97,7 @@ class View:
 
     def __init__(self, codec: TurboQuant) -> None:
         parts = codec._core.parts()
-        self.promise = plain_distortion(float(codec.bits))
+        self.promise = plain_distortion(codec._core.row_bits(codec._core.full) / codec.dim)
         self._center: Rows | None = None
         self._seen: Floats | None = None
         if parts is None:

@@ -70,7 +70,7 @@ def decode(codec: TurboQuant, codes: Codes) -> Any:
                 if isinstance(key, FittedKey):
                     decode_fitted.decode(backend, key, tuple(codec._keep(codes.bits)), packed, scales, out)
                 else:
-                    launch_decode(backend, key, int(codes.bits), packed, scales, out)
+                    launch_decode(backend, key, codec._keep(codes.bits)[0], packed, scales, out)
     return out
 
 
@@ -90,7 +90,7 @@ def score(codec: TurboQuant, queries: Any, codes: Codes, *, validate: bool) -> A
         if isinstance(key, FittedKey):
             size += score_fitted.buffer_bytes(key, keep, len(rows))
         else:
-            size += min(len(rows) * query_bytes(codec.dim), QUERY_BUFFER) * (2 if codes.bits > 4 else 1)
+            size += min(len(rows) * query_bytes(codec.dim), QUERY_BUFFER) * (2 if keep[0] > 4 else 1)
         what = f"scoring {len(rows):,} queries against {len(codes):,} codes"
         with arrays.memory_for(what, size, codes.device, "score fewer queries a call, or free memory there"):
             backend = CupyBackend()
@@ -130,7 +130,7 @@ def _encode(backend: CupyBackend, key: CodecKey | FittedKey, *operands: Any, val
 def _key(codec: TurboQuant) -> CodecKey | FittedKey:
     if codec.fitted:
         return _fitted_key(codec, int(codec.refine))
-    return CodecKey(codec.dim, int(codec.bits), codec.seed, codec.scale, int(codec.refine))
+    return CodecKey(codec.dim, codec._core.full[0], codec.seed, codec.scale, int(codec.refine))
 
 
 @lru_cache(maxsize=8)

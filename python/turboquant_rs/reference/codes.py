@@ -6,14 +6,16 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import outliers as split
 from .dense_rotation import ROTATIONS
 from .fitted import Fitted, section_bytes
-from .rng import derive
+from .rng import derive, digest
 from .units import row_bytes, stage_ends
 
 FORMAT_VERSION = 0
@@ -23,8 +25,8 @@ _FIXED = struct.Struct("<6sHQQIBBBBQ")
 _SEGMENT = struct.Struct("<IBBH")
 _CRC = struct.Struct("<I")
 _ALIGN = 64
-#: Bits of the rotation's byte: the codec is fitted, has a center, has a dual.
-_FITTED, _CENTERED, _DUAL = 128, 64, 32
+#: Bits of the rotation's byte: the codec is fitted, has a center, has a dual; or its channels are split.
+_FITTED, _CENTERED, _DUAL, _SPLIT = 128, 64, 32, 16
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class CodecSpec:
     scale: str
     refine: int
     fitted: Fitted | None = None
+    outliers: tuple[int, ...] = ()
+    """Channels of the first of two segments, ascending; of a codec whose channels are split."""
 
     @property
     def dim(self) -> int:
@@ -72,7 +76,14 @@ class CodecSpec:
         """Return what the prefixes that are codes of their own keep of every segment, the shortest first."""
         if self.fitted is not None:
             return self.fitted.prefixes(len(self.segments))[1:]
-        return [(end,) for end in stage_ends(self.segments[0].bits)]
+        return list(product(*(stage_ends(s.bits) for s in self.segments)))
+
+    @property
+    def section(self) -> bytes:
+        """What describes a codec beside its header: what a fit has found, or which channels are outliers."""
+        if self.fitted is not None:
+            return self.fitted.to_bytes()
+        return split.to_bytes(self.dim, self.outliers) if self.outliers else b""
 
     @property
     def fingerprint(self) -> int:
@@ -83,6 +94,8 @@ class CodecSpec:
             words += [s.dim, s.bits]
         if self.fitted is not None:
             words.append(self.fitted.digest)
+        if self.outliers:
+            words.append(digest(self.section))
         return derive(0x5455_5242_4F51_5541, *words)
 
 
@@ -125,8 +138,8 @@ class Codes:
         )
         entries = zip(spec.segments, self.keep, strict=True)
         head += b"".join(_SEGMENT.pack(s.dim, s.bits, keep, 0) for s, keep in entries)
-        section = b"" if spec.fitted is None else spec.fitted.to_bytes()
-        parts = [packed, scales] if spec.fitted is None else [packed, scales, section]
+        section = spec.section
+        parts = [packed, scales, section] if section else [packed, scales]
         head += b"".join(_CRC.pack(zlib.crc32(part)) for part in parts)
         head += _CRC.pack(zlib.crc32(head))
         return _padded(head) + _padded(section) + _padded(packed) + scales
@@ -139,8 +152,8 @@ class Codes:
         _, version, fingerprint, n, dim, scale, refine, rotation, count, seed = _FIXED.unpack_from(data)
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
-        fitted, centered, dual = (bool(rotation & flag) for flag in (_FITTED, _CENTERED, _DUAL))
-        crcs = 4 if fitted else 3
+        fitted, centered, dual, halves = (bool(rotation & flag) for flag in (_FITTED, _CENTERED, _DUAL, _SPLIT))
+        crcs = 4 if fitted or halves else 3
         end = _FIXED.size + count * _SEGMENT.size
         if len(data) < end + crcs * _CRC.size:
             raise ValueError("truncated header")
@@ -152,19 +165,26 @@ class Codes:
         starts = reduce(lambda acc, f: [*acc, acc[-1] + f[0]], fields, [0])
         segments = tuple(Segment(start, f[0], f[1]) for start, f in zip(starts, fields, strict=False))
         parts, section_at = None, _up(end)
+        outliers: tuple[int, ...] = ()
         packed_at = section_at
-        if fitted:
+        if crcs == 4:
             lengths = [(f[0], f[1]) for f in fields]
-            size = section_bytes(dim, lengths, centered=centered, dual=dual)
+            size = section_bytes(dim, lengths, centered=centered, dual=dual) if fitted else -(-dim // 8)
             if len(data) < section_at + size:
                 raise ValueError("truncated codec section")
             section = data[section_at : section_at + size]
             if zlib.crc32(section) != section_crcs[2]:
                 raise ValueError("codec section checksum")
-            parts = Fitted.from_bytes(section, dim, lengths, centered=centered, dual=dual)
-            parts.check(lengths)
+            if fitted:
+                parts = Fitted.from_bytes(section, dim, lengths, centered=centered, dual=dual)
+                parts.check(lengths)
+            else:
+                outliers = split.from_bytes(section, dim)
+                split.check(dim, (segments[0].bits, segments[1].bits), outliers)
             packed_at = _up(section_at + size)
-        spec = CodecSpec(segments, seed, ROTATIONS[rotation % _DUAL], SCALES[scale], refine, parts)
+        if (fitted and halves) or (not fitted and (count != 1 + halves or (halves and fields[0][0] != len(outliers)))):
+            raise ValueError("no codec has such segments")
+        spec = CodecSpec(segments, seed, ROTATIONS[rotation % _SPLIT], SCALES[scale], refine, parts, outliers)
         keep = tuple(f[2] for f in fields)
         if spec.fingerprint != fingerprint or spec.dim != dim or any(f[3] for f in fields):
             raise ValueError("header fields contradict each other")
@@ -175,7 +195,7 @@ class Codes:
         if len(data) != scales_at + n * 4 * spec.norms:
             raise ValueError("wrong length")
         gaps = [(end, section_at), (packed_at + n * width, scales_at)]
-        if fitted:
+        if crcs == 4:
             gaps.append((section_at + size, packed_at))
         if any(any(data[start:stop]) for start, stop in gaps):
             raise ValueError("padding is not zero")
@@ -188,7 +208,7 @@ class Codes:
 
 def _flags(spec: CodecSpec) -> int:
     if spec.fitted is None:
-        return 0
+        return _SPLIT if spec.outliers else 0
     return _FITTED + _CENTERED * (spec.fitted.center is not None) + _DUAL * (spec.fitted.dual is not None)
 
 

@@ -277,13 +277,15 @@ class FittedTurboQuant(TurboQuant):
             at += -(-m // 8)
         return parts
 
-    def truncate(self, codes: Codes, bits: float) -> Codes:
+    def truncate(self, codes: Codes, bits: float | tuple[int, ...]) -> Codes:
         """Keep the longest prefix of units with at most ⌈bits · dim / 8⌉ bytes, or ⌈bits · dim⌉ bits.
 
         The two differ where a segment has no whole bytes. The scale is corrected unit by unit.
 
         Dropping the last units one after another makes the result the same however the length was reached.
         """
+        if isinstance(bits, tuple):
+            raise ValueError("bits must be one number for a fitted codec")
         ends = self.spec.ends()
         sizes = [sum(kept * s.dim for kept, s in zip(keep, self.spec.segments, strict=True)) for keep in ends]
         room = math.ceil(bits * self.dim)

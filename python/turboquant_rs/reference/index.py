@@ -87,26 +87,56 @@ class Index:
         self.partitions.append((codec, numbers, codes))
 
     def search(
-        self, queries: NDArray[np.float32], k: int, rescore: int | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        rescore: int | None = None,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return (scores, ids), (nq, k) each, nearest first; with ``rescore`` the best of k · rescore, exactly."""
+        """Return (scores, ids), (nq, k) each, nearest first: of all rows, or of those ``allowed`` (n,) is true for.
+
+        With ``rescore`` the best of the k · rescore nearest, by exact scores.
+        """
         if rescore is not None:
-            _, candidates = self.search(queries, min(k * rescore, len(self.ids)))
-            found = [self.best_of(query, ids, k) for query, ids in zip(queries, candidates, strict=True)]
+            _, candidates = self.search(queries, min(k * rescore, len(self.ids)), allowed=allowed)
+            found = [self.best_of(query, ids[ids >= 0], k) for query, ids in zip(queries, candidates, strict=True)]
             scores, ids = np.array([scores for scores, _ in found]), np.array([ids for _, ids in found])
             return scores.reshape(len(queries), k).astype(np.float32), ids.reshape(len(queries), k).astype(np.int64)
-        l2, cosine = self.metric == "l2", self.metric == "cosine"
+        allowed = np.ones(len(self.ids), bool) if allowed is None else allowed
+        l2 = self.metric == "l2"
+        scores, ids = top_k(self.ranked_by(queries)[:, allowed], self.ids[allowed], k, smaller_is_nearer=l2)
+        return (np.maximum(scores, np.float32(0)) if l2 else scores), ids
+
+    def range_search(
+        self, queries: NDArray[np.float32], threshold: float, *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """Return (lims, scores, ids): query i's are at ``lims[i]:lims[i + 1]``, in the order of a search.
+
+        They are the rows whose score, as a search returns it, is at least the threshold (float32), with "l2" at most.
+
+        >>> ix = Index(TurboQuant(8, bits=8), metric="l2")
+        >>> ix.add(np.eye(8, dtype=np.float32), np.arange(8))
+        >>> lims, scores, ids = ix.range_search(np.eye(8, dtype=np.float32)[3:5], 0.1)
+        >>> lims.tolist(), ids.tolist()
+        ([0, 1, 2], [3, 4])
+        """
+        scores, ids = self.search(queries, len(self.ids), allowed=allowed)
+        limit = np.float32(threshold)
+        within = (scores <= limit if self.metric == "l2" else scores >= limit) & (ids >= 0)
+        return np.concatenate([[0], np.cumsum(within.sum(axis=1))]), scores[within], ids[within]
+
+    def ranked_by(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what every row is ranked by, (nq, n): scores, larger is nearer, or distances, smaller is nearer."""
         s = np.empty((len(queries), len(self.ids)), np.float32)
         for codec, numbers, codes in self.partitions:
-            s[:, numbers] = score(codec, queries, codes, cosine=cosine)
+            s[:, numbers] = score(codec, queries, codes, cosine=self.metric == "cosine")
             if has_first_stage(codec):
-                ends = upper(codec, queries, codes, row_bounds(codec, codes), cosine=cosine)
+                ends = upper(codec, queries, codes, row_bounds(codec, codes), cosine=self.metric == "cosine")
                 s[:, numbers] = clamp(s[:, numbers], ends)
-        if not l2:
-            return top_k(s, self.ids, k)
-        distances = (squared_norm(queries)[:, None] + self.squares) - np.float32(2) * s
-        scores, ids = top_k(distances, self.ids, k, smaller_is_nearer=True)
-        return np.maximum(scores, np.float32(0)), ids
+        if self.metric != "l2":
+            return s
+        return (squared_norm(queries)[:, None] + self.squares) - np.float32(2) * s
 
     def best_of(
         self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int

@@ -21,8 +21,8 @@ from .codes import CodecSpec, Codes
 from .fitted_codec import FittedTurboQuant
 from .index import Index
 from .mse import TurboQuant
-from .staged import has_first_stage
-from .units import stage_ends
+from .staged import has_first_stage, stage_bytes
+from .units import row_bytes, stage_ends
 
 MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
 VERSION = 1
@@ -105,9 +105,9 @@ def _read_header(data: bytes) -> tuple[TurboQuant, str, Record]:
 def codec_of(spec: CodecSpec) -> TurboQuant:
     """Return the codec of a description."""
     if spec.fitted is None:
-        segment = spec.segments[0]
         options = {"seed": spec.seed, "rotation": spec.rotation, "scale": spec.scale, "refine": spec.refine}
-        return TurboQuant(segment.dim, segment.bits, **options)  # type: ignore[arg-type]
+        bits = spec.segments[0].bits if not spec.outliers else (spec.segments[0].bits, spec.segments[1].bits)
+        return TurboQuant(spec.dim, bits, outliers=spec.outliers, **options)  # type: ignore[arg-type]
     fitted, dual = spec.fitted, spec.fitted.dual
     return FittedTurboQuant(
         fitted.center,
@@ -255,18 +255,18 @@ def stage_sizes(codec: TurboQuant) -> list[int]:
     """
     spec = codec.spec
     if spec.fitted is None:
-        segment = spec.segments[0]
-        ends = [spec.row_bytes((end,)) for end in stage_ends(segment.bits)]
-        return [int(size) for size in np.diff([0, *ends])]
-    # Units stay in their order; a stage begins with the first from a quarter, or half, a bit a coordinate on.
-    sizes, at = [0], 0
-    for segment_number in spec.fitted.order:
-        stage = int(at >= codec.dim // 32) + int(at >= codec.dim // 16)
-        sizes += [0] * (stage + 1 - len(sizes))
-        size = -(-spec.segments[segment_number].dim // 8)
-        sizes[stage] += size
-        at += size
-    return sizes
+        # The stages of a split codec hold those of both segments.
+        sizes = [0] * max(len(stage_ends(segment.bits)) for segment in spec.segments)
+        for segment in spec.segments:
+            ends = [row_bytes(segment.dim, segment.bits, end) for end in stage_ends(segment.bits)]
+            for stage, size in enumerate(np.diff([0, *ends])):
+                sizes[stage] += int(size)
+        return sizes
+    whole = spec.row_bytes(spec.full)
+    if not has_first_stage(codec):
+        return [whole]
+    first = stage_bytes(codec)
+    return [first, whole - first]
 
 
 def _take(sections: Iterator[Section], kind: int, partition: int, stage: int, width: int) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from . import outliers as split
 from .codebook import boundaries, levels
 from .codes import SCALES, CodecSpec, Codes, Segment
 from .dense_rotation import ROTATIONS, DenseRotation, rotation_of
@@ -22,7 +23,7 @@ from .rotation import Rotation
 from .rows import norm, prepare, times_power
 from .sums import tree_sum
 from .trial_ranges import trial_scales
-from .units import pack, stage_ends, unpack
+from .units import pack_row, pack_units, stage_ends, unpack_row
 
 
 class TurboQuant:
@@ -43,21 +44,30 @@ class TurboQuant:
     def __init__(
         self,
         dim: int,
-        bits: int = 4,
+        bits: int | tuple[int, int] = 4,
         *,
+        outliers: tuple[int, ...] = (),
         seed: int = 0,
         rotation: str = "hadamard",
         scale: str = "unbiased",
         refine: bool | int = False,
     ) -> None:
-        if not 1 <= dim <= 65_536 or not 1 <= bits <= 8 or not 0 <= seed < 1 << 64:
+        widths = bits if isinstance(bits, tuple) else (bits,)
+        if not 1 <= dim <= 65_536 or not all(1 <= width <= 8 for width in widths) or not 0 <= seed < 1 << 64:
             raise ValueError("dim must be 1 to 65,536, bits 1 to 8, seed a 64-bit integer")
+        if len(widths) != (2 if outliers else 1):
+            raise ValueError("bits must be two numbers with outliers, else one")
         if rotation not in ROTATIONS or scale not in SCALES or refine not in (False, 8, 16, 32):
             raise ValueError("unknown rotation, scale or refine")
-        if rotation == "dense" and dim > DENSE_MAX_DIM:
-            raise ValueError(f"dim must be at most {DENSE_MAX_DIM} with a dense rotation, got {dim}")
-        self.spec = CodecSpec((Segment(0, dim, bits),), seed, rotation, scale, int(refine))
-        self.rotations = [rotation_of(rotation, s.dim, seed, i) for i, s in enumerate(self.spec.segments)]
+        segments: tuple[Segment, ...] = (Segment(0, dim, widths[0]),)
+        if len(widths) == 2:
+            split.check(dim, (widths[0], widths[1]), outliers)
+            segments = (Segment(0, len(outliers), widths[0]), Segment(len(outliers), dim - len(outliers), widths[1]))
+        if rotation == "dense" and max(s.dim for s in segments) > DENSE_MAX_DIM:
+            raise ValueError(f"a segment must have at most {DENSE_MAX_DIM} coordinates with a dense rotation")
+        self.spec = CodecSpec(segments, seed, rotation, scale, int(refine), outliers=outliers)
+        self.order = split.order_of(dim, outliers) if outliers else np.arange(dim)
+        self.rotations = [rotation_of(rotation, s.dim, seed, i) for i, s in enumerate(segments)]
 
     @property
     def dim(self) -> int:
@@ -71,21 +81,28 @@ class TurboQuant:
         Raises ValueError where a norm or scale is beyond float32.
         """
         row, exponent = prepare(x)
-        packed, scales = [], []
+        total = norm(row)
+        row = row[:, self.order]
+        packed: list[list[NDArray[np.uint8]]] = []
+        scales: list[NDArray[np.float32]] = []
         for segment, rotation in zip(self.spec.segments, self.rotations, strict=True):
             part = row[:, segment.start : segment.start + segment.dim]
             codes, k, n = self._encode_segment(part, segment, rotation)
-            packed.append(pack(codes, segment.bits, segment.bits))
+            packed.append(pack_units(codes, segment.bits, segment.bits))
             if unit_norm:
-                scales.append(k)
+                # The segment's share of the norm: exactly 1 for the only segment.
+                share: NDArray[np.float32] = (n / np.where(total == 0, np.float32(1), total)).astype(
+                    np.float32, copy=False
+                )
+                scales.append(k * share)
             else:
                 with np.errstate(over="ignore"):
-                    beyond = ~(np.isfinite(np.ldexp(n, exponent)) & np.isfinite(times_power(k * n, exponent)))
+                    beyond = ~(np.isfinite(np.ldexp(total, exponent)) & np.isfinite(times_power(k * n, exponent)))
                 if beyond.any():
                     raise ValueError(f"row {int(np.argmax(beyond))} has a norm beyond float32")
                 scales.append(times_power(k * n, exponent))
         keep = tuple(s.bits for s in self.spec.segments)
-        return Codes(np.concatenate(packed, axis=1), np.stack(scales, axis=1), self.spec, keep)
+        return Codes(pack_row(packed), np.stack(scales, axis=1), self.spec, keep)
 
     def _encode_segment(
         self, part: NDArray[np.float32], segment: Segment, rotation: Rotation | DenseRotation
@@ -108,20 +125,19 @@ class TurboQuant:
         for i, (segment, part) in enumerate(zip(self.spec.segments, self.unpack(codes), strict=True)):
             level = levels(segment.bits, codes.keep[i], segment.dim)
             x = self.rotations[i].apply_inverse(level[part])
-            out[:, segment.start : segment.start + segment.dim] = x * codes.scales[:, i : i + 1]
+            out[:, self.order[segment.start : segment.start + segment.dim]] = x * codes.scales[:, i : i + 1]
         return out
 
     def unpack(self, codes: Codes) -> list[NDArray[np.uint8]]:
-        """Return the codes of every segment, (n, m) uint8 each; rows of several segments are not defined yet."""
-        if len(self.spec.segments) != 1:
-            raise NotImplementedError("rows of several segments")
-        segment = self.spec.segments[0]
-        return [unpack(codes.packed, segment.dim, segment.bits, codes.keep[0])]
+        """Return the codes of every segment, (n, m) uint8 each."""
+        segments = [(s.dim, s.bits, keep) for s, keep in zip(self.spec.segments, codes.keep, strict=True)]
+        return unpack_row(codes.packed, segments)
 
     def query_parts(
         self, row: NDArray[np.float32], total: NDArray[np.float32]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
         """Return prepared queries (n, dim) of norms ``total`` in each segment's coordinates; no center to add."""
+        row = row[:, self.order]
         parts = zip(self.spec.segments, self.rotations, strict=True)
         return [rotation.apply(row[:, s.start : s.start + s.dim]) for s, rotation in parts], None
 
@@ -129,18 +145,24 @@ class TurboQuant:
         """Return the runs of segments that are scored together: (segments, bits, kept bits, dim of the codebook)."""
         return [([i], s.bits, kept, s.dim) for i, (s, kept) in enumerate(zip(self.spec.segments, keep, strict=True))]
 
-    def truncate(self, codes: Codes, bits: int) -> Codes:
-        """Keep the stages that hold the top ``bits`` bits and derive the scale that fits them from the codes."""
-        segment, keep = self.spec.segments[0], codes.keep[0]
-        if bits not in stage_ends(segment.bits) or bits > keep:
-            raise ValueError(f"bits must be one of {[s for s in stage_ends(segment.bits) if s <= keep]}, got {bits}")
-        full = self.unpack(codes)[0]
-        c = levels(segment.bits, keep, segment.dim)[full]
-        d = levels(segment.bits, bits, segment.dim)[full >> np.uint8(keep - bits)]
-        factor = truncation_factor(self.spec.scale, tree_sum(c * c), tree_sum(c * d), tree_sum(d * d))
-        packed = pack(full >> np.uint8(keep - bits) << np.uint8(segment.bits - bits), segment.bits, bits)
-        scales = times_power(codes.scales[:, 0] * factor, np.zeros(len(codes), np.int32))[:, None]
-        return replace(codes, packed=packed, scales=scales, keep=(bits,))
+    def truncate(self, codes: Codes, bits: float | tuple[int, ...]) -> Codes:
+        """Keep the stages that hold the top ``bits`` bits, and derive the scales that fit them from the codes.
+
+        One number is meant for every segment, a tuple has one for each.
+        """
+        wanted = bits if isinstance(bits, tuple) else (int(bits),) * len(codes.keep)
+        packed, scales = [], []
+        for i, (segment, full) in enumerate(zip(self.spec.segments, self.unpack(codes), strict=True)):
+            keep, to = codes.keep[i], wanted[i]
+            if to not in stage_ends(segment.bits) or to > keep:
+                raise ValueError(f"bits must be one of {[s for s in stage_ends(segment.bits) if s <= keep]}, got {to}")
+            c = levels(segment.bits, keep, segment.dim)[full]
+            d = levels(segment.bits, to, segment.dim)[full >> np.uint8(keep - to)]
+            factor = truncation_factor(self.spec.scale, tree_sum(c * c), tree_sum(c * d), tree_sum(d * d))
+            top = full >> np.uint8(keep - to) << np.uint8(segment.bits - to)
+            packed.append(pack_units(top, segment.bits, to))
+            scales.append(times_power(codes.scales[:, i] * factor, np.zeros(len(codes), np.int32)))
+        return replace(codes, packed=pack_row(packed), scales=np.stack(scales, axis=1), keep=wanted)
 
 
 def unit_scale(scale: str, root: np.float32, a: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Exact scores of rows as an index keeps them: what :meth:`turboquant_rs.Index.search` returns with ``rescore``.
 
-Everything is float64 (docs/numerics.md section 13): products of float32 numbers are exact there, sums follow the one
+Everything is float64 (docs/numerics.md section 14): products of float32 numbers are exact there, sums follow the one
 summation tree, and no value comes near the limits, so every machine gets the same result; it is rounded once.
 """
 

@@ -67,17 +67,25 @@ def score(q: TurboQuant, queries: NDArray[np.float32], codes: Codes, *, cosine: 
     nearer.
 
     The integer product is exact, so its order is free; float32 rounds once per group, in the order of the groups.
+    Groups have one scale in common (fitted codecs), or each its own (outlier splits).
     """
     parts = q.unpack(codes)
     prepared, base = prepare_queries(q, queries, codes.keep, cosine=cosine)
     total: NDArray[np.float32] | None = None
-    for query in prepared:
+    split = codes.scales.shape[1] > 1
+    for i, query in enumerate(prepared):
         codes_of = np.concatenate([parts[i] for i in query.segments], axis=1)
         # Below 2^53 in magnitude (16,319² · 65,536 < 2^44.1), so a float64 product is exact in any order.
         exact = query.values.astype(np.float64) @ query.levels.astype(np.float64)[codes_of].T
         s = query.factor[:, None] * exact.astype(np.float32)
-        total = s if total is None else total + s
+        with np.errstate(over="ignore", invalid="ignore"):
+            if split:
+                s = s * codes.scales[:, i]
+            total = s if total is None else total + s
     assert total is not None
+    if split:
+        # Where two shares are beyond float32, with opposite signs.
+        return np.where(np.isnan(total), np.float32(0), total)
     with np.errstate(over="ignore"):
         total = total * codes.scales[:, 0]
         return total if base is None else total + base[:, None]

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from .codebook import integer_levels
 from .codes import Codes
 from .fitted_codec import FittedTurboQuant
+from .linear_stage import BOUND, LARGEST, linear_bounds, linear_deviation, linear_stage
 from .mse import TurboQuant
 from .rows import norm, prepare, times_power
+from .scan import prepare_queries
 from .units import units_of
 
 #: Standard deviations that a score may lie above the estimate from its first stage before it is cut.
@@ -25,15 +27,13 @@ DEVIATIONS = np.float32(3)
 CENTER = 63
 #: Row bounds are stored in units of 1/512 of an integer level, of 1/4 where levels have two bytes.
 FINE, COARSE = 512, 4
-#: Largest number that the two bytes of a bound hold.
-LARGEST = 65_535
 
 
 class StageQuery(NamedTuple):
     """Queries prepared for the first stage."""
 
     tables: NDArray[np.uint8]
-    """(nq, bytes, 2, 16): for the low and the high four bits of each byte of a plane, the entry of every pattern."""
+    """(nq, bytes, 2, 16): for the low and the high four bits of each byte of a stage, the entry of every pattern."""
     factor: NDArray[np.float32]
     """(nq,): what one unit of an entry times one unit of a ratio is worth."""
     deviation: NDArray[np.float32]
@@ -41,12 +41,25 @@ class StageQuery(NamedTuple):
 
 
 def has_first_stage(q: TurboQuant) -> bool:
-    """Return whether a row's code has a first stage for ranking: a plain code of at least 2 bits.
+    """Return whether a row's code has a first stage for ranking: a plain code of at least 2 bits, a fitted one of at
+    least 2 units.
 
     >>> has_first_stage(TurboQuant(8, bits=1)), has_first_stage(TurboQuant(8, bits=2))
     (False, True)
     """
-    return not isinstance(q, FittedTurboQuant) and len(q.spec.segments) == 1 and q.spec.segments[0].bits > 1
+    if isinstance(q, FittedTurboQuant):
+        return len(q.fitted.order) > 1
+    return len(q.spec.segments) == 1 and q.spec.segments[0].bits > 1
+
+
+def stage_bytes(q: TurboQuant) -> int:
+    """Return how many of a row's bytes its first stage takes."""
+    if isinstance(q, FittedTurboQuant):
+        stage = linear_stage(q)
+        assert stage is not None, "more than one unit"
+        return stage.size
+    assert units_of(q.spec.segments[0].bits, q.spec.segments[0].bits)[0] == 1, "the first unit is the sign plane"
+    return -(-q.spec.segments[0].dim // 8)
 
 
 def row_bounds(q: TurboQuant, codes: Codes) -> NDArray[np.uint16]:
@@ -55,6 +68,10 @@ def row_bounds(q: TurboQuant, codes: Codes) -> NDArray[np.uint16]:
     With integer levels l and their signs s, τ = ⟨l, l⟩/⟨l, s⟩ makes the residual l − τ·s orthogonal to l, so that what
     a query shares with the row is estimated without error, and ρ = |l − τ·s|/√m is what chance adds for the rest.
     """
+    if isinstance(q, FittedTurboQuant):
+        stage = linear_stage(q)
+        assert stage is not None, "more than one unit"
+        return linear_bounds(q, stage, codes)
     segment = q.spec.segments[0]
     values, unit = np.abs(integer_levels(segment.bits, segment.bits, segment.dim)[0].astype(np.int64)), bound_unit(q)
     magnitudes = values[q.unpack(codes)[0]]
@@ -71,25 +88,44 @@ def bound_unit(q: TurboQuant) -> int:
     return FINE if q.spec.segments[0].bits <= 4 else COARSE
 
 
+def bit_worths(q: TurboQuant, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return what every bit of the stage is worth to rotated queries, (nq, 8·bytes)."""
+    worths = np.zeros((len(parts[0]), 8 * stage_bytes(q)), np.float32)
+    if not isinstance(q, FittedTurboQuant):
+        worths[:, : parts[0].shape[1]] = parts[0]
+        return worths
+    stage = linear_stage(q)
+    assert stage is not None, "more than one unit"
+    at, taken = 0, [0] * len(parts)
+    for i in q.fitted.order[: stage.units]:
+        m = parts[i].shape[1]
+        worths[:, at : at + m] = parts[i] * stage.values[i][taken[i]]
+        taken[i] += 1
+        at += -(-m // 8) * 8
+    return worths
+
+
 def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) -> StageQuery:
-    """Rotate queries (nq, dim) float32 and tabulate what every pattern of four signs is worth."""
+    """Rotate queries (nq, dim) float32 and tabulate what every pattern of four bits is worth."""
     row, exponent = prepare(queries)
     total = norm(row)
-    segment = q.spec.segments[0]
-    r = q.rotations[0].apply(row)
-    size = -(-segment.dim // 8)
-    padded = np.zeros((len(r), size * 8), np.float32)
-    padded[:, : segment.dim] = r
-    groups = padded.reshape(len(r), size, 2, 4)
+    parts, _ = q.query_parts(row, total)
+    groups = bit_worths(q, parts).reshape(len(row), -1, 2, 4)
     signs = np.where(np.arange(16)[:, None] >> np.arange(4) & 1, np.float32(1), np.float32(-1))
     terms = groups[:, :, :, None, :] * signs
     sums = (terms[..., 0] + terms[..., 1]) + (terms[..., 2] + terms[..., 3])
     top = sums.max(axis=(1, 2, 3))
     inverse = np.float32(CENTER) / np.where(top == 0, np.float32(1), top)
     entries = np.rint(sums * inverse[:, None, None, None]).clip(-CENTER, CENTER) + np.float32(CENTER)
-    alpha = integer_levels(segment.bits, segment.bits, segment.dim)[1]
-    unit = alpha / np.float32(bound_unit(q))
-    factor, deviation = (top / np.float32(CENTER)) * unit, (DEVIATIONS * total) * unit
+    if isinstance(q, FittedTurboQuant):
+        stage = linear_stage(q)
+        assert stage is not None, "more than one unit"
+        reach, unit = linear_deviation(stage, parts, top / np.float32(CENTER)), np.float32(1 / BOUND)
+    else:
+        segment = q.spec.segments[0]
+        alpha = integer_levels(segment.bits, segment.bits, segment.dim)[1]
+        reach, unit = total, alpha / np.float32(bound_unit(q))
+    factor, deviation = (top / np.float32(CENTER)) * unit, (DEVIATIONS * reach) * unit
     if cosine:
         divisor = np.where(total == 0, np.float32(1), total)
         factor, deviation = factor / divisor, deviation / divisor
@@ -112,20 +148,21 @@ def upper(
     q: TurboQuant, queries: NDArray[np.float32], codes: Codes, bounds: NDArray[np.uint16], *, cosine: bool = False
 ) -> NDArray[np.float32]:
     """Return U, (nq, n) float32: the upper ends of the scores of rows with :func:`row_bounds` ``bounds``."""
-    segment = q.spec.segments[0]
-    stage = prepare_stage(q, queries, cosine=cosine)
-    size = -(-segment.dim // 8)
-    assert units_of(segment.bits, segment.bits)[0] == 1, "the first unit is the sign plane"
+    stage, base = prepare_stage(q, queries, cosine=cosine), prepare_queries(q, queries, codes.keep, cosine=cosine)[1]
+    size = stage_bytes(q)
     plane = codes.packed[:, :size]
     patterns = np.stack([plane & 15, plane >> 4], axis=2)
     ratio, spread = bounds[:, 0].astype(np.float32), bounds[:, 1].astype(np.float32)
+    # The deviation of a fitted stage has the rounding of entries in it.
+    allowance = 0 if isinstance(q, FittedTurboQuant) else rounding_allowance(2 * size)
     result = np.empty((len(queries), len(codes)), np.float32)
     for i, tables in enumerate(stage.tables):
         entries = tables[np.arange(size)[:, None], np.arange(2), patterns]
-        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER + rounding_allowance(2 * size)
+        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER + allowance
         estimate = (stage.factor[i] * exact.astype(np.float32)) * ratio
         with np.errstate(over="ignore"):
-            result[i] = (estimate + stage.deviation[i] * spread) * codes.scales[:, 0]
+            end = (estimate + stage.deviation[i] * spread) * codes.scales[:, 0]
+            result[i] = end + (np.float32(0) if base is None else base[i])
     return result
 
 

@@ -58,6 +58,11 @@ def pack(codes: NDArray[np.uint8], bits: int, keep: int) -> NDArray[np.uint8]:
     >>> pack(np.array([[0, 1, 2, 3]], np.uint8), bits=2, keep=2)
     array([[12, 10]], dtype=uint8)
     """
+    return np.concatenate(pack_units(codes, bits, keep), axis=1)
+
+
+def pack_units(codes: NDArray[np.uint8], bits: int, keep: int) -> list[NDArray[np.uint8]]:
+    """Return the packed units one by one, (n, bytes) uint8 each."""
     parts = []
     shift = bits
     for width in units_of(bits, keep):
@@ -66,7 +71,34 @@ def pack(codes: NDArray[np.uint8], bits: int, keep: int) -> NDArray[np.uint8]:
         planes = (field[:, :, None] >> np.arange(width, dtype=np.uint8)) & np.uint8(1)
         flat = planes.reshape(len(codes), codes.shape[1] * width)
         parts.append(np.packbits(flat, axis=1, bitorder="little"))
-    return np.concatenate(parts, axis=1)
+    return parts
+
+
+def pack_row(segments: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Return packed rows of the units of every segment: by the unit's index first, then by segment.
+
+    >>> a, b, c = (np.array([[value]], np.uint8) for value in (1, 2, 3))
+    >>> pack_row([[a, c], [b]])
+    array([[1, 2, 3]], dtype=uint8)
+    """
+    longest = max(len(units) for units in segments)
+    units = [units[i] for i in range(longest) for units in segments if i < len(units)]
+    return np.concatenate(units, axis=1)
+
+
+def unpack_row(packed: NDArray[np.uint8], segments: list[tuple[int, int, int]]) -> list[NDArray[np.uint8]]:
+    """Return the codes of every segment, (n, dim) uint8, from :func:`pack_row`'s bytes and their (dim, bits, keep)."""
+    widths = [units_of(bits, keep) for _, bits, keep in segments]
+    found: list[list[NDArray[np.uint8]]] = [[] for _ in segments]
+    at = 0
+    for i in range(max(map(len, widths))):
+        for units, segment_widths, (dim, _, _) in zip(found, widths, segments, strict=True):
+            if i < len(segment_widths):
+                size = (dim * segment_widths[i] + 7) // 8
+                units.append(packed[:, at : at + size])
+                at += size
+    rows = (np.concatenate(units, axis=1) for units in found)
+    return [unpack(row, *segment) for row, segment in zip(rows, segments, strict=True)]
 
 
 def unpack(packed: NDArray[np.uint8], dim: int, bits: int, keep: int) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@
 //! `TURBOQUANT_TEST_DEPTH=quick` thins the dimensions.
 
 mod fitted_tests;
+mod split_tests;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ const STAGES: [(&str, &str); 18] = [
 const DIM_STAGES: [&str; 9] =
     ["inputs", "prepared", "signs", "permutation", "rotated", "unrotated", "levels", "boundaries", "integers"];
 const FIT_STAGES: [&str; 9] = ["parts", "codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
-const DENSE_STAGES: [&str; 8] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
+const FOUND_STAGES: [&str; 8] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file", "found"];
 const CODE_STAGES: [&str; 7] = ["codes", "packed", "scales", "decoded", "scores", "truncated", "file"];
 
 #[test]
@@ -75,7 +76,8 @@ fn every_stage_is_the_references() {
                 "dim" => (2, &DIM_STAGES, dim_stages(level, &inputs)),
                 "code" => (5, &CODE_STAGES, code_stages(level, &inputs, &line[2..5])),
                 "find" => (4, &["found"], vec![found(level, &inputs, &line[2..4])]),
-                "dense" => (6, &DENSE_STAGES, dense_stages(level, &inputs, &line[2..6])),
+                "dense" => (6, &FOUND_STAGES, dense_stages(level, &inputs, &line[2..6])),
+                "split" => (8, &FOUND_STAGES, split_tests::stages(level, &inputs, &line[2..8])),
                 "fit" => (6, &FIT_STAGES, fitted_tests::stages(level, &inputs, &line[2..6])),
                 kind => panic!("unknown kind of line: {kind}"),
             };

@@ -28,7 +28,7 @@ pub use ids::RowIds;
 pub use originals::Keep;
 use originals::Originals;
 use partition::Partition;
-pub use query::{Neighbors, SearchOptions, SearchStats};
+pub use query::{Neighbors, SearchOptions, SearchStats, Within};
 
 /// An index over codes: every search scans all of them.
 ///
@@ -240,11 +240,13 @@ impl Index {
 
     /// Numbers of rows by id.
     fn numbers(&self, ids: &[i64]) -> Result<Vec<usize>> {
+        self.check_numbers()?;
         ids.iter().map(|&id| self.ids.number(id).ok_or(Error::UnknownId { id })).collect()
     }
 
     /// Numbers of rows by string id.
     fn numbers_of_names(&self, names: &[&str]) -> Result<Vec<usize>> {
+        self.check_numbers()?;
         let number = |name: &str| self.ids.number_of_name(name);
         let unknown = |name: &str| Error::UnknownName { name: name.to_owned() };
         names.iter().map(|name| number(name).ok_or_else(|| unknown(name))).collect()

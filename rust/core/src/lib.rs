@@ -24,12 +24,14 @@ mod topk;
 mod units;
 
 pub use codec::{
-    CodecSpec, DualParts, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, RotationKind, Scale,
-    Segment, TurboQuant,
+    CodecSpec, DualParts, EncodeOptions, FORMAT_VERSION, Fitted, FittedParts, MAX_DIM, Options, Outliers, RotationKind,
+    Scale, Segment, TurboQuant,
 };
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
-pub use index::{EncodedRows, Filter, INDEX_VERSION, Index, Keep, Neighbors, RowIds, SearchOptions, SearchStats};
+pub use index::{
+    EncodedRows, Filter, INDEX_VERSION, Index, Keep, Neighbors, RowIds, SearchOptions, SearchStats, Within,
+};
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;

@@ -1,4 +1,7 @@
-//! The k best of many candidates in one total order: score first, then the lower id. O(log k) a candidate that enters.
+//! The k best of many candidates in one total order: score first, then the lower id. O(log k) a candidate that enters, or
+//! O(1) for a large k.
+//!
+//! A key below a limit is no candidate, so the same heap, of any k, serves a search of all rows within a distance.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -26,16 +29,25 @@ impl PartialOrd for Candidate {
     }
 }
 
+/// Up to this k a heap holds exactly the k best, so that the floor rises with every candidate that enters; for larger ones that costs more
+/// than it leaves out.
+const HEAPED: usize = 256;
+
 /// The k best candidates seen.
 #[derive(Debug)]
 pub(crate) struct TopK {
     k: usize,
+    /// Keys below it are not taken: none of the k best, or below the limit that was given.
+    floor: f32,
+    /// At most k for a small k.
     heap: BinaryHeap<Candidate>,
+    /// Fewer than 2k for a large k, the k best of those seen among them.
+    pool: Vec<Candidate>,
 }
 
 impl TopK {
-    pub(crate) fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::new() }
+    pub(crate) fn new(k: usize, least: f32) -> Self {
+        Self { k, floor: least, heap: BinaryHeap::new(), pool: Vec::new() }
     }
 
     /// Candidates that are wanted.
@@ -46,16 +58,23 @@ impl TopK {
     /// Keys below this cannot enter; a key equal to it enters with a lower id.
     #[inline]
     pub(crate) fn floor(&self) -> f32 {
-        match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.k => worst.key,
-            _ => f32::NEG_INFINITY,
-        }
+        self.floor
     }
 
     /// Offers a candidate.
     #[inline]
     pub(crate) fn offer(&mut self, key: f32, id: i64) {
         let candidate = Candidate { key, id };
+        if key < self.floor {
+            return;
+        }
+        if self.k > HEAPED {
+            self.pool.push(candidate);
+            if self.pool.len() == self.k.saturating_mul(2) {
+                self.shrink();
+            }
+            return;
+        }
         if self.heap.len() < self.k {
             self.heap.push(candidate);
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -63,13 +82,28 @@ impl TopK {
         {
             *worst = candidate;
         }
+        if self.heap.len() == self.k
+            && let Some(worst) = self.heap.peek()
+        {
+            self.floor = worst.key;
+        }
+    }
+
+    /// Leaves the k best of a full pool.
+    fn shrink(&mut self) {
+        let (_, worst, _) = self.pool.select_nth_unstable(self.k - 1);
+        self.floor = worst.key;
+        self.pool.truncate(self.k);
     }
 
     /// The candidates of all heaps, best first, at most k.
     pub(crate) fn merge(heaps: impl IntoIterator<Item = TopK>, k: usize) -> Vec<Candidate> {
-        let mut all: Vec<_> = heaps.into_iter().flat_map(|top| top.heap).collect();
-        all.sort_unstable();
+        let mut all: Vec<_> = heaps.into_iter().flat_map(|top| top.heap.into_iter().chain(top.pool)).collect();
+        if all.len() > k && k > 0 {
+            all.select_nth_unstable(k - 1);
+        }
         all.truncate(k);
+        all.sort_unstable();
         all
     }
 }
@@ -82,16 +116,31 @@ mod tests {
     fn ties_go_to_the_lower_id_in_any_order_and_split() {
         let offers = [(1.0, 9), (3.0, 5), (3.0, 4), (-0.0, 1), (0.0, 0), (3.0, 7)];
         for split in 0..offers.len() {
-            let mut heaps = [TopK::new(4), TopK::new(4)];
+            let mut heaps = [TopK::new(4, f32::NEG_INFINITY), TopK::new(4, f32::NEG_INFINITY)];
             for (i, (key, id)) in offers.into_iter().enumerate() {
                 heaps[usize::from(i >= split)].offer(key, id);
             }
             let ids: Vec<_> = TopK::merge(heaps, 4).iter().map(|c| c.id).collect();
             assert_eq!(ids, [4, 5, 7, 9]);
         }
-        let mut top = TopK::new(6);
+        let mut top = TopK::new(6, -0.0);
         offers.into_iter().for_each(|(key, id)| top.offer(key, id));
         let ids: Vec<_> = TopK::merge([top], 6).iter().map(|c| c.id).collect();
         assert_eq!(ids, [4, 5, 7, 9, 0, 1]);
+    }
+
+    #[test]
+    fn heaps_and_pools_hold_the_best_of_many_ties() {
+        let offers: Vec<_> = (0..5_000_i64).map(|i| ((i * 7_919 % 5_000 / 16) as f32, i * 4_001 % 5_000)).collect();
+        let mut all: Vec<_> = offers.iter().map(|&(key, id)| Candidate { key, id }).collect();
+        all.sort_unstable();
+        for k in [1, HEAPED, HEAPED + 1, 1_000, 2_500, 4_999, 5_000, 9_000] {
+            for least in [f32::NEG_INFINITY, 100.0] {
+                let mut top = TopK::new(k, least);
+                offers.iter().for_each(|&(key, id)| top.offer(key, id));
+                let want: Vec<_> = all.iter().filter(|candidate| candidate.key >= least).take(k).copied().collect();
+                assert_eq!(TopK::merge([top], k), want, "{k} of at least {least}");
+            }
+        }
     }
 }

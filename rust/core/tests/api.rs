@@ -413,7 +413,8 @@ fn descriptions_of_no_codec_are_refused() {
         let segments = segments.iter().map(|&(start, dim, bits)| Segment { start, dim, bits }).collect();
         TurboQuant::from_spec(CodecSpec { segments, refine, ..good.clone() })
     };
-    assert!(with(&[(0, 3, 4), (3, 5, 2)], 8).is_ok());
+    assert!(with(&[(0, 3, 4)], 8).is_ok());
+    refused(with(&[(0, 3, 4), (3, 5, 2)], 8), "segments must be one, unless fitted or split, got 2");
     refused(with(&[], 0), "segments must be between 1 and 255, got 0");
     refused(with(&[(0, 0, 4)], 0), "dim must be between 1 and 65536, got 0");
     refused(with(&[(0, 4, 9)], 0), "bits must be between 1 and 8, got 9");

@@ -116,7 +116,7 @@ proptest! {
             Segment { start: start - dim, dim, bits }
         }).collect();
         prop_assume!(keep.len() >= segments.len());
-        let spec = CodecSpec { segments, seed, rotation: RotationKind::Hadamard, scale: SCALES[scale], refine, fitted: None };
+        let spec = CodecSpec { segments, seed, rotation: RotationKind::Hadamard, scale: SCALES[scale], refine, fitted: None, outliers: None };
         let header = Header { spec, keep, rows, packed_crc: 0, scales_crc: 0 };
         let mut bytes = header.to_bytes();
         let parsed = Header::parse(&bytes);

@@ -1,4 +1,4 @@
-//! Filtered searches: what is left of the ranking of all rows, for every way to make a filter and to search.
+//! Filtered searches and searches within a threshold: what is left of the ranking of all rows, for every way to ask.
 
 mod common;
 
@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use common::*;
 use proptest::prelude::*;
-use turboquant_rs::{Error, Exec, Filter, Index, Metric, Options, SearchOptions, TurboQuant};
+use turboquant_rs::{
+    Error, Exec, Filter, Index, Level, Metric, Neighbors, Options, SearchOptions, SearchStats, TurboQuant, Within,
+};
 
 const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
 
@@ -106,6 +108,103 @@ proptest! {
             }
         }
     }
+}
+
+/// Of the ranking of all of `n` rows those that are allowed and within a threshold.
+fn within(all: &Neighbors, n: usize, threshold: f32, metric: Metric, has: impl Fn(i64) -> bool) -> Within {
+    let mut want = Within { lims: vec![0], scores: vec![], ids: vec![] };
+    for (scores, ids) in all.scores.chunks(n).zip(all.ids.chunks(n)) {
+        for (&score, &id) in scores.iter().zip(ids) {
+            if has(id) && if metric == Metric::L2 { score <= threshold } else { score >= threshold } {
+                want.scores.push(score);
+                want.ids.push(id);
+            }
+        }
+        want.lims.push(want.ids.len());
+    }
+    want
+}
+
+proptest! {
+    #![proptest_config(cases(30))]
+
+    #[test]
+    fn a_threshold_cuts_the_ranking(
+        (bits, dim) in (1_u32..=8, 1_usize..=40),
+        n in prop_oneof![1_usize..300, if quick() { 300_usize..301 } else { 4_000_usize..6_000 }],
+        which in any_which(),
+        // The threshold is the score of this place, or what lies between two, or beyond all.
+        (place, kind) in (any::<proptest::sample::Index>(), 0..5_usize),
+        nq in prop_oneof![Just(1_usize), 2_usize..20],
+        seed in any::<u32>(),
+        metric in 0..3_usize,
+    ) {
+        let (metric, seed) = (METRICS[metric], u64::from(seed));
+        let index = filled(bits, dim, n, metric, seed);
+        let queries = Numbers(seed ^ 5).floats(nq * dim);
+        let all = index.search(&queries, n).unwrap();
+        let score = all.scores[place.index(n)];
+        let threshold = [score, score.next_up(), score.next_down(), f32::INFINITY, f32::NEG_INFINITY][kind];
+        let mask = which.mask(n, seed);
+        let set: std::collections::HashSet<_> = index.ids().iter().zip(&mask).filter(|(_, has)| **has).map(|(id, _)| *id).collect();
+        let filter = index.filter_rows(&mask).unwrap();
+        let want = within(&all, n, threshold, metric, |id| set.contains(&id));
+        for exec in levels().into_iter().map(serial).chain([Exec::default()]) {
+            for exact in [false, true] {
+                let options = with(&filter, usize::MAX, exact, exec);
+                let (got, stats) = index.range_search_with(&queries, threshold, options).unwrap();
+                prop_assert!(got.lims == want.lims && got.ids == want.ids, "{exec:?}: {got:?}, not {want:?}");
+                prop_assert_eq!(bits_of(&got.scores), bits_of(&want.scores));
+                prop_assert!(!exact || stats.first_stage_rows == 0 && stats.full_rows >= set.len() * nq);
+            }
+        }
+        let found = index.range_search(&queries, threshold).unwrap();
+        prop_assert_eq!(found, within(&all, n, threshold, metric, |_| true));
+        let (few, _) = index.range_search_with(&queries, threshold, with(&filter, 3, false, Exec::default())).unwrap();
+        for (few, all) in few.lims.windows(2).zip(want.lims.windows(2)) {
+            prop_assert_eq!(few[1] - few[0], 3.min(all[1] - all[0]), "at most k");
+        }
+    }
+}
+
+#[test]
+fn thresholds_are_numbers() {
+    let index = filled(4, 8, 20, Metric::L2, 1);
+    let error = index.range_search(&[0.5; 8], f32::NAN).unwrap_err();
+    assert_eq!(error.to_string(), "threshold must be a number, got NaN");
+    // A row's distance to itself may come out below 0 and is then reported as 0.
+    let rows = index.reconstruct(&index.ids()).unwrap();
+    let at_zero = index.range_search(&rows, 0.0).unwrap();
+    assert!(at_zero.scores.iter().all(|score| *score == 0.0));
+    assert!(index.range_search(&rows, -f32::MIN_POSITIVE).unwrap().ids.is_empty());
+    let none = Index::new(Arc::clone(index.codec()), Metric::Cosine).range_search(&[0.5; 16], 0.0).unwrap();
+    assert_eq!(none, Within { lims: vec![0, 0, 0], scores: vec![], ids: vec![] });
+    assert_eq!(index.range_search(&[], 1.0).unwrap().lims, [0]);
+}
+
+#[test]
+fn a_search_says_what_it_read() {
+    let index = filled(4, 64, if quick() { 600 } else { 6_000 }, Metric::InnerProduct, 2);
+    let n = index.len();
+    let read = |nq: usize, options: SearchOptions<'_>| {
+        let (mut scores, mut ids) = (vec![0.0; nq * options.k], vec![0; nq * options.k]);
+        index.search_into(&Numbers(4).floats(nq * 64), options, &mut scores, &mut ids).unwrap()
+    };
+    let exec = serial(Level::Scalar);
+    let staged = read(1, top(1, exec));
+    assert_eq!((staged.first_stage_rows, staged.first_stage_bytes), (n, n * (8 + 4 + 4)));
+    assert!(staged.full_rows < n / 4 && staged.full_bytes == staged.full_rows * (32 + 4), "{staged:?}");
+    let full = SearchStats { full_rows: 3 * n, full_bytes: n * 36, ..SearchStats::default() };
+    assert_eq!(read(3, SearchOptions { exact: true, ..top(1, exec) }), full, "rows of all queries, bytes once");
+    // Rows of blocks without an allowed row are not read; few rows of a block are read alone, many with the block.
+    let few = index.filter_rows(&(0..n).map(|row| row % 128 == 5).collect::<Vec<_>>()).unwrap();
+    let options = SearchOptions { filter: Some(&few), ..top(1, exec) };
+    assert_eq!(read(9, options).full_rows, 9 * few.len());
+    assert_eq!(read(1, options).first_stage_rows, few.len() * 64, "every second block");
+    let half = index.filter_rows(&(0..n).map(|row| row < 70).collect::<Vec<_>>()).unwrap();
+    assert_eq!(read(9, SearchOptions { filter: Some(&half), ..top(1, exec) }).full_rows, 9 * 70);
+    let none = index.filter_where(|_| false).unwrap();
+    assert_eq!(read(1, SearchOptions { filter: Some(&none), ..top(1, exec) }), SearchStats::default());
 }
 
 #[test]

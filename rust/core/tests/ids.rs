@@ -81,7 +81,13 @@ fn seen(index: &Index) -> (Vec<i64>, usize, Vec<u32>, Vec<i64>, Vec<u32>) {
     for filter in [index.filter_rows(&mask), index.filter_ids(&chosen), index.filter_where(|id| chosen.contains(&id))] {
         let filter = filter.unwrap();
         assert_eq!(filter.len(), chosen.len());
-        note(index.search_with(&queries, SearchOptions { filter: Some(&filter), ..SearchOptions::new(9) }).unwrap());
+        for exact in [false, true] {
+            let options = SearchOptions { filter: Some(&filter), exact, ..SearchOptions::new(9) };
+            note(index.search_with(&queries, options).unwrap());
+            note(index.search_with(&queries[..DIM], options).unwrap());
+            let within = index.range_search_with(&queries, 0.1, options).unwrap().0;
+            note(turboquant_rs::Neighbors { scores: within.scores, ids: within.ids });
+        }
     }
     if index.keep().is_some() {
         note(index.search_with(&queries, SearchOptions { rescore: 3, ..SearchOptions::new(2) }).unwrap());
@@ -237,6 +243,63 @@ proptest! {
             same_as(&index, &model);
         }
     }
+}
+
+/// The answers with and without a filter, to a batch and to one query, and within a threshold.
+fn answers(index: &Index) -> Vec<(Vec<i64>, Vec<u32>)> {
+    let queries = Numbers(9).floats(11 * DIM);
+    let third = index.filter_where(|id| id % 3 == 0).unwrap();
+    let mut answers = Vec::new();
+    for (filter, exact) in [(None, false), (Some(&third), false), (Some(&third), true)] {
+        let options = SearchOptions { filter, exact, ..SearchOptions::new(40) };
+        for queries in [&queries[..], &queries[..DIM]] {
+            let found = index.search_with(queries, options).unwrap();
+            answers.push((found.ids, bits_of(&found.scores)));
+            let within = index.range_search_with(queries, 0.5, options).unwrap().0;
+            answers.push((within.ids, bits_of(&within.scores)));
+        }
+    }
+    answers
+}
+
+/// Rows in a mapped file and rows added behind it, of both codecs, with removed ones among both.
+#[test]
+fn rows_of_a_mapped_file_are_removed_and_left_out_of_the_next() {
+    let path = std::env::temp_dir().join(format!("turboquant-ids-{}", std::process::id()));
+    let (n, mut numbers) = (50_000, Numbers(4));
+    let (x, more) = (rows(n, &mut numbers), rows(300, &mut numbers));
+    let mut index = empty(&codec(true), Metric::InnerProduct, None);
+    index.add(&x, None).unwrap();
+    index.save(&path).unwrap();
+    let mut index = Index::open(&path, true).unwrap();
+    assert!(index.mapped_nbytes() > 0);
+    index.add(&more, None).unwrap();
+    let gone: Vec<_> = (0..n as i64 + 300).filter(|id| id % 7 == 2).collect();
+    index.remove(&gone).unwrap();
+    assert_eq!(index.removed(), gone.len());
+
+    let mut fresh = empty(&codec(true), Metric::InnerProduct, None);
+    let left: Vec<_> = (0..n as i64 + 300).filter(|id| id % 7 != 2).collect();
+    let row = |id: i64| x.chunks_exact(DIM).chain(more.chunks_exact(DIM)).nth(id as usize).unwrap();
+    fresh.add(&left.iter().flat_map(|&id| row(id)).copied().collect::<Vec<_>>(), Some(&left)).unwrap();
+    let expected = answers(&fresh);
+    assert!(fresh.plain_rows() > n / 10 && index.plain_rows() == fresh.plain_rows());
+    assert!(answers(&index) == expected);
+    assert_eq!(
+        index.save(&path).unwrap_err().to_string(),
+        format!(
+            "index must be one of integer ids and codes alone to be saved in this version, got {} removed rows; compact it first",
+            gone.len()
+        )
+    );
+    index.compact().unwrap();
+    assert!(answers(&index) == expected);
+    index.save(&path).unwrap();
+    for mapped in [true, false] {
+        let back = Index::open(&path, mapped).unwrap();
+        assert!(back.ids() == left && answers(&back) == expected);
+    }
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -90,6 +90,33 @@ impl Codec {
         Ok(Self { inner: Arc::new(py.detach(build).map_err(|error| to_py(error, 0))?) })
     }
 
+    /// split(dim, bits, outliers, seed, rotation, scale, refine) -> Codec: outlier channels in a segment of their own.
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "what describes a codec")]
+    fn split(
+        dim: usize,
+        bits: (u32, u32),
+        outliers: PyReadonlyArray1<'_, u32>,
+        seed: u64,
+        rotation: &str,
+        scale: &str,
+        refine: u8,
+    ) -> PyResult<Self> {
+        let outliers: Vec<_> = outliers.as_slice()?.iter().map(|&channel| channel as usize).collect();
+        let build = || {
+            let options =
+                Options { seed, rotation: RotationKind::named(rotation)?, scale: Scale::named(scale)?, refine };
+            TurboQuant::split(dim, [bits.0, bits.1], &outliers, options)
+        };
+        Ok(Self { inner: Arc::new(build().map_err(|error| to_py(error, 0))?) })
+    }
+
+    /// outliers() -> channels of the first of two segments, a copy; None without any.
+    fn outliers<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<i64>>> {
+        let outliers = self.inner.spec().outliers.as_ref()?;
+        Some(PyArray1::from_iter(py, outliers.channels().iter().map(|&channel| i64::from(channel))))
+    }
+
     /// parts() -> (center, transform, sigmas, segments, order, dual) of a fitted codec, copies; None of a plain one.
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Option<Fit<'py>>> {
         let spec = self.inner.spec();
@@ -262,6 +289,21 @@ impl Codec {
         arrays(py, &codes)
     }
 
+    /// truncate_each(packed, scales, keep, bits) -> (packed, scales) of the top bits of each segment.
+    fn truncate_each<'py>(
+        &self,
+        py: Python<'py>,
+        packed: PyReadonlyArray2<'py, u8>,
+        scales: PyReadonlyArray2<'py, f32>,
+        keep: Vec<u32>,
+        bits: Vec<u32>,
+    ) -> PyResult<Arrays<'py>> {
+        let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
+        let work = |exec| self.inner.truncate_each(CodesView::new(&self.inner, &keep, packed, scales)?, &bits, exec);
+        let codes = py.detach(|| pool::run(None, work)).map_err(|error| to_py(error, 0))?;
+        arrays(py, &codes)
+    }
+
     /// header(keep, rows, packed_crc, scales_crc) -> bytes: the header of a code file of this codec.
     fn header<'py>(
         &self,
@@ -317,11 +359,6 @@ pub(crate) fn codes_from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Co
 }
 
 fn codec_of(spec: &CodecSpec) -> PyResult<Codec> {
-    let segments = spec.segments.len();
-    if segments != 1 && spec.fitted.is_none() {
-        let text = format!("codes of {segments} segments need a newer turboquant-rs");
-        return Err(crate::error::CorruptError::new_err(text));
-    }
     Ok(Codec { inner: Arc::new(TurboQuant::from_spec(spec.clone()).map_err(|error| to_py(error, 0))?) })
 }
 

@@ -1,16 +1,19 @@
 //! `FlatIndex`: an index behind a lock that is only taken while detached from the interpreter.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
-use numpy::PyReadwriteArray2;
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use turboquant_rs::{CodesView, EncodedRows, Error, Index, Keep, Metric, RowIds, SearchOptions};
+use turboquant_rs::{CodesView, EncodedRows, Error, Exec, Index, Keep, Metric, RowIds, SearchOptions, SearchStats};
 
 use crate::codec::Codec;
 use crate::error::to_py;
+use crate::filter::Filter;
 use crate::pool;
 
 /// Products that a search does between two looks at pending signals: a few tenths of a second on one core.
@@ -29,6 +32,15 @@ pub(crate) enum GivenIds<'py> {
     Strings(Vec<String>),
 }
 
+/// What a search read: rows and bytes of first stages, rows and bytes in full.
+type Read = (usize, usize, usize, usize);
+
+/// The strings that ids stand for, in an index of such: None for −1.
+type Names = Option<Vec<Option<String>>>;
+
+/// Limits, scores, ids and names of rows within a threshold, and what was read.
+type Found<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>, Names, Read);
+
 /// FlatIndex(codec, metric, keep): an exact scan of codes. Searches run side by side; an add waits for them.
 #[pyclass(frozen, module = "turboquant_rs._core")]
 pub(crate) struct FlatIndex {
@@ -44,9 +56,7 @@ impl FlatIndex {
     fn write<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Index) -> R + Send) -> R {
         py.detach(|| work(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner)))
     }
-}
 
-impl FlatIndex {
     /// Works on an index without removed rows: takes their place back first.
     fn without_removed<R: Send>(
         &self,
@@ -61,6 +71,41 @@ impl FlatIndex {
             }
         }
     }
+
+    /// Room for names, in an index of such.
+    fn no_names(&self, py: Python<'_>) -> Names {
+        self.read(py, |index| index.named().then(Vec::new))
+    }
+
+    /// Searches for queries, a batch at a time between looks at pending signals; `work` gets a batch's queries and their numbers.
+    fn in_batches(
+        &self,
+        py: Python<'_>,
+        queries: &[f32],
+        threads: Option<usize>,
+        mut work: impl FnMut(&Index, &[f32], Range<usize>, Exec) -> turboquant_rs::Result<SearchStats> + Send,
+    ) -> PyResult<Read> {
+        // One lock for all batches, so that every query sees the same rows. Waiting for the interpreter under it is safe:
+        // whoever waits for the lock is detached.
+        let stats = py.detach(|| -> PyResult<SearchStats> {
+            let index = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            let dim = index.codec().dim();
+            let batch = (PRODUCTS_PER_CALL / (dim * index.len().max(1))).clamp(1, 4096);
+            let mut stats = SearchStats::default();
+            for (i, queries) in queries.chunks(batch * dim).enumerate() {
+                let rows = i * batch..i * batch + queries.len() / dim;
+                let read = pool::run(threads, |exec| work(&index, queries, rows, exec));
+                stats += read.map_err(|error| to_py(error, i * batch))?;
+                Python::attach(|py| py.check_signals())?;
+            }
+            Ok(stats)
+        })?;
+        Ok((stats.first_stage_rows, stats.first_stage_bytes, stats.full_rows, stats.full_bytes))
+    }
+}
+
+fn made(filter: turboquant_rs::Result<turboquant_rs::Filter>) -> PyResult<Filter> {
+    filter.map(Filter::from).map_err(|error| to_py(error, 0))
 }
 
 fn strs(names: &[String]) -> Vec<&str> {
@@ -240,9 +285,9 @@ impl FlatIndex {
         self.read(py, |index| index.named().then(|| names_of(index, &index.ids()).into_iter().flatten().collect()))
     }
 
-    /// search(queries, k, rescore, scores, ids, threads) -> the k nearest rows of every query into scores and ids; returns the strings
-    /// that the ids stand for, if they do. With rescore > 0 the best of rescore · k by exact scores.
-    #[allow(clippy::too_many_arguments, reason = "one array each")]
+    /// search(queries, k, rescore, scores, ids, filter, exact, threads) -> the strings that ids stand for, if they do, and what was read:
+    /// the k nearest rows of every query into scores and ids. With rescore > 0 the best of rescore · k by exact scores.
+    #[allow(clippy::too_many_arguments, reason = "they have names on the Python side")]
     fn search(
         &self,
         py: Python<'_>,
@@ -251,27 +296,77 @@ impl FlatIndex {
         rescore: usize,
         mut scores: PyReadwriteArray2<'_, f32>,
         mut ids: PyReadwriteArray2<'_, i64>,
+        filter: Option<Bound<'_, Filter>>,
+        exact: bool,
         threads: Option<usize>,
-    ) -> PyResult<Option<Vec<Option<String>>>> {
+    ) -> PyResult<(Names, Read)> {
         let queries = queries.as_slice()?;
         let (scores, ids) = (scores.as_slice_mut()?, ids.as_slice_mut()?);
-        // One lock for all batches, so that every query sees the same rows. Waiting for the interpreter under it is safe:
-        // whoever waits for the lock is detached.
-        py.detach(|| {
-            let index = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-            let dim = index.codec().dim();
-            let batch = (PRODUCTS_PER_CALL / (dim * index.len().max(1))).clamp(1, 4096);
-            let outputs = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
-            for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(outputs).enumerate() {
-                pool::run(threads, |exec| {
-                    let options = SearchOptions { rescore, exec, ..SearchOptions::new(k) };
-                    index.search_into(queries, options, scores, ids)
-                })
-                .map_err(|error| to_py(error, i * batch))?;
-                Python::attach(|py| py.check_signals())?;
+        let filter = filter.as_ref().map(|filter| &filter.get().inner);
+        let mut names = self.no_names(py);
+        let read = self.in_batches(py, queries, threads, |index, queries, rows, exec| {
+            let places = rows.start * k..rows.end * k;
+            let (scores, ids) = (&mut scores[places.clone()], &mut ids[places]);
+            let read = index.search_into(queries, SearchOptions { k, filter, rescore, exact, exec }, scores, ids)?;
+            append_names(&mut names, index, ids);
+            Ok(read)
+        })?;
+        Ok((names, read))
+    }
+
+    /// range_search(queries, threshold, filter, exact, threads) -> limits, scores and ids of the rows within a threshold, the strings
+    /// that the ids stand for, if they do, and what was read.
+    fn range_search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'_, f32>,
+        threshold: f32,
+        filter: Option<Bound<'_, Filter>>,
+        exact: bool,
+        threads: Option<usize>,
+    ) -> PyResult<Found<'py>> {
+        let queries = queries.as_slice()?;
+        let filter = filter.as_ref().map(|filter| &filter.get().inner);
+        let (mut lims, mut scores, mut ids) = (vec![0_i64], Vec::new(), Vec::new());
+        let mut names = self.no_names(py);
+        let read = self.in_batches(py, queries, threads, |index, queries, _, exec| {
+            let options = SearchOptions { filter, exact, exec, ..SearchOptions::new(usize::MAX) };
+            let (found, read) = index.range_search_with(queries, threshold, options)?;
+            lims.extend(found.lims[1..].iter().map(|&end| (ids.len() + end) as i64));
+            append_names(&mut names, index, &found.ids);
+            scores.extend(found.scores);
+            ids.extend(found.ids);
+            Ok(read)
+        })?;
+        let arrays = (PyArray1::from_vec(py, lims), PyArray1::from_vec(py, scores), PyArray1::from_vec(py, ids));
+        Ok((arrays.0, arrays.1, arrays.2, names, read))
+    }
+
+    /// filter_rows(mask) -> the rows for which the mask, one value a row, is true.
+    fn filter_rows(&self, py: Python<'_>, mask: PyReadonlyArray1<'_, bool>) -> PyResult<Filter> {
+        let mask = mask.as_slice()?;
+        made(self.read(py, |index| index.filter_rows(mask)))
+    }
+
+    /// filter_ids(ids) -> the rows with one of these ids, integers or strings.
+    fn filter_ids(&self, py: Python<'_>, ids: GivenIds<'_>) -> PyResult<Filter> {
+        made(match &ids {
+            GivenIds::Integers(ids) => {
+                let ids = ids.as_slice()?;
+                // Integers that stand for strings are nobody's ids.
+                self.read(py, |index| index.filter_ids(if index.named() { &[] } else { ids }))
             }
-            Ok(index.named().then(|| names_of(&index, ids)))
+            GivenIds::Strings(names) => self.read(py, |index| {
+                let ids: Vec<_> = names.iter().filter_map(|name| index.id_of_name(name)).collect();
+                index.filter_ids(&ids)
+            }),
         })
+    }
+
+    /// filter_range(first, last, step) -> the rows with an id of first, first + step … up to last; none if last is below first.
+    fn filter_range(&self, py: Python<'_>, first: i64, last: i64, step: i64) -> PyResult<Filter> {
+        let has = |id: i64| (first..=last).contains(&id) && (id - first) % step == 0;
+        made(self.read(py, |index| index.filter_where(|id| !index.named() && has(id))))
     }
 
     /// exact_scores(queries, ids, out, threads): exact scores of ids, equally many a query, from the rows that the index keeps. Rows
@@ -362,6 +457,13 @@ fn outside(index: &Index, ids: &[i64]) -> Result<(), Error> {
     match ids.first().filter(|_| index.named()) {
         Some(&id) => Err(Error::UnknownId { id }),
         None => Ok(()),
+    }
+}
+
+/// Appends the strings that ids stand for, in an index of such.
+fn append_names(names: &mut Names, index: &Index, ids: &[i64]) {
+    if index.named() {
+        names.get_or_insert_default().extend(names_of(index, ids));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod codec;
 mod error;
+mod filter;
 mod index;
 mod papers;
 mod pool;
@@ -18,6 +19,8 @@ mod _core {
     use crate::codec::{Codec, codes_from_bytes, header_from_bytes, header_len};
     #[pymodule_export]
     use crate::error::CorruptError;
+    #[pymodule_export]
+    use crate::filter::Filter;
     #[pymodule_export]
     use crate::index::{FlatIndex, convert_rows};
     #[pymodule_export]

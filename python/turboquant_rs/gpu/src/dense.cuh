@@ -12,8 +12,9 @@ __device__ __forceinline__ void tq_store_product(int t, long long row, int colum
                                                  const float* factors, const float* center) {
     const long long at = row * TQ_COLUMNS + column;
     if (TQ_DECODED) {
-        const float value = tq_product(tq_to_float(t), factors[row]);
-        out[at] = center ? tq_sum(value, center[column]) : value;
+        // Nothing is subnormal: a factor is 0 or normal, and a center that is not 0 has steps of 2^-103.
+        const float value = tq_to_float(t) * factors[row];
+        out[at] = center ? value + center[column] : value;
     } else {
         products[at] = t;
     }

@@ -96,7 +96,7 @@ fn derive_integers(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
 }
 
 /// The probability of every cell of the top `keep` bits: a level is the mean of the two below it, which gives their shares.
-fn masses(bits: u32, keep: u32, dim: usize) -> Vec<f64> {
+pub(crate) fn masses(bits: u32, keep: u32, dim: usize) -> Vec<f64> {
     let mut masses = vec![0.5, 0.5];
     for kept in 1..keep {
         let (parents, children) = (levels(bits, kept, dim), levels(bits, kept + 1, dim));

@@ -115,8 +115,16 @@ impl TurboQuant {
             s.factors.clear();
             s.factors.extend(scales.chunks_exact(norms).map(|scales| scales[i]));
             rows::multiply(level, &mut s.rows, m, &s.factors);
-            for (row, out) in s.rows.chunks_exact(m).zip(out.chunks_exact_mut(dim)) {
-                out[segment.segment.start..][..m].copy_from_slice(row);
+            let start = segment.segment.start;
+            let rows = s.rows.chunks_exact(m).zip(out.chunks_exact_mut(dim));
+            match &self.spec.outliers {
+                None => rows.for_each(|(row, out)| out[start..][..m].copy_from_slice(row)),
+                Some(outliers) => {
+                    let channels = &outliers.order()[start..][..m];
+                    rows.for_each(|(row, out)| {
+                        channels.iter().zip(row).for_each(|(&channel, &value)| out[channel as usize] = value);
+                    });
+                }
             }
         }
         Ok(())

@@ -171,6 +171,10 @@ impl TurboQuant {
         if let Some(transform) = &self.transform {
             return self.encode_fitted(level, transform, x, &mut outputs, unit_norm, s);
         }
+        if let Some(outliers) = &self.spec.outliers {
+            outliers.gather(&s.prepared, &mut s.spare);
+            std::mem::swap(&mut s.prepared, &mut s.spare);
+        }
         let Outputs { packed, scales, badly, .. } = outputs;
         if let Some(badly) = badly {
             badly.fill(false);
@@ -181,7 +185,12 @@ impl TurboQuant {
             units::pack(level, &s.codes, segment.segment.dim, &units, packed, stride);
             for (row, scales) in scales.chunks_exact_mut(norms).enumerate() {
                 let k = if s.norms[row] == 0.0 { 0.0 } else { segment.k(self.spec.scale, s.products[row]) };
-                let scale = if unit_norm { k } else { times_power(k * s.norms[row], s.exponents[row]) };
+                let scale = if unit_norm {
+                    // The segment's share of the norm: exactly 1 for the only segment.
+                    k * (s.norms[row] / if s.total[row] == 0.0 { 1.0 } else { s.total[row] })
+                } else {
+                    times_power(k * s.norms[row], s.exponents[row])
+                };
                 if !scale.is_finite() {
                     return Err(Error::Norm { argument: "x", row, limit: "within float32" });
                 }

@@ -353,8 +353,8 @@ impl CodecSpec {
             Segment { start: start - dim, dim, bits }
         });
         let Options { seed, rotation, scale, refine } = options;
-        let segments = segments.collect();
-        let spec = Self { segments, seed, rotation, scale, refine, fitted: Some(std::sync::Arc::new(fitted)) };
+        let (segments, fitted) = (segments.collect(), Some(std::sync::Arc::new(fitted)));
+        let spec = Self { segments, seed, rotation, scale, refine, fitted, outliers: None };
         spec.check().map(|()| spec)
     }
 }

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod encode_fitted;
 mod fitted;
+mod outliers;
 mod spec;
 mod transform;
 mod trial_ranges;
@@ -18,8 +19,10 @@ mod truncate_fitted;
 
 pub use encode::EncodeOptions;
 pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
+pub(crate) use encode_fitted::PLAIN_ERRORS;
 pub use fitted::{DualParts, Fitted, FittedParts};
 pub(crate) use fitted::{Has, section_len};
+pub use outliers::Outliers;
 pub(crate) use spec::MAX_SEGMENTS;
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
 
@@ -106,6 +109,25 @@ impl TurboQuant {
         Self::from_spec(CodecSpec::plain(dim, bits, seed, rotation, scale, refine)?)
     }
 
+    /// A codec of two segments with their own rotation, scale and codebook: the channels `outliers` at the first number of bits, the other
+    /// ones at the second. The paper's 2.5- and 3.5-bit scheme; bytes hold two scales a row.
+    ///
+    /// # Examples
+    /// ```
+    /// use turboquant_rs::{Options, TurboQuant};
+    /// let codec = TurboQuant::split(16, [3, 2], &[0, 5, 6, 11], Options::default())?;
+    /// let codes = codec.encode(&[1.0; 32])?;
+    /// // 4 channels of 3 bits and 12 of 2 bits, in units of whole bytes: 1 + 1 and 2 + 2.
+    /// assert_eq!((codes.row_bytes(), codes.scales().len()), (6, 4));
+    /// # Ok::<(), turboquant_rs::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`CodecSpec::split`].
+    pub fn split(dim: usize, bits: [u32; 2], outliers: &[usize], options: Options) -> Result<Self> {
+        Self::from_spec(CodecSpec::split(dim, bits, outliers, options)?)
+    }
+
     /// A fitted codec from the parts that a fit has found (docs/numerics.md section 11). Codes and bytes of codes carry all of them.
     ///
     /// # Examples
@@ -178,7 +200,8 @@ impl TurboQuant {
     pub fn nbytes(&self) -> usize {
         let tables = |s: &SegmentCodec| s.tables.len() * 12 * (1 << s.segment.bits);
         let segments: usize = self.segments.iter().map(|s| s.rotation.nbytes() + tables(s)).sum();
-        segments + self.transform.as_ref().map_or(0, Transform::nbytes)
+        let order = self.spec.outliers.as_ref().map_or(0, |outliers| size_of_val(outliers.order()));
+        segments + order + self.transform.as_ref().map_or(0, Transform::nbytes)
     }
 
     /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::Options;
 use super::fitted::Fitted;
+use super::outliers::Outliers;
 use crate::error::{Error, Result};
+use crate::kernels::units::unit_bytes;
 use crate::projection::DENSE_MAX_DIM;
-use crate::rng::derive;
-use crate::units::{Unit, row_bytes, stage_ends, units_of};
+use crate::rng::{derive, digest};
+use crate::units::{MOST_UNITS, Unit, row_bytes, stage_ends, units_of};
 
 /// Version of the bits and bytes this build writes. Version 0 may still change; version 1 will not.
 pub const FORMAT_VERSION: u16 = 0;
@@ -117,6 +120,8 @@ pub struct CodecSpec {
     pub refine: u8,
     /// What a fit has found; a plain codec has none.
     pub fitted: Option<Arc<Fitted>>,
+    /// The channels of the first of two segments, of a codec whose channels are split.
+    pub outliers: Option<Arc<Outliers>>,
 }
 
 impl CodecSpec {
@@ -125,8 +130,26 @@ impl CodecSpec {
     /// # Errors
     /// [`Error::Argument`] if `dim` is not 1 to 65,536 (4,096 with a dense rotation), `bits` not 1 to 8, or `refine` not 0, 8, 16 or 32.
     pub fn plain(dim: usize, bits: u32, seed: u64, rotation: RotationKind, scale: Scale, refine: u8) -> Result<Self> {
-        let spec =
-            Self { segments: vec![Segment { start: 0, dim, bits }], seed, rotation, scale, refine, fitted: None };
+        let segments = vec![Segment { start: 0, dim, bits }];
+        let spec = Self { segments, seed, rotation, scale, refine, fitted: None, outliers: None };
+        spec.check().map(|()| spec)
+    }
+
+    /// A codec of two segments: the `outliers`, in any order, at the first number of bits, the other channels at the second.
+    ///
+    /// # Errors
+    /// As for [`plain`](Self::plain); [`Error::Argument`] if an outlier is not one of the `dim` channels or given twice, if they are none
+    /// or all of them, or if the first number of bits is the smaller one.
+    pub fn split(dim: usize, bits: [u32; 2], outliers: &[usize], options: Options) -> Result<Self> {
+        if !(1..=MAX_DIM).contains(&dim) {
+            return Err(Error::argument("dim", format!("between 1 and {MAX_DIM}"), dim));
+        }
+        let Options { seed, rotation, scale, refine } = options;
+        let (outliers, count) = (Outliers::new(dim, outliers)?, outliers.len());
+        let parts = [(0, count, bits[0]), (count, dim - count, bits[1])];
+        let segments = parts.map(|(start, dim, bits)| Segment { start, dim, bits }).to_vec();
+        let outliers = Some(Arc::new(outliers));
+        let spec = Self { segments, seed, rotation, scale, refine, fitted: None, outliers };
         spec.check().map(|()| spec)
     }
 
@@ -134,7 +157,7 @@ impl CodecSpec {
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no segment or more than 255, they do not follow one another from 0, the dims add up to more
-    /// than 65,536, or a dim, a number of bits or `refine` is out of range (dims beyond 4,096 with a dense rotation); for a fitted codec also
+    /// than 65,536, there are several neither fitted nor split in two by outliers, or a dim, a number of bits or `refine` is out of range (dims beyond 4,096 with a dense rotation); for a fitted codec also
     /// if its parts belong to other segments, or with the paper's scale or a dense rotation.
     pub fn check(&self) -> Result<()> {
         if !(1..=MAX_SEGMENTS).contains(&self.segments.len()) {
@@ -153,6 +176,25 @@ impl CodecSpec {
                 return Err(Error::argument("bits", "between 1 and 8", segment.bits));
             }
             end += segment.dim;
+        }
+        match (&self.outliers, &self.fitted, &self.segments[..]) {
+            (None, Some(_), _) | (None, None, [_]) => {}
+            (Some(outliers), None, &[first, second])
+                if outliers.channels().len() == first.dim && outliers.order().len() == end =>
+            {
+                if first.bits < second.bits {
+                    let got = format!("{} and {}", first.bits, second.bits);
+                    return Err(Error::argument("bits", "not smaller for the outliers than for the others", got));
+                }
+            }
+            (outliers, fitted, segments) => {
+                let kind = match (outliers, fitted) {
+                    (Some(_), Some(_)) => "without outliers if fitted",
+                    (Some(_), None) => "two, of the outliers and of the others",
+                    _ => "one, unless fitted or split",
+                };
+                return Err(Error::argument("segments", kind, segments.len()));
+            }
         }
         if self.rotation == RotationKind::Dense {
             if self.fitted.is_some() {
@@ -236,14 +278,18 @@ impl CodecSpec {
     /// The units of each segment in packed rows that keep `keep` bits of it, most significant first.
     pub(crate) fn units(&self, keep: &[u32]) -> Vec<Vec<Unit>> {
         let Some(fitted) = &self.fitted else {
+            // By the unit's index first, then by segment: so a prefix of a row is a code.
+            let mut units: Vec<Vec<Unit>> = vec![Vec::new(); self.segments.len()];
             let mut start = 0;
-            let segments = self.segments.iter().zip(keep).map(|(segment, &keep)| {
-                let units = units_of(segment.dim, segment.bits, keep);
-                let units = units.map(|(width, shift, offset)| Unit { width, shift, offset: start + offset }).collect();
-                start += row_bytes(segment.dim, segment.bits, keep);
-                units
-            });
-            return segments.collect();
+            for i in 0..MOST_UNITS {
+                for ((segment, &keep), units) in self.segments.iter().zip(keep).zip(&mut units) {
+                    if let Some((width, shift, _)) = units_of(segment.dim, segment.bits, keep).nth(i) {
+                        units.push(Unit { width, shift, offset: start });
+                        start += unit_bytes(segment.dim, width);
+                    }
+                }
+            }
+            return units;
         };
         let mut units: Vec<Vec<Unit>> = vec![Vec::new(); self.segments.len()];
         let mut offset = 0;
@@ -291,6 +337,7 @@ impl CodecSpec {
         ];
         words.extend(self.segments.iter().flat_map(|s| [s.dim as u64, u64::from(s.bits)]));
         words.extend(self.fitted.iter().map(|fitted| fitted.digest()));
+        words.extend(self.outliers.iter().map(|outliers| digest(&outliers.to_bytes())));
         derive(0x5455_5242_4F51_5541, &words)
     }
 }

@@ -68,6 +68,11 @@ impl Transform {
         }
     }
 
+    /// σ² of each segment.
+    pub(crate) fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
     /// Bytes held, the description's included.
     pub(super) fn nbytes(&self) -> usize {
         let matrices = self.forward.len() + self.backward.len() + self.scoring.as_ref().map_or(0, Vec::len);

@@ -1,11 +1,12 @@
-//! The header of code bytes, with the section that describes a fitted codec (docs/format.md).
+//! The header of code bytes, with the section that describes a fitted codec or the outliers of a split one (docs/format.md).
 
 use std::sync::Arc;
 
 use crate::codec::{
-    CodecSpec, FORMAT_VERSION, Fitted, Has, MAX_DIM, MAX_SEGMENTS, RotationKind, Scale, Segment, section_len,
+    CodecSpec, FORMAT_VERSION, Fitted, Has, MAX_DIM, MAX_SEGMENTS, Outliers, RotationKind, Scale, Segment, section_len,
 };
 use crate::error::{Error, Result};
+use crate::storage::holds;
 
 const MAGIC: &[u8; 6] = b"TQCODE";
 /// Fixed fields of a header, before the segments.
@@ -16,10 +17,11 @@ const SEGMENT: usize = 8;
 const CRC: usize = 4;
 /// Sections start at multiples of this.
 const ALIGN: usize = 64;
-/// Bits of the rotation's byte: the codec is fitted, has a center, has a dual.
+/// Bits of the rotation's byte: the codec is fitted, has a center, has a dual; or its channels are split.
 const FITTED: u8 = 128;
 const CENTERED: u8 = 64;
 const DUAL: u8 = 32;
+const SPLIT: u8 = 16;
 
 /// The header of code bytes: what a writer that streams sections, or a reader that maps them, needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +43,12 @@ impl Header {
     #[must_use]
     pub fn packed_at(&self) -> usize {
         let spec = &self.spec;
-        let section_at = end_of(spec.segments.len(), spec.fitted.is_some()).next_multiple_of(ALIGN);
-        let section = spec.fitted.as_ref().map(|fitted| section_len(fitted.dim(), &spec.segment_parts(), fitted.has()));
+        let section = match (&spec.fitted, &spec.outliers) {
+            (Some(fitted), _) => Some(section_len(fitted.dim(), &spec.segment_parts(), fitted.has())),
+            (None, Some(_)) => Some(Outliers::section_len(spec.dim())),
+            (None, None) => None,
+        };
+        let section_at = end_of(spec.segments.len(), section.is_some()).next_multiple_of(ALIGN);
         section_at + section.unwrap_or(0).next_multiple_of(ALIGN)
     }
 
@@ -73,6 +79,9 @@ impl Header {
             let has = fitted.has();
             flags = FITTED + CENTERED * u8::from(has.center) + DUAL * u8::from(has.dual);
             section = fitted.to_bytes();
+        } else if let Some(outliers) = &spec.outliers {
+            flags = SPLIT;
+            section = outliers.to_bytes();
         }
         let mut bytes = MAGIC.to_vec();
         bytes.extend(FORMAT_VERSION.to_le_bytes());
@@ -87,7 +96,7 @@ impl Header {
         }
         bytes.extend(self.packed_crc.to_le_bytes());
         bytes.extend(self.scales_crc.to_le_bytes());
-        if spec.fitted.is_some() {
+        if !section.is_empty() {
             bytes.extend(crc32fast::hash(&section).to_le_bytes());
         }
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -116,36 +125,46 @@ impl Header {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let start = Start::read(bytes)?;
         let section_at = start.end.next_multiple_of(ALIGN);
-        let mut fitted = None;
+        let (mut fitted, mut outliers) = (None, None);
         if let Some(len) = start.section {
             let end = section_at + len;
             if bytes.len() < end.next_multiple_of(ALIGN) {
                 return Err(Error::corrupt("codec section is cut short", bytes.len()));
             }
             let section = &bytes[section_at..end];
-            if crc32fast::hash(section) != u32_at(bytes, start.end - 2 * CRC) {
+            if !holds(section, u32_at(bytes, start.end - 2 * CRC)) {
                 return Err(Error::corrupt("codec section fails its checksum, section starts", section_at));
             }
             check_padding(bytes, end, "codec section's padding")?;
-            let parts: Vec<_> = start.segments.iter().map(|s| (s.dim, s.bits)).collect();
-            let made = Fitted::from_bytes(section, u32_at(bytes, 24) as usize, &parts, has(bytes[30]));
-            let made = made.map_err(|error| Error::corrupt(format!("header holds no codec: {error}"), section_at))?;
-            fitted = Some(Arc::new(made));
+            let dim = u32_at(bytes, 24) as usize;
+            let damaged = |error| Error::corrupt(format!("header holds no codec: {error}"), section_at);
+            if bytes[30] & FITTED == 0 {
+                outliers = Some(Arc::new(Outliers::from_bytes(section, dim).map_err(damaged)?));
+            } else {
+                let parts: Vec<_> = start.segments.iter().map(|s| (s.dim, s.bits)).collect();
+                fitted = Some(Arc::new(Fitted::from_bytes(section, dim, &parts, has(bytes[30])).map_err(damaged)?));
+            }
         }
-        let header = Self::fields(bytes, start, fitted)?;
+        let header = Self::fields(bytes, start, fitted, outliers)?;
         if header.spec.fingerprint() != u64_at(bytes, 8) || header.spec.dim() != u32_at(bytes, 24) as usize {
             return Err(Error::corrupt("header's fields contradict each other", 8));
         }
         Ok(header)
     }
 
-    fn fields(bytes: &[u8], start: Start, fitted: Option<Arc<Fitted>>) -> Result<Self> {
+    fn fields(
+        bytes: &[u8],
+        start: Start,
+        fitted: Option<Arc<Fitted>>,
+        outliers: Option<Arc<Outliers>>,
+    ) -> Result<Self> {
         let scale = Scale::from_number(bytes[28]).ok_or_else(|| unknown("scale", 28))?;
-        let kind = bytes[30] & !(FITTED | CENTERED | DUAL);
+        let kind = bytes[30] & !(FITTED | CENTERED | DUAL | SPLIT);
         let rotation = RotationKind::from_number(kind).ok_or_else(|| unknown("rotation", 30))?;
         let Start { segments, keep, .. } = start;
         let count = segments.len();
-        let spec = CodecSpec { segments, seed: u64_at(bytes, 32), rotation, scale, refine: bytes[29], fitted };
+        let (seed, refine) = (u64_at(bytes, 32), bytes[29]);
+        let spec = CodecSpec { segments, seed, rotation, scale, refine, fitted, outliers };
         spec.check().map_err(|error| Error::corrupt(format!("header holds no codec: {error}"), FIXED))?;
         spec.check_keep(&keep).map_err(|_| unknown("number of kept bits", FIXED))?;
         let rows = usize::try_from(u64_at(bytes, 16)).ok();
@@ -182,7 +201,7 @@ struct Start {
     end: usize,
     segments: Vec<Segment>,
     keep: Vec<u32>,
-    /// Bytes of a fitted codec's section.
+    /// Bytes of the section of a fitted or split codec.
     section: Option<usize>,
 }
 
@@ -198,12 +217,13 @@ impl Start {
         if version != FORMAT_VERSION {
             return Err(Error::Version { found: version, newest: FORMAT_VERSION });
         }
-        let (count, fitted) = (usize::from(bytes[31]), bytes[30] & FITTED != 0);
-        let end = end_of(count, fitted);
+        let count = usize::from(bytes[31]);
+        let (fitted, split) = (bytes[30] & FITTED != 0, bytes[30] & SPLIT != 0);
+        let end = end_of(count, fitted || split);
         if bytes.len() < end.next_multiple_of(ALIGN) {
             return Err(Error::corrupt("header is cut short", bytes.len()));
         }
-        if crc32fast::hash(&bytes[..end - CRC]) != u32_at(bytes, end - CRC) {
+        if !holds(&bytes[..end - CRC], u32_at(bytes, end - CRC)) {
             return Err(Error::corrupt("header fails its checksum", end - CRC));
         }
         check_padding(bytes, end, "header's padding")?;
@@ -219,22 +239,26 @@ impl Start {
             keep.push(u32::from(bytes[at + 5]));
             start += dim;
         }
-        if !fitted && has(bytes[30]) != (Has { center: false, dual: false }) {
+        if (fitted && split) || !fitted && has(bytes[30]) != (Has { center: false, dual: false }) {
             return Err(unknown("rotation", 30));
         }
         let dim = u32_at(bytes, 24) as usize;
-        if fitted && (dim > MAX_DIM || start > dim) {
+        if (fitted || split) && (dim > MAX_DIM || start > dim) {
             return Err(unknown("number of axes", 24));
         }
         let parts: Vec<_> = segments.iter().map(|s| (s.dim, s.bits)).collect();
-        let section = fitted.then(|| section_len(dim, &parts, has(bytes[30])));
+        let section = match (fitted, split) {
+            (true, _) => Some(section_len(dim, &parts, has(bytes[30]))),
+            (false, true) => Some(Outliers::section_len(dim)),
+            (false, false) => None,
+        };
         Ok(Self { end, segments, keep, section })
     }
 }
 
-/// The end of a header's checksums: packed rows, scales, the codec's section if fitted, the header itself.
-const fn end_of(segments: usize, fitted: bool) -> usize {
-    FIXED + SEGMENT * segments + CRC * (3 + fitted as usize)
+/// The end of a header's checksums: packed rows, scales, the codec's section if it has one, the header itself.
+const fn end_of(segments: usize, section: bool) -> usize {
+    FIXED + SEGMENT * segments + CRC * (3 + section as usize)
 }
 
 fn check_padding(bytes: &[u8], end: usize, what: &str) -> Result<()> {

@@ -6,6 +6,7 @@ pub use header::Header;
 
 use crate::codec::{CodecSpec, TurboQuant};
 use crate::error::{Error, Result};
+use crate::storage::holds;
 
 /// n encoded vectors: packed rows and scales, with the description of their codec.
 ///
@@ -138,7 +139,7 @@ impl Codes {
             ("packed codes fail their checksum, section starts", packed, header.packed_crc, header.packed_at()),
             ("scales fail their checksum, section starts", scales, header.scales_crc, scales_at),
         ] {
-            if crc32fast::hash(section) != crc {
+            if !holds(section, crc) {
                 return Err(Error::corrupt(what, at));
             }
         }

@@ -32,7 +32,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Rows in it.
+    /// Rows in it; of a [`complement`](Self::complement) also rows that had been removed before, which no search finds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.iter().map(Bitmap::count).sum()
@@ -170,7 +170,7 @@ impl Index {
     }
 
     /// Compares ids and the places of rows with checksums, where they are in a mapped file.
-    fn check_numbers(&self) -> Result<()> {
+    pub(super) fn check_numbers(&self) -> Result<()> {
         self.ids.check_all()?;
         self.partitions.iter().try_for_each(Partition::check_numbers)
     }

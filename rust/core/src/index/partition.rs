@@ -10,6 +10,7 @@ use crate::bitmap::Bitmap;
 use crate::codec::{EncodeOptions, Segment, TurboQuant};
 use crate::error::Result;
 use crate::kernels::Level;
+use crate::kernels::prefetch::prefetch;
 use crate::kernels::units::{Place, unit_bytes};
 use crate::parallel::Exec;
 use crate::scan::{FirstStage, Rows};
@@ -22,7 +23,7 @@ pub(super) struct Partition {
     codec: Arc<TurboQuant>,
     /// One row-major array a stage, so that a scan can read the first stage alone; that of the first is empty where `first` holds it.
     stages: Vec<Stage>,
-    /// The first stage in blocks of rows, where a plain code has a later one.
+    /// The first stage in blocks of rows, where a code has a later one.
     first: Option<FirstStage>,
     scales: Array<f32>,
     /// |x|² of every row with metric l2, else empty.
@@ -83,7 +84,8 @@ impl Stage {
 impl Partition {
     /// No rows yet; numbers of rows count from `base`.
     pub(super) fn new(codec: Arc<TurboQuant>, base: usize) -> Self {
-        let (stages, first) = (stages(&codec), FirstStage::new(&codec));
+        let first = FirstStage::new(&codec);
+        let stages = stages(&codec, first.as_ref());
         let (scales, squares, numbers) = (Array::default(), Array::default(), Array::default());
         Self { codec, stages, first, scales, squares, len: 0, base, numbers, gone: Bitmap::NONE }
     }
@@ -277,6 +279,23 @@ impl Partition {
         Ok(out)
     }
 
+    /// Appends the packed row in a place, of codes with a first stage, whose rows have been checked there.
+    pub(super) fn row(&self, place: usize, out: &mut Vec<u8>) -> Result<()> {
+        let first =
+            self.first.as_ref().expect("a first stage, whose units and those of later stages are a row in order");
+        first.plane(place, out);
+        for stage in &self.stages[1..] {
+            stage.check(place..place + 1)?;
+            out.extend_from_slice(&stage.bytes[place * stage.stride..][..stage.stride]);
+        }
+        Ok(())
+    }
+
+    /// Asks for what of a row lies behind its first stage.
+    pub(super) fn prefetch(&self, place: usize) {
+        self.stages[1..].iter().for_each(|stage| prefetch(&stage.bytes[place * stage.stride..][..stage.stride]));
+    }
+
     /// Where its units lie.
     pub(super) fn rows(&self) -> Rows<'_> {
         let arrays = self.stages.iter().map(|stage| &stage.bytes[..]);
@@ -298,6 +317,20 @@ impl Partition {
     /// The first stage in blocks, and the scales of all rows.
     pub(super) fn first(&self) -> Option<(&FirstStage, &[f32])> {
         Some((self.first.as_ref()?, &self.scales))
+    }
+
+    /// Bytes that a scan of a row in full reads: its code, scales and |x|².
+    pub(super) fn row_bytes(&self) -> usize {
+        self.codec.row_bytes() + 4 * self.codec.spec().norms() + self.square_bytes()
+    }
+
+    /// Bytes that a scan of a row's first stage reads: that stage, its bounds, the scale and |x|².
+    pub(super) fn first_stage_bytes(&self) -> usize {
+        self.first.as_ref().map_or(0, FirstStage::row_bytes) + 4 * self.codec.spec().norms() + self.square_bytes()
+    }
+
+    fn square_bytes(&self) -> usize {
+        if self.squares.is_empty() { 0 } else { size_of::<f32>() }
     }
 
     /// Bytes held: codes, scales, bounds of the first stage, squared norms and numbers; the codec apart.
@@ -340,6 +373,11 @@ impl Gathered {
         Ok(())
     }
 
+    /// The bytes of the first stages, one row after another.
+    pub(super) fn first_stages(&self) -> &[u8] {
+        &self.stages[0]
+    }
+
     /// Where their units lie.
     pub(super) fn rows<'a>(&'a self, from: &Partition) -> Rows<'a> {
         let arrays = self.stages.iter().map(|bytes| &bytes[..]);
@@ -347,9 +385,10 @@ impl Gathered {
     }
 }
 
-/// The empty stages of a codec: units go to the stage in which their lowest bit falls. Those of a fitted codec keep their order; the
-/// first two stages are a quarter and half a bit a coordinate, as near as whole units come.
-fn stages(codec: &TurboQuant) -> Vec<Stage> {
+/// The empty stages of a codec: units go to the stage in which their lowest bit falls. Those of a fitted codec keep their order, and all
+/// after the first stage are read together.
+fn stages(codec: &TurboQuant, first: Option<&FirstStage>) -> Vec<Stage> {
+    let first_bytes = first.map_or(codec.row_bytes(), FirstStage::size);
     let spec = codec.spec();
     let units = spec.units(&spec.full());
     let units = units.iter().enumerate().flat_map(|(i, units)| units.iter().map(move |unit| (i, *unit)));
@@ -359,7 +398,7 @@ fn stages(codec: &TurboQuant) -> Vec<Stage> {
     for (i, unit) in units {
         let Segment { dim, bits, .. } = spec.segments[i];
         let at = if spec.fitted.is_some() {
-            usize::from(unit.offset >= codec.dim() / 32) + usize::from(unit.offset >= codec.dim() / 16)
+            usize::from(unit.offset >= first_bytes)
         } else {
             let read = bits - unit.shift;
             stage_ends(bits).iter().position(|&end| read <= end).expect("the last stage ends at bits")

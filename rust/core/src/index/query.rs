@@ -1,11 +1,14 @@
 //! Searches of an index: what may be asked, and what comes back.
 
+use std::ops::AddAssign;
+
 use super::search::{DENSE, FEW};
 use super::{Filter, Index};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
+use crate::topk::Candidate;
 
 /// Neighbours of a batch of queries: `k` places a query, nearest first; missing places hold id −1 and the worst score.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +50,58 @@ impl SearchOptions<'_> {
     }
 }
 
-/// What a search read.
+/// What a search read. Rows are counted for every query; bytes that several queries share, once.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use turboquant_rs::{Index, Metric, Options, SearchOptions, SearchStats, TurboQuant};
+/// let mut index = Index::new(Arc::new(TurboQuant::new(8, 4, Options::default())?), Metric::InnerProduct);
+/// index.add(&[0.5; 3 * 8], None)?;
+/// let (mut scores, mut ids) = ([0.0], [0]);
+/// let options = SearchOptions { exact: true, ..SearchOptions::new(1) };
+/// let stats = index.search_into(&[0.5; 8], options, &mut scores, &mut ids)?;
+/// assert_eq!(stats, SearchStats { full_rows: 3, full_bytes: 3 * (4 + 4), ..SearchStats::default() });
+/// # Ok::<(), turboquant_rs::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchStats {
-    /// Rows whose first stage was read alone, summed over queries.
+    /// Rows whose first stage was read alone.
     pub first_stage_rows: usize,
-    /// Rows that were read in full, summed over queries.
+    /// Bytes of those stages, with the rows' bounds, scales and squared norms.
+    pub first_stage_bytes: usize,
+    /// Rows that were read in full.
     pub full_rows: usize,
+    /// Bytes of those rows, with scales and squared norms.
+    pub full_bytes: usize,
+}
+
+impl SearchStats {
+    /// Counts rows of so many bytes that are read in full, once for all queries.
+    pub(super) fn full(&mut self, rows: usize, queries: usize, row_bytes: usize) {
+        self.full_rows += rows * queries;
+        self.full_bytes += rows * row_bytes;
+    }
+}
+
+impl AddAssign for SearchStats {
+    fn add_assign(&mut self, other: Self) {
+        self.first_stage_rows += other.first_stage_rows;
+        self.first_stage_bytes += other.first_stage_bytes;
+        self.full_rows += other.full_rows;
+        self.full_bytes += other.full_bytes;
+    }
+}
+
+/// The rows within a threshold, for a batch of queries: those of query i are at `lims[i]..lims[i + 1]`, nearest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Within {
+    /// Where each query's rows start, and the end of the last one's.
+    pub lims: Vec<usize>,
+    /// Scores, as [`Neighbors::scores`].
+    pub scores: Vec<f32>,
+    /// Ids.
+    pub ids: Vec<i64>,
 }
 
 impl Index {
@@ -88,24 +136,103 @@ impl Index {
         scores: &mut [f32],
         ids: &mut [i64],
     ) -> Result<SearchStats> {
-        let options = SearchOptions { exec: options.exec.settled()?, ..options };
-        let k = options.k;
-        if k == 0 {
-            return Err(Error::argument("k", "at least 1", k));
-        }
-        self.check_filter(options.filter)?;
-        let (nq, dim) = (self.codec().rows_of("queries", queries)?, self.codec().dim());
+        let (k, nq) = (options.k, self.checked_queries(queries, options)?);
         for (argument, len) in [("scores", scores.len()), ("ids", ids.len())] {
             if nq.checked_mul(k) != Some(len) {
                 return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
             }
         }
-        self.ids.check_all()?;
         if options.rescore > 0 {
             return self.rescored_into(queries, options, scores, ids);
         }
         scores.fill(self.metric.worst());
         ids.fill(-1);
+        self.search_all(queries, options, f32::NEG_INFINITY, |query, best| {
+            for (place, candidate) in best.into_iter().enumerate() {
+                ids[query * k + place] = candidate.id;
+                scores[query * k + place] = self.score_of(candidate);
+            }
+        })
+    }
+
+    /// All rows whose score, as a search reports it, is at least `threshold`, with l2 at most, for every query; in a search's order.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search), and [`Error::Argument`] for a threshold that is NaN.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use turboquant_rs::{Index, Metric, Options, TurboQuant};
+    /// let mut index = Index::new(Arc::new(TurboQuant::new(2, 8, Options::default())?), Metric::L2);
+    /// index.add(&[1.0, 0.0, 0.0, 1.0, 3.0, 3.0], None)?;
+    /// let found = index.range_search(&[0.1, 0.9, 9.0, 9.0], 2.0)?;
+    /// assert_eq!((found.lims, found.ids), (vec![0, 2, 2], vec![1, 0]));
+    /// # Ok::<(), turboquant_rs::Error>(())
+    /// ```
+    pub fn range_search(&self, queries: &[f32], threshold: f32) -> Result<Within> {
+        Ok(self.range_search_with(queries, threshold, SearchOptions::new(usize::MAX))?.0)
+    }
+
+    /// [`range_search`](Self::range_search) with a choice of rows, kernels and threads, at most the k nearest of each query; and what it
+    /// read.
+    ///
+    /// # Errors
+    /// As for [`range_search`](Self::range_search), and [`Error::Argument`] for a filter of another index, k = 0 or rescore.
+    pub fn range_search_with(
+        &self,
+        queries: &[f32],
+        threshold: f32,
+        options: SearchOptions<'_>,
+    ) -> Result<(Within, SearchStats)> {
+        self.checked_queries(queries, options)?;
+        if options.rescore > 0 {
+            return Err(Error::argument("rescore", "0 for a range, whose scores are those of codes", options.rescore));
+        }
+        if threshold.is_nan() {
+            return Err(Error::argument("threshold", "a number", threshold));
+        }
+        let least = match self.metric {
+            // Distances are reported clamped, and then none is below 0.
+            Metric::L2 if threshold < 0.0 => f32::INFINITY,
+            Metric::L2 => -threshold,
+            Metric::InnerProduct | Metric::Cosine => threshold,
+        };
+        let mut found = Within { lims: vec![0], scores: Vec::new(), ids: Vec::new() };
+        let stats = self.search_all(queries, options, least, |_, best| {
+            let within = |score: &f32| self.metric != Metric::L2 || *score <= threshold;
+            for (score, candidate) in best.into_iter().map(|candidate| (self.score_of(candidate), candidate)) {
+                if within(&score) {
+                    found.scores.push(score);
+                    found.ids.push(candidate.id);
+                }
+            }
+            found.lims.push(found.ids.len());
+        })?;
+        Ok((found, stats))
+    }
+
+    /// How many queries there are, if they and the options may be searched for.
+    fn checked_queries(&self, queries: &[f32], options: SearchOptions<'_>) -> Result<usize> {
+        if options.k == 0 {
+            return Err(Error::argument("k", "at least 1", options.k));
+        }
+        self.check_filter(options.filter)?;
+        self.codec().rows_of("queries", queries)
+    }
+
+    /// Searches for all queries, whose best candidates with a key of at least `least` go to `each` in turn.
+    fn search_all(
+        &self,
+        queries: &[f32],
+        options: SearchOptions<'_>,
+        least: f32,
+        mut each: impl FnMut(usize, Vec<Candidate>),
+    ) -> Result<SearchStats> {
+        let options = SearchOptions { exec: options.exec.settled()?, ..options };
+        let dim = self.codec().dim();
+        let nq = queries.len() / dim;
+        self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
         let staged = !options.exact && nq <= FEW && self.partitions[0].first().is_some();
         let (mut stats, mut first) = (SearchStats::default(), 0);
@@ -114,17 +241,17 @@ impl Index {
             let alone = staged && stats.full_rows * DENSE <= first * n;
             let block = if alone { 1 } else { QUERY_BLOCK.min(nq - first) };
             let queries = &queries[first * dim..(first + block) * dim];
-            let candidates = self.search_block(queries, options, &mut stats);
-            for (query, best) in candidates.map_err(|error| error.with_first_row(first))?.into_iter().enumerate() {
-                for (place, candidate) in best.into_iter().enumerate() {
-                    let at = (first + query) * k + place;
-                    ids[at] = candidate.id;
-                    scores[at] = if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
-                }
-            }
+            let candidates = self.search_block(queries, options, least, &mut stats);
+            let candidates = candidates.map_err(|error| error.with_first_row(first))?;
+            (first..).zip(candidates).for_each(|(query, best)| each(query, best));
             first += block;
         }
         Ok(stats)
+    }
+
+    /// A candidate's score as it is reported.
+    fn score_of(&self, candidate: Candidate) -> f32 {
+        if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key }
     }
 }
 

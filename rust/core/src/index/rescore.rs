@@ -1,5 +1,5 @@
 //! Exact scores of candidates, from kept rows or from the caller's: float64, one sum order, rounded to float32 once (docs/numerics.md
-//! section 13).
+//! section 14).
 
 use super::{Index, Originals, SearchOptions, SearchStats};
 use crate::error::{Error, Result};
@@ -31,8 +31,7 @@ impl Index {
             let (mut exact, mut found) = (vec![0.0; places], vec![0; places]);
             let read = self.search_into(queries, by_codes, &mut exact, &mut found);
             let read = read.map_err(|error| error.with_first_row(i * QUERIES))?;
-            stats.first_stage_rows += read.first_stage_rows;
-            stats.full_rows += read.full_rows;
+            stats += read;
             self.exact_scores_into(queries, &found, &mut exact, options.exec)?;
             best(self.metric, &exact, &found, candidates, k, scores, ids);
         }
@@ -113,7 +112,7 @@ fn best(metric: Metric, exact: &[f32], candidates: &[i64], each: usize, k: usize
     ids.fill(-1);
     let places = scores.chunks_mut(k).zip(ids.chunks_mut(k));
     for ((exact, candidates), (scores, ids)) in exact.chunks(each).zip(candidates.chunks(each)).zip(places) {
-        let (mut top, sign) = (TopK::new(k), if metric == Metric::L2 { -1.0 } else { 1.0 });
+        let (mut top, sign) = (TopK::new(k, f32::NEG_INFINITY), if metric == Metric::L2 { -1.0 } else { 1.0 });
         let there = exact.iter().zip(candidates).filter(|(_, id)| **id >= 0);
         there.for_each(|(&score, &id)| top.offer(sign * score, id));
         for ((score, id), found) in scores.iter_mut().zip(ids).zip(TopK::merge([top], k)) {

@@ -23,19 +23,26 @@ use crate::topk::{Candidate, TopK};
 pub(super) const FEW: usize = 8;
 /// Rows whose upper ends are known before any of them is read in full: their planes stay in a second-level cache.
 const CHUNK: usize = 4_096;
+/// Rows of the first chunk; each has twice as many as the one before, since without a floor every row survives.
+const FIRST_CHUNK: usize = 512;
 /// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper.
 pub(super) const DENSE: usize = 4;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
+/// Survivors that are read before the others, if they are more than k.
+const LIKELIEST: usize = 16;
+/// Survivors whose bytes are asked for before they are used.
+const AHEAD: usize = 8;
 
 impl Index {
-    /// The best candidates of each query of a block.
+    /// The best candidates of each query of a block, those with a key of at least `least`.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
         options: SearchOptions<'_>,
+        least: f32,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
         let SearchOptions { exec, exact, filter, .. } = options;
@@ -46,8 +53,10 @@ impl Index {
             }
             Metric::InnerProduct | Metric::Cosine => Vec::new(),
         };
-        let to = if self.metric == Metric::Cosine { QueryFor::Cosine } else { QueryFor::Ranking };
+        let to = if self.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
         let mut columns: Vec<Vec<TopK>> = Vec::new();
+        // Rows of later partitions have to reach what those before have found for the only query.
+        let mut reached = f32::NEG_INFINITY;
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
             let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone());
@@ -55,14 +64,17 @@ impl Index {
             // Partitions of one kind have one codec.
             let queries = match &mut prepared[i % self.kinds] {
                 Some(queries) => &*queries,
-                new => new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, exec)?),
+                new => {
+                    let first = partition.first().map(|(first, _)| first);
+                    new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
+                }
             };
             let step = exec.rows_per_task(n, TASK_ROWS).next_multiple_of(BLOCK);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let ranking = Ranking::new(self, partition, (queries, &squares), k, exec)?;
-                let mut task = Task::new(ranking, &rows, allowed, exec)?;
+                let ranking = Ranking::new(self, partition, (queries, &squares), (k, least.max(reached)), exec)?;
+                let mut task = Task::new(ranking, &rows, allowed, exec);
                 if queries.len() == 1 && !exact && partition.first().is_some() {
                     task.by_stages(range)?;
                 } else {
@@ -73,9 +85,11 @@ impl Index {
             columns.resize_with(queries.len(), Vec::new);
             for task in done {
                 let (best, read) = task?;
+                if let [top] = &best[..] {
+                    reached = reached.max(top.floor());
+                }
                 columns.iter_mut().zip(best).for_each(|(column, top)| column.push(top));
-                stats.first_stage_rows += read.first_stage_rows;
-                stats.full_rows += read.full_rows;
+                *stats += read;
             }
         }
         Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
@@ -115,10 +129,10 @@ impl<'a> Ranking<'a> {
         index: &'a Index,
         partition: &'a Partition,
         (queries, squares): (&'a PreparedQueries, &'a [f32]),
-        k: usize,
+        (k, least): (usize, f32),
         exec: Exec,
     ) -> Result<Self> {
-        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k)), vec![f32::NEG_INFINITY; queries.len()]);
+        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k, least)), vec![least; queries.len()]);
         Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors })
     }
 
@@ -129,14 +143,14 @@ impl<'a> Ranking<'a> {
         }
     }
 
-    /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells and whose |x|² are `squares`
-    /// (l2); only rows in the word `allowed` may enter.
+    /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells, whose first stages are
+    /// `stages` where they have one, and whose |x|² are `squares` (l2); only rows in the word `allowed` may enter.
     fn take(
         &mut self,
         members: Range<usize>,
         keys: &mut [f32],
         (n, allowed): (usize, u64),
-        squares: &[f32],
+        (stages, squares): (&[u8], &[f32]),
         place: impl Fn(usize) -> usize,
     ) {
         for (query, keys) in members.clone().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
@@ -147,18 +161,19 @@ impl<'a> Ranking<'a> {
         for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
             let marked = marked & allowed;
             for row in bits(marked) {
-                self.offer_cut(query, place(row), keys[row]);
+                self.offer_cut(query, (row, place(row)), stages, keys[row]);
             }
             if marked != 0 {
-                self.floors[query] = self.best[query].floor();
+                self.raise(query);
             }
         }
     }
 
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
-    fn offer_cut(&mut self, query: usize, place: usize, mut key: f32) {
+    fn offer_cut(&mut self, query: usize, (row, place): (usize, usize), stages: &[u8], mut key: f32) {
         if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
-            let mut upper = [stage.upper_end(query, first, place, scales[place])];
+            let bytes = &stages[row * first.size()..][..first.size()];
+            let mut upper = [stage.upper_end(self.level, query, bytes, first.bounds()[place], scales[place])];
             self.to_keys(query, self.partition.squares_of(place..place + 1), &mut upper);
             key = if upper[0] < key { upper[0] } else { key };
         }
@@ -168,6 +183,11 @@ impl<'a> Ranking<'a> {
     fn offer(&mut self, query: usize, place: usize, key: f32) {
         self.best[query].offer(key, self.index.ids.all()[self.partition.number(place)]);
     }
+
+    /// Raises the floor to the k-th best so far.
+    fn raise(&mut self, query: usize) {
+        self.floors[query] = self.best[query].floor();
+    }
 }
 
 /// The scan of some rows of a partition for a block of queries.
@@ -175,18 +195,20 @@ struct Task<'a> {
     ranking: Ranking<'a>,
     rows: &'a Rows<'a>,
     allowed: Allowed<'a>,
-    scanner: Scanner,
+    exec: Exec,
+    /// Made when rows are first read in full together, which a search by stages may never do.
+    scanner: Option<Scanner>,
     gathered: Gathered,
+    /// A row and spare bytes.
+    packed: Vec<u8>,
     uppers: Vec<f32>,
     stats: SearchStats,
 }
 
 impl<'a> Task<'a> {
-    fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>, exec: Exec) -> Result<Self> {
-        let codec = ranking.partition.codec();
-        let scanner = Scanner::new(codec, &codec.spec().full(), exec)?;
-        let (gathered, uppers, stats) = (Gathered::default(), Vec::new(), SearchStats::default());
-        Ok(Self { ranking, rows, allowed, scanner, gathered, uppers, stats })
+    fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>, exec: Exec) -> Self {
+        let (gathered, packed, uppers, stats) = (Gathered::default(), Vec::new(), Vec::new(), SearchStats::default());
+        Self { ranking, rows, allowed, exec, scanner: None, gathered, packed, uppers, stats }
     }
 
     /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.
@@ -210,26 +232,29 @@ impl<'a> Task<'a> {
 
     /// Reads the rows of `range`, which starts a block, a panel at a time for all queries.
     fn read(&mut self, range: Range<usize>) -> Result<()> {
-        let Self { ranking, rows, allowed, scanner, stats, .. } = self;
+        let Self { ranking, rows, allowed, exec, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
+        let scanner = made(scanner, partition, *exec)?;
         partition.check(range.clone())?;
-        stats.full_rows += range.len() * queries.len();
-        scanner.scan(rows, range, queries, |members, rows, keys| {
+        stats.full(range.len(), queries.len(), partition.row_bytes());
+        scanner.scan(rows, range, queries, |members, rows, stages, keys| {
             let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
-            ranking.take(members, keys, (rows.len(), word), squares, |row| rows.start + row);
+            ranking.take(members, keys, (rows.len(), word), (stages, squares), |row| rows.start + row);
         });
         Ok(())
     }
 
     /// Copies rows together and reads them for all queries; at most a panel.
     fn read_places(&mut self, places: &[usize]) -> Result<()> {
-        let Self { ranking, gathered, scanner, stats, .. } = self;
+        let Self { ranking, exec, gathered, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
-        stats.full_rows += places.len() * queries.len();
+        let scanner = made(scanner, partition, *exec)?;
+        stats.full(places.len(), queries.len(), partition.row_bytes());
         places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
         gathered.fill(partition, places.iter().copied())?;
-        scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, keys| {
-            ranking.take(members, keys, (rows.len(), u64::MAX), &gathered.squares, |row| places[row]);
+        scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, _, keys| {
+            let of_rows = (gathered.first_stages(), &gathered.squares[..]);
+            ranking.take(members, keys, (rows.len(), u64::MAX), of_rows, |row| places[row]);
         });
         Ok(())
     }
@@ -238,28 +263,30 @@ impl<'a> Task<'a> {
     /// an allowed row are not read.
     fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
         let (mut survivors, mut patience) = (Vec::new(), 0);
-        let mut next = range.start;
+        let (mut next, mut most) = (range.start, FIRST_CHUNK);
         while next < range.end {
-            let (chunk, wanted) = self.chunk(next..range.end);
-            next = chunk.end;
+            let (chunk, wanted) = self.chunk(next..range.end, most);
+            (next, most) = (chunk.end, CHUNK.min(2 * most));
             if patience > 0 {
                 patience -= 1;
                 self.in_full(chunk)?;
                 continue;
             }
+            let read = self.stats.full_rows;
             survivors.clear();
             self.allowed.runs(chunk, |word| word != 0).try_for_each(|run| self.first_stage(run, &mut survivors))?;
             // The likeliest rows first: they raise the floor under the others.
-            let likeliest = self.ranking.best[0].wanted().max(PANEL_ROWS);
+            let likeliest = self.ranking.best[0].wanted().max(LIKELIEST);
             if survivors.len() > 2 * likeliest {
                 survivors.select_nth_unstable_by(likeliest, |a, b| b.0.total_cmp(&a.0));
+                survivors[..likeliest].sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
                 self.refine(&survivors[..likeliest])?;
                 let floor = self.ranking.floors[0];
                 survivors.drain(..likeliest);
                 survivors.retain(|survivor| survivor.0 >= floor);
             }
             self.refine(&survivors)?;
-            if survivors.len() > wanted / DENSE {
+            if wanted >= CHUNK && self.stats.full_rows - read > wanted / DENSE {
                 patience = PATIENCE;
             }
         }
@@ -267,13 +294,13 @@ impl<'a> Task<'a> {
     }
 
     /// The rows at the start of `range` whose upper ends are to be known before any is read in full, and how many of them are allowed.
-    fn chunk(&self, range: Range<usize>) -> (Range<usize>, usize) {
+    fn chunk(&self, range: Range<usize>, most: usize) -> (Range<usize>, usize) {
         if self.allowed.all() {
-            let end = range.end.min(range.start + CHUNK);
+            let end = range.end.min(range.start + most);
             return (range.start..end, end - range.start);
         }
         let (mut end, mut wanted) = (range.start, 0);
-        while end < range.end && wanted < CHUNK {
+        while end < range.end && wanted < most {
             wanted += self.allowed.word(end / BLOCK).count_ones() as usize;
             end += BLOCK;
         }
@@ -285,9 +312,10 @@ impl<'a> Task<'a> {
         let Self { ranking, allowed, stats, uppers, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (tables, weights) = stage.query(0);
+        let (tables, weights) = stage.only();
         ranking.partition.check_first(range.clone())?;
         stats.first_stage_rows += range.len();
+        stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();
         uppers.resize(range.len().next_multiple_of(BLOCK), 0.0);
         let n = range.len();
         let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
@@ -305,20 +333,37 @@ impl<'a> Task<'a> {
 
     /// Reads survivors in full, those that the floor has not passed meanwhile.
     fn refine(&mut self, survivors: &[(f32, usize)]) -> Result<()> {
-        let Self { ranking, scanner, gathered, stats, .. } = self;
+        let Self { ranking, packed, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
-        for some in survivors.chunks(PANEL_ROWS) {
-            let some: Vec<_> = some.iter().filter(|survivor| survivor.0 >= ranking.floors[0]).collect();
-            gathered.fill(partition, some.iter().map(|survivor| survivor.1))?;
-            stats.full_rows += some.len();
-            scanner.scan(&gathered.rows(partition), 0..some.len(), queries, |_, rows, keys| {
-                ranking.to_keys(0, &gathered.squares, &mut keys[..rows.len()]);
-                for (&&(upper, place), &key) in some[rows].iter().zip(&*keys) {
-                    ranking.offer(0, place, if upper < key { upper } else { key });
-                }
-            });
-            ranking.floors[0] = ranking.best[0].floor();
+        let (_, scales) = partition.first().expect("a first stage in blocks");
+        survivors.iter().take(AHEAD).for_each(|&(_, place)| partition.prefetch(place));
+        for (i, &(upper, place)) in survivors.iter().enumerate() {
+            survivors.get(i + AHEAD).iter().for_each(|survivor| partition.prefetch(survivor.1));
+            if upper < ranking.floors[0] {
+                continue;
+            }
+            packed.clear();
+            partition.row(place, packed)?;
+            packed.resize(packed.len() + PreparedQueries::SPARE, 0);
+            let mut key = [queries.score_of_row(ranking.level, packed, scales[place])];
+            ranking.to_keys(0, partition.squares_of(place..place + 1), &mut key);
+            let key = if upper < key[0] { upper } else { key[0] };
+            stats.full(1, 1, partition.row_bytes());
+            // Most rows stop here, before their ids come from memory.
+            if key >= ranking.floors[0] {
+                ranking.offer(0, place, key);
+                ranking.raise(0);
+            }
         }
         Ok(())
     }
+}
+
+/// The scanner of a task, made when it is first wanted.
+fn made<'s>(scanner: &'s mut Option<Scanner>, partition: &Partition, exec: Exec) -> Result<&'s mut Scanner> {
+    let codec = partition.codec();
+    Ok(match scanner {
+        Some(scanner) => scanner,
+        none => none.insert(Scanner::new(codec, &codec.spec().full(), exec)?),
+    })
 }

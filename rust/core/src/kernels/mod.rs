@@ -19,6 +19,7 @@ pub(crate) mod prefetch;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod scores;
+pub(crate) mod single;
 pub(crate) mod units;
 
 pub(crate) use lanes::dot as dot_f32;

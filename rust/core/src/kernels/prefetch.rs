@@ -7,17 +7,20 @@ pub(super) const AHEAD: usize = 1_024;
 /// Asks for the cache lines of `bytes`.
 #[inline]
 pub(crate) fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(64) {
+    // From the start of the first line, so that the last one is among them.
+    let before = bytes.as_ptr().addr() % 64;
+    for line in (0..before + bytes.len()).step_by(64) {
+        let line = bytes.as_ptr().wrapping_sub(before).wrapping_add(line);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 processor has SSE; a prefetch of any address is harmless.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T1>(line.cast());
         }
         #[cfg(target_arch = "aarch64")]
         // SAFETY: a prefetch of any address is harmless.
         unsafe {
-            std::arch::asm!("prfm pldl2keep, [{0}]", in(reg) line.as_ptr(), options(nostack, readonly, preserves_flags));
+            std::arch::asm!("prfm pldl2keep, [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = line;

@@ -4,6 +4,7 @@ use super::polar::check_radii;
 use super::spec::{MAX_LEVELS, PaperSpec};
 use crate::codec::FORMAT_VERSION;
 use crate::error::{Error, Result};
+use crate::storage::holds;
 
 const MAGIC: &[u8; 6] = b"TQPAPR";
 /// Fields of a header before its checksums.
@@ -104,10 +105,10 @@ impl PaperCodes {
         if let Some(at) = bytes[packed_end..scales_at].iter().position(|&byte| byte != 0) {
             return Err(Error::corrupt("padding is not zero", packed_end + at));
         }
-        if crc32fast::hash(packed) != header.packed_crc {
+        if !holds(packed, header.packed_crc) {
             return Err(Error::corrupt("packed codes fail their checksum, section starts", packed_at));
         }
-        if crc32fast::hash(scales) != header.scales_crc {
+        if !holds(scales, header.scales_crc) {
             return Err(Error::corrupt("scales fail their checksum, section starts", scales_at));
         }
         // Only these values can be faulty now: scales, or without any the radii among the packed rows.
@@ -206,7 +207,7 @@ impl Header {
         if version != FORMAT_VERSION {
             return Err(Error::Version { found: version, newest: FORMAT_VERSION });
         }
-        if crc32fast::hash(&bytes[..END - 4]) != u32_at(bytes, END - 4) {
+        if !holds(&bytes[..END - 4], u32_at(bytes, END - 4)) {
             return Err(Error::corrupt("header fails its checksum", END - 4));
         }
         if let Some(at) = bytes[END..packed_at].iter().position(|&byte| byte != 0) {

@@ -1,31 +1,35 @@
-//! The first stage of an index's rows: sign planes in blocks of 64 rows, and what bounds a score from them (docs/numerics.md section 12).
+//! The first stage of an index's rows in blocks of 64 rows, and what bounds a score from it (docs/numerics.md section 12).
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::codebook::{halves, integer_levels};
+use super::linear_stage::LinearStage;
+use super::sign_stage;
 use crate::codec::TurboQuant;
 use crate::error::Result;
-use crate::kernels::planes::{
-    self, BLOCK, CENTER, Column, ENTRIES, Sums, Weights, from_rows, magnitude_sums, tabulate, to_rows,
-};
+use crate::kernels::Level;
+use crate::kernels::planes::{BLOCK, Column, from_rows, to_rows};
 use crate::kernels::prefetch::prefetch;
-use crate::kernels::{Level, lookup};
 use crate::parallel::Exec;
 use crate::storage::Array;
-use crate::units::unpack;
 
-/// Standard deviations that a score may lie above the estimate from its first stage before it is cut.
-const DEVIATIONS: f32 = 3.0;
-/// Units of a row's bounds in one integer level, for widths 1–4 and for two-byte levels.
-const FINE: u64 = 512;
-const COARSE: u64 = 4;
 /// Rows whose bounds are computed together.
 const ROWS: usize = 256;
 
-/// Sign planes and bounds of rows.
+/// What the bits of a first stage are worth.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    /// The sign plane of a plain code of at least 2 bits.
+    Signs,
+    /// The first units of a fitted code.
+    Linear(Arc<LinearStage>),
+}
+
+/// First stages and bounds of rows.
 #[derive(Debug, Clone)]
 pub(crate) struct FirstStage {
-    /// Bytes of a row's plane.
+    kind: Kind,
+    /// Bytes of a row's stage.
     size: usize,
     /// Blocks of 64 rows, `size` columns each.
     columns: Array<Column>,
@@ -34,15 +38,27 @@ pub(crate) struct FirstStage {
 }
 
 impl FirstStage {
-    /// The first stage of a codec whose codes have one before the last: a plain one of at least 2 bits.
+    /// The first stage of a codec whose codes have one before the last: a plain one of at least 2 bits, a fitted one of at least 2 units.
     pub(crate) fn new(codec: &TurboQuant) -> Option<Self> {
-        match codec.spec().segments[..] {
-            [segment] if segment.bits > 1 && codec.spec().fitted.is_none() => {
-                let (columns, bounds) = (Array::default(), Array::default());
-                Some(Self { size: segment.dim.div_ceil(8), columns, bounds })
+        let (kind, size) = match codec.spec().segments[..] {
+            [segment] if codec.spec().fitted.is_none() && segment.bits > 1 => (Kind::Signs, segment.dim.div_ceil(8)),
+            _ => {
+                let stage = LinearStage::new(codec)?;
+                let size = stage.size;
+                (Kind::Linear(Arc::new(stage)), size)
             }
-            _ => None,
-        }
+        };
+        Some(Self { kind, size, columns: Array::default(), bounds: Array::default() })
+    }
+
+    /// What its bits are worth.
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Bytes of a row.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Appends the planes and bounds of packed rows.
@@ -50,9 +66,11 @@ impl FirstStage {
         let stride = codec.row_bytes();
         let mut first = self.bounds.len();
         let tasks = packed.chunks(ROWS * stride).collect();
-        for bounds in exec.map(tasks, |rows| row_bounds(codec, level, rows)) {
-            self.bounds.to_mut().extend(bounds);
-        }
+        let bounds = exec.map(tasks, |rows| match &self.kind {
+            Kind::Signs => sign_stage::bounds(codec, level, rows),
+            Kind::Linear(stage) => stage.bounds(level, rows, stride),
+        });
+        self.bounds.to_mut().extend(bounds.into_iter().flatten());
         let columns = self.columns.to_mut();
         columns.resize(self.bounds.len().div_ceil(BLOCK) * self.size, [0; BLOCK]);
         let mut rest = packed;
@@ -83,7 +101,7 @@ impl FirstStage {
     }
 
     /// Bytes of a row's plane.
-    pub(crate) fn row_bytes(&self) -> usize {
+    pub(crate) fn plane_bytes(&self) -> usize {
         self.size
     }
 
@@ -137,7 +155,9 @@ impl FirstStage {
     /// Appends the plane of one row.
     pub(crate) fn plane(&self, row: usize, out: &mut Vec<u8>) {
         let block = &self.columns[row / BLOCK * self.size..][..self.size];
-        out.extend(block.iter().map(|column| column[row % BLOCK]));
+        let start = out.len();
+        out.resize(start + self.size, 0);
+        out[start..].iter_mut().zip(block).for_each(|(to, column)| *to = column[row % BLOCK]);
     }
 
     /// Writes the planes of `rows`, which start a block and do not leave it.
@@ -154,89 +174,11 @@ impl FirstStage {
 
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
-        self.bounds.len() * (self.size + size_of::<u32>())
-    }
-}
-
-/// The bounds of packed rows: with integer levels l and their signs s, the ratio ⟨l, l⟩/⟨l, s⟩ that makes the residual orthogonal to l,
-/// and the residual's length over √m, rounded up. Integers below 2^53, so float64 rounds each operation once.
-fn row_bounds(codec: &TurboQuant, level: Level, packed: &[u8]) -> Vec<u32> {
-    let segment = codec.spec().segments[0];
-    let (m, bits, stride) = (segment.dim, segment.bits, codec.row_bytes());
-    let rows = packed.len() / stride;
-    let mut codes = vec![0; rows * m];
-    unpack(level, packed, m, &codec.spec().units(&codec.spec().full())[0], stride, &mut codes);
-    let (mut high, mut low) = ([0; 256], [0; 256]);
-    for (code, &value) in integer_levels(bits, bits, m).values.iter().enumerate() {
-        (high[code], low[code]) = if bits <= 4 { (value.abs() as i8, 0) } else { halves(value.abs()) };
-    }
-    let look_up = |table: &[i8; 256]| {
-        let mut out = vec![0; codes.len()];
-        lookup::integers(level, &codes, table, 1 << bits, &mut out);
-        out
-    };
-    let lows = (bits > 4).then(|| look_up(&low));
-    let mut sums = vec![Sums::default(); rows];
-    magnitude_sums(level, &look_up(&high), lows.as_deref(), m, &mut sums);
-    let unit = if bits <= 4 { FINE } else { COARSE };
-    let largest = f64::from(u16::MAX);
-    let bounds = sums.into_iter().map(|Sums { squares, first }| {
-        let ratio = ((squares * unit) as f64 / first as f64).round_ties_even().min(largest) as u64;
-        let residual = (squares * unit * unit + ratio * ratio * m as u64) as i64 - (2 * ratio * unit * first) as i64;
-        let spread = (residual as f64 / m as f64).sqrt().ceil().min(largest) as u64;
-        (ratio | spread << 16) as u32
-    });
-    bounds.collect()
-}
-
-/// What the rounding of entries may add to a sum of `fours`: three standard deviations of errors uniform in ±½, at most all of ½.
-fn rounding_allowance(fours: usize) -> i32 {
-    let fours = fours as f64;
-    (fours / 2.0).min((0.75 * fours).sqrt()).ceil() as i32
-}
-
-/// Queries prepared for the first stage.
-#[derive(Debug)]
-pub(crate) struct StageQueries {
-    size: usize,
-    tables: Vec<[u8; ENTRIES]>,
-    weights: Vec<Weights>,
-    /// What one unit of a row's bounds is worth.
-    unit: f32,
-}
-
-impl StageQueries {
-    /// No queries yet, for a codec that has a first stage.
-    pub(crate) fn new(codec: &TurboQuant) -> Option<Self> {
-        let size = FirstStage::new(codec)?.size;
-        let segment = codec.spec().segments[0];
-        let scale = integer_levels(segment.bits, segment.bits, segment.dim).scale;
-        let unit = scale / if segment.bits <= 4 { FINE } else { COARSE } as f32;
-        Some(Self { size, tables: Vec::new(), weights: Vec::new(), unit })
+        self.bounds.len() * self.row_bytes()
     }
 
-    /// Appends one rotated query with its norm; `restored` brings a value back from the prepared query to the query or its direction.
-    pub(crate) fn push(&mut self, level: Level, rotated: &[f32], norm: f32, restored: impl Fn(f32) -> f32) {
-        let first = self.tables.len();
-        self.tables.resize(first + self.size, [0; ENTRIES]);
-        let top = tabulate(level, rotated, &mut self.tables[first..]);
-        let factor = restored((top / f32::from(CENTER)) * self.unit);
-        let deviation = restored((DEVIATIONS * norm) * self.unit);
-        let fours = 2 * self.size;
-        let offset = fours as i32 * i32::from(CENTER) - rounding_allowance(fours);
-        self.weights.push(Weights { offset, factor, deviation });
-    }
-
-    /// The tables of one query, and what its sums are worth.
-    pub(crate) fn query(&self, query: usize) -> (&[[u8; ENTRIES]], Weights) {
-        (&self.tables[query * self.size..][..self.size], self.weights[query])
-    }
-
-    /// The upper end of one row's score.
-    pub(crate) fn upper_end(&self, query: usize, first: &FirstStage, row: usize, scale: f32) -> f32 {
-        let (tables, weights) = self.query(query);
-        let start = row / BLOCK * BLOCK;
-        let sum = planes::sum_of_row(first.blocks(start..row + 1), row - start, tables);
-        weights.upper_end(sum, first.bounds[row], scale)
+    /// Bytes of a row: its plane and its bounds.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.size + size_of::<u32>()
     }
 }

@@ -13,13 +13,12 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// Units of the group's kept bits, one bit each, of `n` rows from row `first` of `segments`, in rows of their own.
+    /// Units of the group's kept bits, one bit each, of `n` rows, in rows of their own; `segments` holds those of the group's segments.
     pub(super) fn units(
         &mut self,
         level: Level,
         group: &Group,
         segments: &[Vec<(&[u8], Place)>],
-        first: usize,
         n: usize,
     ) -> Vec<(&[u8], Place)> {
         let len = group.dim.div_ceil(8);
@@ -32,43 +31,27 @@ impl Joined {
         let (_, whole) = group.segments.split_last().expect("a group has segments");
         if whole.iter().all(|(_, dim)| dim.is_multiple_of(8)) {
             let mut start = 0;
-            for &(segment, dim) in &group.segments {
-                for (&(array, from), to) in segments[segment].iter().zip(&places) {
-                    copy(
-                        &array[first * from.stride..(first + n) * from.stride],
-                        from,
-                        &mut self.bytes,
-                        *to,
-                        start,
-                        dim.div_ceil(8),
-                    );
+            for (&(_, dim), units) in group.segments.iter().zip(segments) {
+                for (&(rows, from), to) in units.iter().zip(&places) {
+                    copy(rows, from, &mut self.bytes, *to, start, dim.div_ceil(8));
                 }
                 start += dim / 8;
             }
         } else {
-            self.repack(level, group, segments, first, n, &places);
+            self.repack(level, group, segments, n, &places);
         }
         places.into_iter().map(|place| (&self.bytes[..], place)).collect()
     }
 
     /// For segments that end inside a byte: through the codes.
-    fn repack(
-        &mut self,
-        level: Level,
-        group: &Group,
-        segments: &[Vec<(&[u8], Place)>],
-        first: usize,
-        n: usize,
-        places: &[Place],
-    ) {
+    fn repack(&mut self, level: Level, group: &Group, segments: &[Vec<(&[u8], Place)>], n: usize, places: &[Place]) {
         self.codes.clear();
         self.codes.resize(n * group.dim, 0);
         let mut start = 0;
-        for &(segment, dim) in &group.segments {
+        for (&(_, dim), units) in group.segments.iter().zip(segments) {
             self.part.clear();
             self.part.resize(n * dim, 0);
-            for &(array, place) in &segments[segment] {
-                let rows = &array[first * place.stride..(first + n) * place.stride];
+            for &(rows, place) in units {
                 units::unpack(level, rows, dim, place, &mut self.part);
             }
             for (part, row) in self.part.chunks_exact(dim).zip(self.codes.chunks_exact_mut(group.dim)) {

@@ -5,8 +5,11 @@
 
 mod first_stage;
 mod join;
+mod linear_stage;
 mod panel;
 mod query;
+mod sign_stage;
+mod stage_queries;
 
 pub(crate) use first_stage::FirstStage;
 pub(crate) use panel::{Rows, Scanner};
@@ -60,7 +63,7 @@ impl TurboQuant {
         let step = exec.rows_per_task(n, TASK_ROWS);
         for (i, queries) in queries.chunks(QUERY_BLOCK * self.dim()).enumerate() {
             let first_query = i * QUERY_BLOCK;
-            let queries = PreparedQueries::new(self, queries, codes.keep, QueryFor::Scores, exec)
+            let queries = PreparedQueries::new(self, queries, codes.keep, QueryFor::Scores, None, exec)
                 .map_err(|error| error.with_first_row(first_query))?;
             // A task is a range of rows and owns that range of every query's scores.
             let mut tasks: Vec<_> = (0..n).step_by(step).map(|first| (first, Vec::new())).collect();
@@ -70,7 +73,7 @@ impl TurboQuant {
             exec.try_for_each(tasks, |(start, mut outs): (usize, Vec<&mut [f32]>)| {
                 let mut scanner = Scanner::new(self, codes.keep, exec)?;
                 let range = start..start + outs.first().map_or(0, |out| out.len());
-                scanner.scan(&rows, range, &queries, |queries, rows, scores| {
+                scanner.scan(&rows, range, &queries, |queries, rows, _, scores| {
                     for (out, scores) in outs[queries].iter_mut().zip(scores.chunks_exact(PANEL_ROWS)) {
                         out[rows.start - start..rows.end - start].copy_from_slice(&scores[..rows.len()]);
                     }

@@ -25,7 +25,7 @@ pub(crate) struct Rows<'a> {
     pub(crate) segments: Vec<Vec<(&'a [u8], Place)>>,
     /// Scales, one a norm and row.
     pub(crate) scales: &'a [f32],
-    /// Where the first unit of the only segment is, if it lies in blocks and its array is empty.
+    /// Where the units are whose arrays are empty: the first stage, in blocks.
     pub(crate) first: Option<&'a FirstStage>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Rows<'a> {
             first.prefetch(rows.clone(), part, parts);
         }
         for &(bytes, Place { stride, .. }) in self.segments.iter().flatten() {
-            // Units of packed rows, and those of a stage, lie in one array; that of a unit in blocks is empty.
+            // Units of packed rows, and those of a stage, lie in one array; that of units in blocks is empty.
             if bytes.as_ptr() != last && !bytes.is_empty() {
                 let (start, len) = (rows.start * stride, rows.len() * stride);
                 prefetch(&bytes[start + len * part / parts..start + len * (part + 1) / parts]);
@@ -83,8 +83,8 @@ pub(crate) struct Scanner {
     scales: Vec<f32>,
     ones: [f32; PANEL_ROWS],
     scores: Vec<f32>,
-    /// The first units of the panel's rows, from a block.
-    planes: Vec<u8>,
+    /// The first stage of the panel's rows, from a block.
+    first: Vec<u8>,
 }
 
 impl Scanner {
@@ -102,24 +102,25 @@ impl Scanner {
             products: [const { Vec::new() }; 4],
             scales: Vec::new(),
             scores: vec![0.0; GROUP * PANEL_ROWS],
-            planes: Vec::new(),
+            first: Vec::new(),
         })
     }
 
     /// Scores `queries` against rows `range`, a panel of n ≤ [`PANEL_ROWS`] rows and a group of queries at a time:
-    /// `each(queries, rows, scores)`, where query j's n scores start at j·[`PANEL_ROWS`]. The scores are the callee's to overwrite.
+    /// `each(queries, rows, first stages, scores)`, where query j's n scores start at j·[`PANEL_ROWS`]. The scores are the callee's to
+    /// overwrite; the first stages are the rows' bytes of what lies in blocks.
     pub(crate) fn scan(
         &mut self,
         rows: &Rows<'_>,
         range: Range<usize>,
         queries: &PreparedQueries,
-        mut each: impl FnMut(Range<usize>, Range<usize>, &mut [f32]),
+        mut each: impl FnMut(Range<usize>, Range<usize>, &[u8], &mut [f32]),
     ) {
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
             self.scales.clear();
             if let Some(stage) = rows.first {
-                stage.planes(first..first + n, &mut self.planes);
+                stage.planes(first..first + n, &mut self.first);
             }
             for i in 0..self.levels.len() {
                 self.decode(i, rows, first, n);
@@ -137,10 +138,15 @@ impl Scanner {
                 }
                 let scales = if self.shared { &self.scales[..n] } else { &self.ones[..n] };
                 let center = queries.center.as_ref().map(|center| &center[members.clone()]);
+                if self.norms > 1 {
+                    // Shares beyond float32 with opposite signs.
+                    let scores = &mut self.scores[..members.len() * PANEL_ROWS];
+                    scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = 0.0);
+                }
                 if self.shared || center.is_some() {
                     finish(self.level, members.len(), scales, center, &mut self.scores);
                 }
-                each(members, first..first + n, &mut self.scores);
+                each(members, first..first + n, &self.first, &mut self.scores);
             }
         }
     }
@@ -148,29 +154,30 @@ impl Scanner {
     /// Decodes group `i` of rows `first .. first + n` to its panel of int8 levels, or to two of bytes.
     fn decode(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
         let (level, levels) = (self.level, &self.levels[i]);
-        let planes = rows.first.map(|_| &self.planes);
-        let joined;
-        let (units, first) = if let [(segment, _)] = levels.group.segments[..] {
-            (&rows.segments[segment], first)
+        // The units of the panel's rows.
+        let of_rows = |segment: usize| {
+            let units = rows.segments[segment].iter().map(|&(array, place)| {
+                let bytes = first * place.stride..(first + n) * place.stride;
+                (if array.is_empty() { &self.first[..] } else { &array[bytes] }, place)
+            });
+            units.collect::<Vec<_>>()
+        };
+        let units = if let [(segment, _)] = levels.group.segments[..] {
+            of_rows(segment)
         } else {
-            joined = self.joined.units(level, &levels.group, &rows.segments, first, n);
-            (&joined, 0)
+            let segments: Vec<_> = levels.group.segments.iter().map(|&(segment, _)| of_rows(segment)).collect();
+            self.joined.units(level, &levels.group, &segments, n)
         };
         let tables = [Some(&levels.high), levels.low.as_ref()];
         for (panel, table) in self.panels[i].iter_mut().zip(tables).filter_map(|(panel, table)| Some((panel, table?))) {
             panel.begin(level, n, levels.group.dim);
-            for (tile, start) in (first..first + n).step_by(TILE).enumerate() {
-                let rows = start..(first + n).min(start + TILE);
-                let mut of_rows = [(&[][..], Place::default()); MOST_UNITS];
-                for (to, &(array, place)) in of_rows.iter_mut().zip(units) {
-                    let bytes = rows.start * place.stride..rows.end * place.stride;
-                    *to = (if array.is_empty() { array } else { &array[bytes] }, place);
+            for (tile, start) in (0..n).step_by(TILE).enumerate() {
+                let rows = start..n.min(start + TILE);
+                let mut of_tile = [(&[][..], Place::default()); MOST_UNITS];
+                for (to, &(bytes, place)) in of_tile.iter_mut().zip(&units) {
+                    *to = (&bytes[rows.start * place.stride..rows.end * place.stride], place);
                 }
-                if let Some(planes) = planes {
-                    let stride = of_rows[0].1.stride;
-                    of_rows[0].0 = &planes[(rows.start - first) * stride..(rows.end - first) * stride];
-                }
-                panel.fill(level, tile, &of_rows[..units.len()], table, levels.entries);
+                panel.fill(level, tile, &of_tile[..units.len()], table, levels.entries);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Prepared queries: rotated, rounded to one- or two-byte integers.
 
-use super::first_stage::StageQueries;
+use super::first_stage::FirstStage;
+use super::stage_queries::StageQueries;
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::product::Queries;
 use crate::kernels::rows::round_scaled;
+use crate::kernels::single::{SPARE, Single};
 use crate::parallel::Exec;
 
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
@@ -29,31 +31,45 @@ pub(crate) struct PreparedQueries {
     pub(crate) groups: Vec<GroupQueries>,
     /// ⟨query, center⟩ of a codec that has a center, to be added to every score.
     pub(crate) center: Option<Vec<f32>>,
-    /// For the first stage, where codes have one and rows are ranked.
+    /// For the first stage, where rows are ranked that have one.
     pub(crate) stage: Option<StageQueries>,
+    /// An only query for rows one by one, where there is a first stage to choose them.
+    single: Option<Single>,
     len: usize,
 }
 
 /// What queries are prepared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueryFor {
-    /// Scores alone.
+    /// Inner products.
     Scores,
-    /// A ranking by inner product.
-    Ranking,
-    /// A ranking by cosine: divided by each query's norm.
-    Cosine,
+    /// Cosines: divided by each query's norm.
+    Cosines,
 }
 
 impl PreparedQueries {
-    /// Prepares rows of `dim` values for codes with `keep` bits a segment.
-    pub(crate) fn new(codec: &TurboQuant, queries: &[f32], keep: &[u32], to: QueryFor, exec: Exec) -> Result<Self> {
+    /// Prepares rows of `dim` values for codes with `keep` bits a segment, and for their first stage if that is given.
+    pub(crate) fn new(
+        codec: &TurboQuant,
+        queries: &[f32],
+        keep: &[u32],
+        to: QueryFor,
+        first: Option<&FirstStage>,
+        exec: Exec,
+    ) -> Result<Self> {
         codec.rows_of("queries", queries)?;
-        Error::of_first_row(queries, codec.dim(), |queries| Self::prepare(codec, queries, keep, to, exec))
+        Error::of_first_row(queries, codec.dim(), |queries| Self::prepare(codec, queries, keep, to, first, exec))
     }
 
-    fn prepare(codec: &TurboQuant, queries: &[f32], keep: &[u32], to: QueryFor, exec: Exec) -> Result<Self> {
-        let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosine);
+    fn prepare(
+        codec: &TurboQuant,
+        queries: &[f32],
+        keep: &[u32],
+        to: QueryFor,
+        first: Option<&FirstStage>,
+        exec: Exec,
+    ) -> Result<Self> {
+        let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosines);
         let len = queries.len() / dim;
         let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
@@ -70,14 +86,10 @@ impl PreparedQueries {
             (true, true) => 0.0,
             (true, false) => value / norms[row],
         };
-        let mut stage = if to == QueryFor::Scores { None } else { StageQueries::new(codec) };
-        if let Some(stage) = &mut stage {
-            for (row, rotated) in parts[0].chunks_exact(dim).enumerate() {
-                stage.push(level, rotated, norms[row], |value| restored(value, row));
-            }
-        }
+        let units = codec.spec().units(keep);
+        let mut single = first.filter(|_| len == 1).map(|_| Single::new(codec.row_bytes()));
         let groups = codec.groups(keep).into_iter().map(|group| {
-            let scale = integer_levels(group.bits, group.keep, group.table_dim).scale;
+            let levels = integer_levels(group.bits, group.keep, group.table_dim);
             let low = (group.keep > 4).then(|| Queries::new(level, group.dim));
             let high = Queries::new(level, group.dim);
             let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
@@ -88,18 +100,44 @@ impl PreparedQueries {
                 let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
                 let unit = to_integers(level, &whole, reach, &mut integers);
                 out.push(&integers);
-                out.factors.push(restored(unit * scale, row));
+                out.factors.push(restored(unit * levels.scale, row));
+                if let Some(single) = &mut single {
+                    let parts =
+                        group.segments.iter().map(|&(i, m)| (m, units[i].iter().map(|unit| unit.place(0)).collect()));
+                    single.push(group.keep, &levels.values, parts, &integers);
+                }
             }
             out.high.finish();
             out.low.iter_mut().for_each(Queries::finish);
             out
         });
+        let groups = groups.collect();
         // Finite, so that a score beyond float32 plus this share is not NaN.
         let center = center.map(|shares| {
             let shares = shares.into_iter().enumerate();
             shares.map(|(row, share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
         });
-        Ok(Self { groups: groups.collect(), center, stage, len })
+        let center: Option<Vec<_>> = center;
+        let stage = first.map(|first| {
+            let centers = center.as_deref();
+            StageQueries::new((codec, first), level, &parts, &norms, centers, restored)
+        });
+        Ok(Self { groups, center, stage, single, len })
+    }
+
+    /// Bytes that the row of [`score_of_row`](Self::score_of_row) takes, more than a row.
+    pub(crate) const SPARE: usize = SPARE;
+
+    /// The score of one row for an only query: a packed row of whole codes and [`SPARE`](Self::SPARE) bytes, and its scale.
+    pub(crate) fn score_of_row(&self, level: Level, row: &[u8], scale: f32) -> f32 {
+        let single = self.single.as_ref().expect("an only query of rows with a first stage");
+        let (mut factors, mut total) = (self.groups.iter().map(|group| group.factors[0]), None);
+        single.products(level, row, |product| {
+            let share = factors.next().expect("a factor a group") * product as f32;
+            total = Some(total.map_or(share, |total: f32| total + share));
+        });
+        let score = total.expect("a group at least") * scale;
+        self.center.as_ref().map_or(score, |center| score + center[0])
     }
 
     /// Queries in the batch.
@@ -135,6 +173,14 @@ fn rotated(codec: &TurboQuant, level: Level, prepared: &[f32], norms: &[f32]) ->
         parts = transform.queries(level, prepared, norms);
         center = transform.center_products(prepared);
     } else {
+        let mut ordered = Vec::new();
+        let prepared = match &codec.spec().outliers {
+            Some(outliers) => {
+                outliers.gather(prepared, &mut ordered);
+                &ordered
+            }
+            None => prepared,
+        };
         parts.extend(codec.segments.iter().map(|segment| {
             let (m, start) = (segment.segment.dim, segment.segment.start);
             prepared.chunks_exact(dim).flat_map(|row| &row[start..start + m]).copied().collect()

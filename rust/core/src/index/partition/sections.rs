@@ -51,7 +51,7 @@ impl<'a> Pieces<'a> {
         let mut entries = Vec::new();
         let mut add = |kind, stage, width, len| entries.push(Entry::new(kind, number, stage, width, len));
         if let Some(first) = &partition.first {
-            add(Kind::Blocks, 0, first.row_bytes(), rows.next_multiple_of(BLOCK) * first.row_bytes());
+            add(Kind::Blocks, 0, first.plane_bytes(), rows.next_multiple_of(BLOCK) * first.plane_bytes());
         }
         for (i, stage) in partition.stages.iter().enumerate().skip(usize::from(partition.first.is_some())) {
             add(Kind::Stage, i, stage.stride, rows * stage.stride);
@@ -115,7 +115,7 @@ impl<'a> Pieces<'a> {
         let (mut waiting, mut columns) = (Vec::new(), Vec::new());
         for (partition, places) in &self.pieces {
             let first = partition.first.as_ref().expect("pieces of one codec have a first stage alike");
-            let size = first.row_bytes();
+            let size = first.plane_bytes();
             columns.resize(size, [0; BLOCK]);
             let mut place = places.start;
             while place < places.end {
@@ -173,7 +173,7 @@ impl Partition {
         made.len = rows;
         let mut columns = None;
         if let Some(first) = &made.first {
-            let size = first.row_bytes();
+            let size = first.plane_bytes();
             columns = Some(chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?);
         }
         for (i, stage) in made.stages.iter_mut().enumerate().skip(usize::from(columns.is_some())) {

@@ -7,6 +7,8 @@ pub(crate) struct Weights {
     pub(crate) offset: i32,
     pub(crate) factor: f32,
     pub(crate) deviation: f32,
+    /// What a codec's center adds to every score.
+    pub(crate) center: f32,
 }
 
 impl Weights {
@@ -14,6 +16,6 @@ impl Weights {
     #[inline(always)]
     pub(crate) fn upper_end(self, sum: u32, bounds: u32, scale: f32) -> f32 {
         let estimate = (self.factor * (sum as i32 - self.offset) as f32) * (bounds & 0xFFFF) as i32 as f32;
-        (estimate + self.deviation * (bounds >> 16) as i32 as f32) * scale
+        (estimate + self.deviation * (bounds >> 16) as i32 as f32) * scale + self.center
     }
 }

@@ -18,64 +18,110 @@ const SIGNS: [[f32; 16]; 4] = {
     signs
 };
 
-/// Writes the entries of a rotated query and returns the largest value that an entry stands for, `top`: the pattern of signs s of
-/// coordinates 4j … 4j + 3 has the entry 63 + round-half-even(((s₀r₀ + s₁r₁) + (s₂r₂ + s₃r₃))·(63/top)).
-pub(crate) fn tabulate(level: Level, rotated: &[f32], tables: &mut [[u8; ENTRIES]]) -> f32 {
-    assert_eq!(tables.len(), rotated.len().div_ceil(8), "a table for each eight coordinates");
-    let mut top = 0.0;
-    let found = &mut top;
-    per_level!(level, body(rotated: &[f32], tables: &mut [[u8; ENTRIES]], found: &mut f32));
-    top
+/// The largest value that an entry of a query stands for: `worths` is what its bits are worth, whole bytes of them.
+///
+/// The pattern whose signs are the values' own is worth most of a four, in float32 too: rounding keeps order.
+pub(crate) fn largest_four(worths: &[f32]) -> f32 {
+    let fours = worths.as_chunks::<4>().0.iter();
+    fours.map(|&[a, b, c, d]| (a.abs() + b.abs()) + (c.abs() + d.abs())).fold(0.0, f32::max)
+}
+
+/// Writes a query's entries: the pattern of signs s of bits 4j … 4j + 3 has the entry
+/// 63 + round-half-even(((s₀r₀ + s₁r₁) + (s₂r₂ + s₃r₃))·(63/top)), r what bits are worth and `top` the largest of them.
+pub(crate) fn tabulate(level: Level, worths: &[f32], top: f32, tables: &mut [[u8; ENTRIES]]) {
+    assert_eq!(8 * tables.len(), worths.len(), "a table for each eight bits");
+    let inverse = inverse(top);
+    per_level!(level, body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]));
+}
+
+/// What a value is multiplied with to become an entry.
+pub(crate) fn inverse(top: f32) -> f32 {
+    f32::from(CENTER) / if top == 0.0 { 1.0 } else { top }
 }
 
 #[inline(always)]
-fn body(rotated: &[f32], tables: &mut [[u8; ENTRIES]], found: &mut f32) {
-    let four = |from: usize| {
-        let mut values = [0.0_f32; 4];
-        let rest = &rotated[from.min(rotated.len())..];
-        let taken = rest.len().min(4);
-        values[..taken].copy_from_slice(&rest[..taken]);
-        values
-    };
-    // The pattern whose signs are the values' own is worth most, in float32 too: rounding keeps order.
-    let mut top = 0.0_f32;
-    for group in 0..2 * tables.len() {
-        let [a, b, c, d] = four(4 * group).map(f32::abs);
-        top = top.max((a + b) + (c + d));
-    }
+fn entry(sum: f32, inverse: f32) -> u32 {
     let center = f32::from(CENTER);
-    let inverse = center / if top == 0.0 { 1.0 } else { top };
-    for (j, table) in tables.iter_mut().enumerate() {
-        for (half, entries) in table.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let [a, b, c, d] = four(8 * j + 4 * half);
-            for (pattern, entry) in entries.iter_mut().enumerate() {
+    ((sum * inverse).round_ties_even().clamp(-center, center) as i32 + i32::from(CENTER)) as u32
+}
+
+#[inline(always)]
+fn body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]) {
+    for (table, worths) in tables.iter_mut().zip(worths.as_chunks::<8>().0) {
+        for (entries, &[a, b, c, d]) in table.as_chunks_mut::<16>().0.iter_mut().zip(worths.as_chunks::<4>().0) {
+            for (pattern, out) in entries.iter_mut().enumerate() {
                 let first = a * SIGNS[0][pattern] + b * SIGNS[1][pattern];
                 let second = c * SIGNS[2][pattern] + d * SIGNS[3][pattern];
-                let rounded = ((first + second) * inverse).round_ties_even().clamp(-center, center);
-                *entry = (rounded as i32 + i32::from(CENTER)) as u8;
+                *out = entry(first + second, inverse) as u8;
             }
         }
     }
-    *found = top;
+}
+
+/// Puts what the first, second, third and fourth bit of every four is worth side by side, as [`sum_of_bits`] takes it.
+pub(crate) fn in_runs(worths: &[f32], runs: &mut Vec<f32>) {
+    (0..4).for_each(|i| runs.extend(worths.iter().skip(i).step_by(4)));
+}
+
+/// The sum of a row's entries without a table, from the bytes of its stage and what bits are worth, in runs.
+pub(crate) fn sum_of_bits(level: Level, bytes: &[u8], runs: &[f32], inverse: f32) -> u32 {
+    assert_eq!(runs.len(), 8 * bytes.len(), "as many values as bits");
+    let mut sum = 0;
+    let found = &mut sum;
+    per_level!(level, bits_body(bytes: &[u8], runs: &[f32], inverse: f32, found: &mut u32));
+    sum
+}
+
+#[inline(always)]
+fn bits_body(bytes: &[u8], runs: &[f32], inverse: f32, found: &mut u32) {
+    /// Bytes whose fours are looked at together.
+    const STEP: usize = 8;
+    let fours = 2 * bytes.len();
+    let (a, rest) = runs.split_at(fours);
+    let (b, rest) = rest.split_at(fours);
+    let (c, d) = rest.split_at(fours);
+    let mut sums = [0_u32; 2 * STEP];
+    for (j, bytes) in bytes.chunks(STEP).enumerate() {
+        let mut patterns = [0_u32; 2 * STEP];
+        for (pair, &byte) in patterns.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *pair = [u32::from(byte & 15), u32::from(byte >> 4)];
+        }
+        let runs = [a, b, c, d].map(|run| &run[2 * STEP * j..][..2 * bytes.len()]);
+        for (i, (sum, pattern)) in sums.iter_mut().zip(patterns).take(2 * bytes.len()).enumerate() {
+            // A bit of 0 flips the sign.
+            let term = |bit: usize| f32::from_bits(runs[bit][i].to_bits() ^ (!pattern >> bit & 1) << 31);
+            *sum += entry((term(0) + term(1)) + (term(2) + term(3)), inverse);
+        }
+    }
+    *found = sums.iter().sum();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{floats, other_levels};
+    use crate::kernels::planes::scalar;
+    use crate::kernels::testing::{bytes, floats, other_levels};
 
     #[test]
     fn levels_equal_scalar_and_the_largest_pattern_is_full_scale() {
-        for m in 1..=130 {
-            let rotated = floats(m, m as u64);
-            let (mut want, mut got) = (vec![[0; ENTRIES]; m.div_ceil(8)], vec![[9; ENTRIES]; m.div_ceil(8)]);
-            let top = tabulate(Level::Scalar, &rotated, &mut want);
-            let largest = want.iter().flatten().max();
-            assert_eq!(largest, Some(&if top == 0.0 { CENTER } else { 2 * CENTER }), "{m} coordinates");
-            for level in other_levels() {
-                assert_eq!(tabulate(level, &rotated, &mut got).to_bits(), top.to_bits(), "top at {m} coordinates");
-                assert_eq!(got, want, "{} at {m} coordinates", level.name());
+        for size in 1..=20 {
+            let mut worths = floats(8 * size, size as u64);
+            worths[8 * size - size % 8..].fill(0.0);
+            let top = largest_four(&worths);
+            let (mut want, mut got) = (vec![[0; ENTRIES]; size], vec![[9; ENTRIES]; size]);
+            tabulate(Level::Scalar, &worths, top, &mut want);
+            assert_eq!(want.iter().flatten().max(), Some(&(2 * CENTER)), "{size} bytes");
+            let (row, mut runs) = (bytes(size, 5), Vec::new());
+            in_runs(&worths, &mut runs);
+            let sum: u32 = row.iter().zip(&want).map(|(&byte, table)| scalar::entries(byte, table)).sum();
+            for level in other_levels().into_iter().chain([Level::Scalar]) {
+                tabulate(level, &worths, top, &mut got);
+                assert_eq!(got, want, "{} at {size} bytes", level.name());
+                assert_eq!(sum_of_bits(level, &row, &runs, inverse(top)), sum, "{} at {size} bytes", level.name());
             }
         }
+        let mut zeros = [[9; ENTRIES]; 2];
+        tabulate(Level::Scalar, &[0.0; 16], largest_four(&[0.0; 16]), &mut zeros);
+        assert_eq!(zeros, [[CENTER; ENTRIES]; 2]);
     }
 }

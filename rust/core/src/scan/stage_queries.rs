@@ -1,0 +1,85 @@
+//! Queries prepared for the first stage: what its bits are worth to each (docs/numerics.md section 12).
+
+use super::first_stage::{FirstStage, Kind};
+use super::linear_stage::BOUND;
+use super::sign_stage;
+use crate::codec::TurboQuant;
+use crate::kernels::Level;
+use crate::kernels::planes::{self, CENTER, ENTRIES, Weights, in_runs, inverse, largest_four, sum_of_bits, tabulate};
+
+/// Standard deviations that a score may lie above the estimate from its first stage before it is cut.
+const DEVIATIONS: f32 = 3.0;
+
+#[derive(Debug)]
+pub(crate) struct StageQueries {
+    size: usize,
+    /// The tables of an only query, which is compared with all rows.
+    tables: Vec<[u8; ENTRIES]>,
+    /// What bits are worth to each query of several, in runs: few rows are looked at, so that tables would not pay.
+    runs: Vec<f32>,
+    inverses: Vec<f32>,
+    weights: Vec<Weights>,
+}
+
+impl StageQueries {
+    /// Prepares rotated queries of the given norms, whose coordinates of each segment `parts` holds. `restored` brings a value back from a
+    /// prepared query, given by its row, to the query or its direction; `centers` is what a codec's center adds to the scores of each.
+    pub(super) fn new(
+        (codec, first): (&TurboQuant, &FirstStage),
+        level: Level,
+        parts: &[Vec<f32>],
+        norms: &[f32],
+        centers: Option<&[f32]>,
+        restored: impl Fn(f32, usize) -> f32,
+    ) -> Self {
+        let size = first.size();
+        let (tables, runs, inverses, weights) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut queries = Self { size, tables, runs, inverses, weights };
+        let mut worths = Vec::new();
+        for (row, &norm) in norms.iter().enumerate() {
+            match first.kind() {
+                Kind::Signs => {
+                    let dim = codec.dim();
+                    worths.clear();
+                    worths.extend_from_slice(&parts[0][row * dim..][..dim]);
+                    worths.resize(8 * size, 0.0);
+                }
+                Kind::Linear(stage) => stage.worths(parts, row, &mut worths),
+            }
+            let top = largest_four(&worths);
+            let entry = top / f32::from(CENTER);
+            let zero = 2 * size as i32 * i32::from(CENTER);
+            let (unit, deviation, offset) = match first.kind() {
+                Kind::Signs => (sign_stage::unit(codec), norm, zero - sign_stage::rounding_allowance(2 * size)),
+                Kind::Linear(stage) => ((1.0 / BOUND) as f32, stage.deviation(level, parts, row, entry), zero),
+            };
+            let factor = restored(entry * unit, row);
+            let deviation = restored((DEVIATIONS * deviation) * unit, row);
+            let center = centers.map_or(0.0, |centers| centers[row]);
+            queries.weights.push(Weights { offset, factor, deviation, center });
+            if norms.len() == 1 {
+                queries.tables.resize(size, [0; ENTRIES]);
+                tabulate(level, &worths, top, &mut queries.tables);
+            } else {
+                in_runs(&worths, &mut queries.runs);
+                queries.inverses.push(inverse(top));
+            }
+        }
+        queries
+    }
+
+    /// The tables of an only query, and what its sums are worth.
+    pub(crate) fn only(&self) -> (&[[u8; ENTRIES]], Weights) {
+        (&self.tables, self.weights[0])
+    }
+
+    /// The upper end of one row's score, from the bytes of its stage, its bounds and its scale.
+    pub(crate) fn upper_end(&self, level: Level, query: usize, bytes: &[u8], bounds: u32, scale: f32) -> f32 {
+        let sum = if self.tables.is_empty() {
+            sum_of_bits(level, bytes, &self.runs[8 * self.size * query..][..8 * self.size], self.inverses[query])
+        } else {
+            planes::sum_of_row(bytes, &self.tables)
+        };
+        self.weights[query].upper_end(sum, bounds, scale)
+    }
+}

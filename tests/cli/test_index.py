@@ -1,0 +1,63 @@
+"""`turboquant index`, `verify`, and what `search` and `info` say of an index file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from turboquant_rs import Index
+
+Run = Callable[..., Any]
+Array = NDArray[np.float32]
+
+
+@pytest.mark.parametrize("metric", ["ip", "cosine", "l2"])
+def test_an_index_is_made_searched_and_described(
+    metric: str, x: Array, tmp_path: Path, run: Run, run_json: Run
+) -> None:
+    source, queries, target = tmp_path / "x.npy", tmp_path / "q.npy", tmp_path / "x.tqi"
+    np.save(source, x)
+    np.save(queries, x[:3] + 0.1)
+    made = run_json("index", source, target, "--bits", 3, "--metric", metric, "--seed", 5)
+    assert (made["vectors"], made["bits"], made["metric"], made["bytes"]) == (100, 3, metric, target.stat().st_size)
+    opened = Index.open(target)
+    assert (opened.codec.seed, opened.metric, len(opened)) == (5, metric, 100)
+    found = run_json("search", target, queries, "-k", 7)
+    scores, ids = opened.search(x[:3] + np.float32(0.1), 7)
+    assert found["ids"] == ids.tolist()
+    assert np.array_equal(np.float32(found["scores"]), scores)
+    assert found["metric"] == metric
+    told = run_json("info", target, "--verify")
+    assert (told["kind"], told["vectors"], told["verified"]) == ("index", 100, True)
+    assert "100 of 24 dimensions" in run("info", target).stdout
+    assert "every checksum is right" in run("verify", target).stdout
+
+
+def test_refusals(x: Array, tmp_path: Path, run: Run) -> None:
+    source, target = tmp_path / "x.npy", tmp_path / "x.tqi"
+    np.save(source, x)
+    run("index", source, target, "--quiet")
+    assert "exists" in run("index", source, target, status=1).stderr
+    assert "is not the index's, ip" in run("search", target, source, "--metric", "l2", status=2).stderr
+    assert "no checksums" in run("verify", source, status=2).stderr
+    assert "holds no codec" in run("index", source, tmp_path / "y.tqi", "--codec", target, status=1).stderr
+    bad = x.copy()
+    bad[3, 2] = np.nan
+    np.save(source, bad)
+    assert "repair or drop that row" in run("index", source, tmp_path / "y.tqi", status=1).stderr
+    assert not (tmp_path / "y.tqi").exists()
+
+
+def test_damage_is_an_error(x: Array, tmp_path: Path, run: Run) -> None:
+    source, target = tmp_path / "x.npy", tmp_path / "x.tqi"
+    np.save(source, x)
+    run("index", source, target, "--quiet")
+    data = bytearray(target.read_bytes())
+    data[-100] ^= 1
+    target.write_bytes(data)
+    for line in (("verify", target), ("info", target), ("search", target, source)):
+        assert "checksum" in run(*line, status=1).stderr
