@@ -53,7 +53,7 @@ def bit_values(bits: int, keep: int) -> NDArray[np.float32]:
     """Return what the top ``keep`` bits of a ``bits``-bit code are worth, (keep,) float32: the linear part of levels.
 
     >>> bit_values(4, 1), bit_values(4, 2)
-    (array([0.7978846], dtype=float32), array([1.0510019 , 0.55421513], dtype=float32))
+    (array([0.7978846], dtype=float32), array([1.0510019, 0.5542152], dtype=float32))
     """
     result = []
     for i in range(keep):
