@@ -16,6 +16,7 @@ from ._results import Out, SearchStats, as_stats, places
 from .codec import Metric, Refine, Scale, TurboQuant, queries_of
 from .codes import Codes
 from .filters import Allowed, Filter, as_filter
+from .papers import PaperCodec
 
 _METRICS = ("ip", "cosine", "l2")
 
@@ -67,7 +68,8 @@ class Index:
                 raise TypeError("dim must be given, or a codec")
             codec = TurboQuant(dim, 4 if bits is None else bits)
         elif not isinstance(codec, TurboQuant):
-            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}")
+            advice = "; PaperIndex(codec, metric) searches its codes" if isinstance(codec, PaperCodec) else ""
+            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}{advice}")
         elif dim not in (None, codec.dim) or bits not in (None, codec.bits):
             raise ValueError(f"dim and bits must be the codec's ({codec!r}) or left out, got dim={dim}, bits={bits}")
         metric = one_of(metric, "metric", _METRICS)

@@ -13,6 +13,7 @@ mod index;
 mod kernels;
 mod metric;
 mod normals;
+mod paper_index;
 pub mod papers;
 mod parallel;
 mod projection;
@@ -33,4 +34,5 @@ pub use index::{Filter, INDEX_VERSION, Index, Neighbors, SearchOptions, SearchSt
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;
+pub use paper_index::{PaperIndex, encode_rows};
 pub use parallel::Exec;
