@@ -25,6 +25,7 @@ from .fit import Drift, Report
 from .index import Index
 from .outliers import outlier_channels
 from .paper_codes import PaperCodes
+from .paper_index import PaperIndex
 from .papers import QJL, PolarQuant, TurboQuantProd
 
 __version__ = _version("turboquant-rs")
@@ -36,6 +37,7 @@ __all__ = [
     "Filter",
     "Index",
     "PaperCodes",
+    "PaperIndex",
     "PolarQuant",
     "Report",
     "SearchStats",

@@ -10,6 +10,7 @@ __all__ = [
     "Filter",
     "FlatIndex",
     "PaperCodec",
+    "PaperIndex",
     "available",
     "codes_from_bytes",
     "convert_rows",
@@ -217,9 +218,11 @@ class PaperCodec:
     def nbytes(self) -> int: ...
     def encode(
         self,
+        metric: str,
         x: NDArray[np.float32],
         packed: NDArray[np.uint8],
         scales: NDArray[np.float32],
+        squares: NDArray[np.float32],
         first_row: int,
         threads: int | None,
     ) -> None: ...
@@ -241,6 +244,32 @@ class PaperCodec:
     ) -> None: ...
     def check(self, packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> None: ...
     def to_bytes(self, packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> bytes: ...
+
+@final
+class PaperIndex:
+    def __new__(cls, codec: PaperCodec, metric: str) -> PaperIndex: ...
+    def add(
+        self,
+        packed: NDArray[np.uint8],
+        scales: NDArray[np.float32],
+        squares: NDArray[np.float32],
+        ids: NDArray[np.int64] | None,
+    ) -> NDArray[np.int64]: ...
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        scores: NDArray[np.float32],
+        ids: NDArray[np.int64],
+        products: int,
+        threads: int | None,
+    ) -> None: ...
+    def reconstruct(self, ids: NDArray[np.int64]) -> NDArray[np.float32]: ...
+    def parts(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]: ...
+    def ids(self) -> NDArray[np.int64]: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __len__(self) -> int: ...
 
 def header_from_bytes(data: bytes, size: int) -> tuple[Codec, list[int], int, int, int, int, int, int]: ...
 def header_len(data: bytes) -> int: ...

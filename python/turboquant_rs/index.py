@@ -17,6 +17,7 @@ from ._search import Searches, refuse_cuda
 from ._stored import Stored
 from .codec import Metric, Refine, Scale, TurboQuant
 from .codes import Codes
+from .papers import PaperCodec
 
 Keep: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 
@@ -87,7 +88,8 @@ class Index(Rows, Searches, Stored):
                 raise TypeError("dim must be given, or a codec")
             codec = TurboQuant(dim, 4 if bits is None else bits)
         elif not isinstance(codec, TurboQuant):
-            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}")
+            advice = "; PaperIndex(codec, metric) searches its codes" if isinstance(codec, PaperCodec) else ""
+            raise TypeError(f"codec must be a TurboQuant, got {type(codec).__name__}{advice}")
         elif dim not in (None, codec.dim) or bits not in (None, codec.bits):
             raise ValueError(f"dim and bits must be the codec's ({codec!r}) or left out, got dim={dim}, bits={bits}")
         metric = one_of(metric, "metric", _METRICS)

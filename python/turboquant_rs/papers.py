@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import as_int, as_rows, as_threads, back, blocks, one_of
-from .codec import queries_of
+from .codec import Metric, queries_of
 from .codes import Codes
 from .paper_codes import PaperCodes
 
@@ -85,17 +85,25 @@ class PaperCodec:
         TypeError
             For complex, object, text and masked arrays, and CUDA arrays.
         """
+        packed, scales, _ = self._encode(x, "ip", as_threads(threads))
+        return PaperCodes._of(packed, scales, self)
+
+    def _encode(
+        self, x: ArrayLike, metric: Metric, threads: int | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Return packed rows and scales as an index of ``metric`` keeps them, and |x|² ("l2", else empty)."""
         rows = as_rows(x, "x", self.dim, "codec")
-        threads = as_threads(threads)
         packed = np.empty((len(rows), self._core.row_bytes), np.uint8)
         scales = np.empty((len(rows), self._core.norms), np.float32)
+        squares = np.empty(len(rows) if metric == "l2" else 0, np.float32)
         for first, block in blocks(rows, "x"):
             # A dense projection of a block takes long at many dimensions: Ctrl-C is heard between its parts.
             step = max(64, _PRODUCTS_PER_CALL // self._products_per_row())
             for start in range(0, len(block), step):
                 part = slice(first + start, first + min(start + step, len(block)))
-                self._core.encode(block[start : start + step], packed[part], scales[part], part.start, threads)
-        return PaperCodes._of(packed, scales, self)
+                places = packed[part], scales[part], squares[part]
+                self._core.encode(metric, block[start : start + step], *places, part.start, threads)
+        return packed, scales, squares
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return approximations of the encoded vectors, (n, dim) float32.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import turboquant_rs
 from numpy.typing import NDArray
-from turboquant_rs import TurboQuant, simd
+from turboquant_rs import QJL, PolarQuant, TurboQuant, TurboQuantProd, simd
 from turboquant_rs.evaluation import generators
 
 pytest.importorskip("typer", reason="the command line needs typer")
@@ -33,6 +33,31 @@ def test_codes(x: Array, tmp_path: Path, run_json: Run) -> None:
     _, packed, scales = report["sections"]
     assert data[packed["offset"] :][: packed["bytes"]] == codes.packed.tobytes()
     assert data[scales["offset"] :][: scales["bytes"]] == codes.scales.tobytes()
+
+
+@pytest.mark.parametrize("codec", [QJL(24, 40), TurboQuantProd(24, 3), PolarQuant(24, 2, (4, 2))], ids=repr)
+def test_codes_of_the_papers_other_codecs(x: Array, tmp_path: Path, run: Run, run_json: Run, codec: Any) -> None:
+    path = tmp_path / "x.tq"
+    codec.encode(x / np.abs(x).max()).save(path)
+    report = run_json("info", path)
+    expected = {"kind": "paper codes", "vectors": 100, "dim": 24, "codec": repr(codec), "verified": True}
+    expected |= {"bytes_per_vector": codec.bytes_per_vector(), "fingerprint": f"{codec.fingerprint:016x}"}
+    assert report.items() >= (expected | {"bytes": path.stat().st_size}).items()
+    text = " ".join(run("info", "--verify", path).stdout.split())
+    assert "vectors 100 of 24 dimensions" in text
+    assert f"codec {type(codec).__name__}(" in text
+    assert "checksums right" in text
+    assert run_json("verify", path)["kind"] == "paper codes"
+    np.save(tmp_path / "q.npy", x)
+    assert "PaperIndex" in run("search", path, tmp_path / "q.npy", status=1).stderr
+    assert "holds codes, not vectors" in run("encode", path, tmp_path / "y.tq", status=1).stderr
+    options = ("--codec", path)
+    assert "not a codec" in run("encode", tmp_path / "q.npy", tmp_path / "y.tq", *options, status=1).stderr
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert "damaged code bytes" in run("info", path, status=1).stderr
+    assert "damaged code bytes" in run("verify", path, status=1).stderr
 
 
 def test_truncated_codes_say_so(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:

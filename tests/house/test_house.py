@@ -35,7 +35,7 @@ LAYERS = (
     ("codebook", "dense_rotation", "haar", "normals", "parallel", "projection", "rotation", "units"),
     ("codec", "codes"),
     ("scan", "topk", "papers"),
-    ("index",),
+    ("index", "paper_index"),
 )
 
 #: The one module of ours that kernels may use: for the refusal of a level.

@@ -97,7 +97,8 @@ def test_faulty_rows(make: Any) -> None:
     refuses(lambda: q.encode(X[0]), "x must be a 2-D array (n, 32), got 1-D with shape (32,)")
     refuses(lambda: q.encode(q.encode(X)), "x must be vectors, got Codes; decode them first", TypeError)
     refuses(lambda: q.decode(X), "codes must be Codes, got ndarray", TypeError)
-    refuses(lambda: Index(codec=q), f"codec must be a TurboQuant, got {type(q).__name__}", TypeError)
+    text = f"codec must be a TurboQuant, got {type(q).__name__}; PaperIndex(codec, metric) searches its codes"
+    refuses(lambda: Index(codec=q), text, TypeError)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="codes must come from this codec"):
         q.decode(TurboQuant(32).encode(X))
     with pytest.raises(ValueError, match="codes must come from this codec"):

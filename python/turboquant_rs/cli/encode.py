@@ -122,8 +122,9 @@ def _codec(
     if codec_file is not None:
         if fit or sample is not None or bits is not None or choices != {"seed": 0, "scale": None, "refine": None}:
             raise Failure("--codec brings its own bits, seed, scale and refine; leave --fit and these options out", 2)
-        if kind_of(codec_file) != "codes":
-            raise Failure(f"{codec_file} holds vectors, not a codec; make one with turboquant fit")
+        if (kind := kind_of(codec_file)) != "codes":
+            what = "codes of another paper's codec" if kind == "paper codes" else "vectors"
+            raise Failure(f"{codec_file} holds {what}, not a codec; make one with turboquant fit")
         codec = TurboQuant.load(codec_file)
         if codec.dim != dim:
             raise Failure(

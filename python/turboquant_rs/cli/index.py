@@ -11,6 +11,7 @@ import typer
 from .. import Index, TurboQuant, simd
 from .._arrays import BLOCK_BYTES
 from ..codes import Codes
+from ..paper_codes import PaperCodes
 from ._options import Bar, Force, Json, Key, Metric, Quiet, Seed, Threads
 from ._output import Failure, facts, progress, rate, show, size, write_json
 from .inputs import kind_of, open_array, require
@@ -86,6 +87,8 @@ def verify(
         Index.open(path).verify()
     elif kind == "codes":
         Codes.load(path, mmap=True)
+    elif kind == "paper codes":
+        PaperCodes.load(path)
     else:
         raise Failure(f"{path} is a .{kind} file, which has no checksums to compare", 2)
     length = path.stat().st_size

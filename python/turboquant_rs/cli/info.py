@@ -17,6 +17,7 @@ from .._rates import shown
 from ..codec import TurboQuant
 from ..codes import read_header
 from ..index import Index
+from ..paper_codes import PaperCodes
 from ._options import Json, Key
 from ._output import Failure, facts, show, size, write_json
 from .index import describe, facts_of
@@ -47,6 +48,8 @@ def info(
     elif kind_of(path) == "codes":
         report = _codes(path, verify)
         parts = _codes_parts(report)
+    elif kind_of(path) == "paper codes":
+        report, parts = _paper_codes(path)
     elif kind_of(path) == "index":
         report, parts = _index(path, verify)
     elif verify:
@@ -112,6 +115,35 @@ def _index(path: Path, verify: bool) -> tuple[dict[str, Any], list[Any]]:
     checked = "right" if verify else "header and heads right; --verify checks the rest"
     file = f"{path}, index, {size(report['bytes'])}"
     return report, [facts([("file", file), *facts_of(report), ("checksums", checked)])]
+
+
+def _paper_codes(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    # They are always read whole and compared.
+    codes = PaperCodes.load(path)
+    per_vector = codes._paper.bytes_per_vector()
+    report: dict[str, Any] = {
+        "file": str(path),
+        "kind": "paper codes",
+        "vectors": len(codes),
+        "dim": codes._paper.dim,
+        "codec": repr(codes._paper),
+        "codec_bytes": codes._paper.nbytes,
+        "fingerprint": f"{codes.fingerprint:016x}",
+        "bytes_per_vector": per_vector,
+        "compression_float32": 4 * codes._paper.dim / per_vector,
+        "bytes": path.stat().st_size,
+        "verified": True,
+    }
+    compression = f"{report['compression_float32']:.3g} times smaller than float32 ({4 * codes._paper.dim:,} bytes)"
+    rows = [
+        ("file", f"{path}, codes of another paper's codec, {size(path.stat().st_size)}"),
+        ("vectors", f"{len(codes):,} of {codes._paper.dim:,} dimensions"),
+        ("codec", f"{codes._paper!r}, {size(codes._paper.nbytes)}"),
+        ("fingerprint", report["fingerprint"]),
+        ("bytes per vector", f"{per_vector:,}: {compression}"),
+        ("checksums", "right"),
+    ]
+    return report, [facts(rows)]
 
 
 def _codes(path: Path, verify: bool) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from ._output import Failure
 
-Kind = Literal["npy", "npz", "codes", "index"]
+Kind = Literal["npy", "npz", "codes", "paper codes", "index"]
 
 _MAGIC: dict[bytes, Kind] = {
     b"\x93NUMPY": "npy",
     b"PK\x03\x04": "npz",
     b"PK\x05\x06": "npz",
     b"TQCODE": "codes",
+    b"TQPAPR": "paper codes",
     b"TQINDX": "index",
 }
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -171,7 +172,7 @@ def open_arrays(path: Path) -> list[Vectors]:
 def open_array(path: Path, key: str | None = None) -> Vectors:
     """Return the array of a .npy file, or the one of a .npz file that `key` names (needed where it has several)."""
     kind = kind_of(path)
-    if kind == "codes":
+    if kind in ("codes", "paper codes"):
         raise Failure(f"{path} holds codes, not vectors; give the .npy or .npz file of the vectors")
     if kind == "npy" and key is not None:
         raise Failure(f"{path} is a .npy file and has no keys; leave --key out", 2)

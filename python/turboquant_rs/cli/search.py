@@ -119,6 +119,8 @@ def search(
 def open_codes(path: Path, *, verify: bool = True) -> Codes:
     """Map a file of codes, its checksums compared."""
     kind = kind_of(path)
+    if kind == "paper codes":
+        raise Failure(f"{path} holds codes of another paper's codec; search them from Python, with PaperIndex")
     if kind != "codes":
         raise Failure(
             f"{path} is a .{kind} file, not codes; encode it first: turboquant encode {path} {path.with_suffix('.tq')}"

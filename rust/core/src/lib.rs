@@ -13,6 +13,7 @@ mod index;
 mod kernels;
 mod metric;
 mod normals;
+mod paper_index;
 pub mod papers;
 mod parallel;
 mod projection;
@@ -35,4 +36,5 @@ pub use index::{
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;
+pub use paper_index::{PaperIndex, encode_rows};
 pub use parallel::Exec;

@@ -8,6 +8,7 @@ mod codec;
 mod error;
 mod filter;
 mod index;
+mod paper_index;
 mod papers;
 mod pool;
 mod simd;
@@ -23,6 +24,8 @@ mod _core {
     use crate::filter::Filter;
     #[pymodule_export]
     use crate::index::{FlatIndex, convert_rows};
+    #[pymodule_export]
+    use crate::paper_index::PaperIndex;
     #[pymodule_export]
     use crate::papers::{PaperCodec, paper_codes_from_bytes};
     #[pymodule_export]

@@ -1,12 +1,14 @@
 //! `PaperCodec`: QJL, TurboQuant_prod and PolarQuant over the caller's arrays, and their bytes.
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray2};
+use std::sync::Arc;
+
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use turboquant_rs::papers::{
     PaperCodec as _, PaperCodes, PaperSpec, PolarQuant, ProjectionKind, Qjl, Radius, TurboQuantProd, check_parts,
 };
-use turboquant_rs::{Error, Exec, Result};
+use turboquant_rs::{Error, Exec, Metric, Result, encode_rows};
 
 use crate::error::to_py;
 use crate::pool;
@@ -16,10 +18,10 @@ type Parameters = (&'static str, usize, &'static str, Vec<u32>, usize, u64);
 /// Parameters, packed rows, scales.
 type CodesParts<'py> = (Parameters, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
 
-enum Inner {
-    Qjl(Qjl),
-    Prod(Box<TurboQuantProd>),
-    Polar(PolarQuant),
+pub(crate) enum Inner {
+    Qjl(Arc<Qjl>),
+    Prod(Arc<TurboQuantProd>),
+    Polar(Arc<PolarQuant>),
 }
 
 /// Calls a method of whichever codec it is.
@@ -36,7 +38,7 @@ macro_rules! each {
 /// PaperCodec(kind, dim, choice, bits, sketch_dim, seed): kind "qjl", "prod" or "polar"; choice a projection or a radius.
 #[pyclass(frozen, module = "turboquant_rs._core")]
 pub(crate) struct PaperCodec {
-    inner: Inner,
+    pub(crate) inner: Inner,
 }
 
 impl PaperCodec {
@@ -59,12 +61,11 @@ impl PaperCodec {
     ) -> PyResult<Self> {
         let build = || -> Result<Inner> {
             Ok(match (kind, &bits[..]) {
-                ("qjl", [1]) => Inner::Qjl(Qjl::new(dim, sketch_dim, ProjectionKind::named(choice)?, seed)?),
+                ("qjl", [1]) => Inner::Qjl(Arc::new(Qjl::new(dim, sketch_dim, ProjectionKind::named(choice)?, seed)?)),
                 ("prod", &[bits]) => {
-                    let codec = TurboQuantProd::new(dim, bits, ProjectionKind::named(choice)?, seed)?;
-                    Inner::Prod(Box::new(codec))
+                    Inner::Prod(Arc::new(TurboQuantProd::new(dim, bits, ProjectionKind::named(choice)?, seed)?))
                 }
-                ("polar", bits) => Inner::Polar(PolarQuant::new(dim, bits, Radius::named(choice)?, seed)?),
+                ("polar", bits) => Inner::Polar(Arc::new(PolarQuant::new(dim, bits, Radius::named(choice)?, seed)?)),
                 _ => {
                     let expected = r#""qjl", "prod" or "polar" with its bits"#;
                     return Err(Error::Argument { argument: "kind", expected: expected.into(), got: kind.into() });
@@ -99,18 +100,24 @@ impl PaperCodec {
         each!(self, codec => codec.nbytes())
     }
 
-    /// encode(x, packed, scales, first_row, threads): encode rows into packed and scales.
+    /// encode(metric, x, packed, scales, squares, first_row, threads): encode rows as an index of that metric keeps them, "ip" as they are;
+    /// squares is empty but for "l2".
+    #[allow(clippy::too_many_arguments, reason = "inputs and outputs of one call")]
     fn encode(
         &self,
         py: Python<'_>,
+        metric: &str,
         x: PyReadonlyArray2<'_, f32>,
         mut packed: PyReadwriteArray2<'_, u8>,
         mut scales: PyReadwriteArray2<'_, f32>,
+        mut squares: PyReadwriteArray1<'_, f32>,
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let metric = Metric::named(metric).map_err(|error| to_py(error, 0))?;
         let (x, packed, scales) = (x.as_slice()?, packed.as_slice_mut()?, scales.as_slice_mut()?);
-        let work = |exec: Exec| each!(self, codec => codec.encode_into(x, packed, scales, exec));
+        let squares = squares.as_slice_mut()?;
+        let work = |exec: Exec| each!(self, codec => encode_rows(&**codec, metric, x, packed, scales, squares, exec));
         py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
     }
 

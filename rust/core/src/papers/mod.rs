@@ -27,14 +27,14 @@ use crate::parallel::Exec;
 const BLOCK_ROWS: usize = 64;
 const TASK_ROWS: usize = 64;
 /// Rows that are scored together: their cost must outweigh the preparation of the queries' integers.
-const SCORE_ROWS: usize = 1_024;
+pub(crate) const SCORE_ROWS: usize = 1_024;
 /// Queries that are prepared together.
-const QUERY_BLOCK: usize = 256;
+pub(crate) const QUERY_BLOCK: usize = 256;
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.
 const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
 
 /// What a codec does to a block of rows; the methods of [`PaperCodec`] split work into blocks.
-pub trait Blocks: Sync {
+pub trait Blocks: Send + Sync {
     /// Queries made ready to be scored.
     type Queries: Sync;
 
@@ -219,7 +219,7 @@ pub trait PaperCodec: Blocks {
 impl<T: Blocks> PaperCodec for T {}
 
 /// Rows of a flat slice of vectors.
-fn rows_of(spec: &PaperSpec, argument: &'static str, values: &[f32]) -> Result<usize> {
+pub(crate) fn rows_of(spec: &PaperSpec, argument: &'static str, values: &[f32]) -> Result<usize> {
     let dim = spec.dim();
     if !values.len().is_multiple_of(dim) {
         let expected = format!("whole rows of {dim} values (the codec's dim)");
