@@ -37,9 +37,9 @@ def as_names(names: Sequence[str | None]) -> NDArray[Any]:
 
 
 def _as_strings(value: Any, name: str) -> list[str]:
-    other = next((id_ for id_ in value if not isinstance(id_, str)), None)
-    if other is not None:
-        raise TypeError(f"{name} must be all integers or all strings, got {other!r} among strings")
+    for other in value:
+        if not isinstance(other, str):
+            raise TypeError(f"{name} must be all integers or all strings, got {other!r} among strings")
     for text in value:
         try:
             text.encode()

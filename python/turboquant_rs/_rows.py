@@ -92,10 +92,12 @@ class Rows:
         }
 
     def remove(self, ids: ArrayLike | int | str | Sequence[str]) -> None:
-        """Remove vectors: no search finds them any more. Removed ids are free, but never assigned again.
+        """Remove vectors: no search finds them any more. Removed ids are free, but not assigned again.
 
         Their rows are marked, one bit each. Once more than a quarter of the rows that are stored are removed ones,
-        their place is taken back (see :meth:`compact`), so a call that passes that mark takes longer.
+        their place is taken back (see :meth:`compact`), so a call that passes that mark takes longer; rows of a mapped
+        file wait for :meth:`compact` or a save. Filters made before their place is taken back are then refused.
+        :meth:`extend` and :meth:`merge` take vectors, not the largest id that was ever assigned.
 
         Parameters
         ----------
@@ -124,8 +126,9 @@ class Rows:
     def compact(self) -> None:
         """Take the place of removed vectors back, in place; no result changes.
 
-        It also happens by itself, once more than a quarter of the rows that are stored are removed ones. Searches wait
-        for it: a second for some millions of rows.
+        It also happens by itself, once more than a quarter of the rows that are stored are removed ones (but not to
+        rows of a mapped file), and before a save, a copy or a pickle. Searches wait for it: a second for some millions
+        of rows. Filters made before it are refused.
         """
         self._core.compact()
 

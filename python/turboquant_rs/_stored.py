@@ -67,7 +67,7 @@ class Stored:
         Raises
         ------
         OSError
-            If vectors were removed since then (:meth:`save` leaves them out), if there is no file yet
+            If vectors were removed or replaced since then (:meth:`save` leaves them out), if there is no file yet
             (FileNotFoundError) or it cannot be written, if another index is its writer (BlockingIOError), or if the
             file is not the one that this index read or wrote last.
         """

@@ -51,10 +51,11 @@ class Index(Rows, Searches, Stored):
     scores come by the lower integer, strings in the order of adding.
 
     Rows that a fitted codec codes worse than plain codes would be, since they are unlike its sample, are kept as plain
-    codes of the next lower whole number of bits (from 1 bit; not with a codec fitted to queries). :attr:`plain_rows`
+    codes of ⌊bits⌋ bits (from 1 bit; not with a codec fitted to queries). :attr:`plain_rows`
     counts them; results hold rows of both kinds.
 
-    Memory: packed codes + 4 bytes a vector for the scale, 4 more for "l2", 8 for the id, the text of string ids. A map
+    Memory: packed codes + 4 bytes a scale (one a vector, two with outliers), 4 for bounds (plain codecs from 2 bits,
+    fitted ones), 4 more for "l2", 8 for the id, 8 where a fitted index has plain rows, the text of string ids. A map
     from ids to vectors is made once ids do not ascend (:meth:`info` has its size). Searches from many threads
     run side by side; an add waits for searches in progress and is then seen whole.
 
@@ -275,8 +276,10 @@ class Index(Rows, Searches, Stored):
 
     def __repr__(self) -> str:
         widths = self.codec._core.full
-        bounds = 4 if not self.codec.fitted and len(widths) == 1 and widths[0] > 1 else 0
-        size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + bounds + 8
+        staged = sum(widths) > 1 if self.codec.fitted else len(widths) == 1 and widths[0] > 1
+        size = self.codec.bytes_per_vector() + (4 if self.metric == "l2" else 0) + (4 if staged else 0) + 8
+        # Where some rows are plain codes, every row has its number.
+        size += 8 if self.plain_rows else 0
         what = f"dim={self.dim}, bits={shown(self.bits)}, metric={self.metric!r}, n={len(self)}"
         if self.keep is not None:
             size += self.dim * _WIDTHS[self.keep] + (4 if self.keep == "int8" else 0)

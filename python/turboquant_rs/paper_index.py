@@ -21,7 +21,8 @@ class PaperIndex:
     and scores on every machine, for any batch, threads and k (docs/numerics-papers.md section 7).
 
     It is here to compare these codecs as they would be used. :class:`Index` over :class:`TurboQuant` finds more at
-    equal bits, and has what this one lacks: filters, range search and files (pickles and copies it has).
+    equal bits, and has what this one lacks: filters, range search, removal, string ids, exact scores, merging and
+    files (pickles and copies it has).
 
     Parameters
     ----------

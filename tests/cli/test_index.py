@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from turboquant_rs import Index
+from turboquant_rs import Index, TurboQuant
 
 Run = Callable[..., Any]
 Array = NDArray[np.float32]
@@ -35,6 +35,15 @@ def test_an_index_is_made_searched_and_described(
     assert (told["kind"], told["vectors"], told["verified"]) == ("index", 100, True)
     assert "100 of 24 dimensions" in run("info", target).stdout
     assert "every checksum is right" in run("verify", target).stdout
+
+
+def test_an_index_of_a_split_codec_is_described(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:
+    source, codec, target = tmp_path / "x.npy", tmp_path / "q.tqc", tmp_path / "x.tqi"
+    np.save(source, x)
+    TurboQuant(x.shape[1], (3, 2), outliers=range(8)).save(codec)
+    assert "(3, 2) bits" in run("index", source, target, "--codec", codec).stdout
+    assert "(3, 2) bits" in run("info", target).stdout
+    assert run_json("info", target)["bits"] == [3, 2]
 
 
 def test_refusals(x: Array, tmp_path: Path, run: Run) -> None:

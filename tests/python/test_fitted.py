@@ -47,7 +47,7 @@ def test_it_says_what_it_is() -> None:
     assert (codes.packed.shape, codes.scales.shape) == ((30, 14), (30, 1))
     index = Index(codec=q)
     index.add(X)
-    assert repr(index) == "Index(dim=48, bits=2.33333, metric='ip', n=30, 26.0 bytes per vector)"
+    assert repr(index) == "Index(dim=48, bits=2.33333, metric='ip', n=30, 38.0 bytes per vector)"
 
 
 def test_nbytes_counts_the_matrices() -> None:
@@ -288,3 +288,16 @@ def test_arrays_on_a_gpu_get_advice_that_works() -> None:
     text += 'encode them there and add the codes, index.add_codes(index.codec.encode(x).to("cpu")), or '
     advice = "copy it to the host: x.get() in CuPy, x.cpu() in PyTorch"
     refuses(lambda: Index(codec=q).add(value), text + advice, TypeError)  # type: ignore[arg-type]
+
+
+def test_an_index_says_what_a_fitted_row_takes() -> None:
+    """Bounds of the first stage, and numbers where some rows are plain."""
+    x = np.random.default_rng(0).standard_normal((3_000, 64)) * np.arange(1, 65) ** -0.5
+    for strange in (0, 200):
+        index = Index.fit(x[:1_500], 2)
+        base = np.concatenate([x[1_500:], np.random.default_rng(1).standard_normal((strange, 64))])
+        index.add(base)
+        before = index.nbytes
+        index.add(base)
+        told = float(repr(index).rsplit(", ", 1)[1].split()[0])
+        assert told == (index.nbytes - before) / len(base)

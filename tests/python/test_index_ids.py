@@ -293,6 +293,8 @@ def test_filters_and_ranges_of_strings() -> None:
     assert len(plain.filter(["a", "0"])) == 0
     with pytest.raises(TypeError, match="allowed must be all integers or all strings, got 1 among strings"):
         index.filter(["a", 1])
+    with pytest.raises(TypeError, match="allowed must be all integers or all strings, got None among strings"):
+        index.filter(["a", None])  # type: ignore[list-item]
     lims, scores, none = index.range_search(x[:0], 1)
     assert (lims.tolist(), scores.tolist(), none.tolist(), none.dtype) == ([0], [], [], np.dtype(object))
 

@@ -10,6 +10,7 @@ import typer
 
 from .. import Index, TurboQuant, simd
 from .._arrays import BLOCK_BYTES
+from .._rates import shown
 from ..codes import Codes
 from ..paper_codes import PaperCodes
 from ._options import Bar, Force, Json, Key, Metric, Quiet, Seed, Threads
@@ -117,7 +118,7 @@ def describe(index: Index) -> dict[str, Any]:
 
 def facts_of(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines of a description."""
-    codec = f"{report['bits']:g} bits{' fitted' if report['fitted'] else ''}, seed {report['seed']}"
+    codec = f"{shown(report['bits'])} bits{' fitted' if report['fitted'] else ''}, seed {report['seed']}"
     codec += f", {report['rotation']}, scale {report['scale']}, fingerprint {report['fingerprint']}"
     return [
         ("vectors", f"{report['vectors']:,} of {report['dim']:,} dimensions"),
