@@ -37,7 +37,7 @@ on() {
     )
   else
     # One unit of code: split into 16, one binary gave another scale for a single tiny row of a fitted codec at AVX2 under
-    # qemu 7.2 alone; the same binary gives the reference's on the processor, and this one does under qemu, too.
+    # qemu 7.2 alone; on the processor and under valgrind the same binary gives the reference's, as this one does under qemu.
     CARGO_PROFILE_CHECKED_CODEGEN_UNITS=1 \
       CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64-static -cpu $model" "$@"
   fi
