@@ -29,6 +29,8 @@ const FIRST_CHUNK: usize = 512;
 pub(super) const DENSE: usize = 4;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
+/// Where so many rows of a block may enter, all its upper ends are computed together.
+const TOGETHER: u32 = 4;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
 /// Survivors that are read before the others, if they are more than k.
@@ -144,7 +146,8 @@ impl<'a> Ranking<'a> {
     }
 
     /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells, whose first stages are
-    /// `stages` where they have one, and whose |x|² are `squares` (l2); only rows in the word `allowed` may enter.
+    /// `stages` where they have one, and whose |x|² are `squares` (l2); only rows in the word `allowed` may enter. `block` is the first
+    /// place where they are a block of the first stage.
     fn take(
         &mut self,
         members: Range<usize>,
@@ -152,6 +155,7 @@ impl<'a> Ranking<'a> {
         (n, allowed): (usize, u64),
         (stages, squares): (&[u8], &[f32]),
         place: impl Fn(usize) -> usize,
+        block: Option<usize>,
     ) {
         for (query, keys) in members.clone().zip(keys.chunks_exact_mut(PANEL_ROWS)) {
             self.to_keys(query, squares, &mut keys[..n]);
@@ -160,8 +164,10 @@ impl<'a> Ranking<'a> {
         at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
         for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
             let marked = marked & allowed;
-            for row in bits(marked) {
-                self.offer_cut(query, (row, place(row)), stages, keys[row]);
+            if let Some(first) = block.filter(|_| marked.count_ones() >= TOGETHER) {
+                self.offer_cut_block(query, first..first + n, marked, keys);
+            } else {
+                bits(marked).for_each(|row| self.offer_cut(query, (row, place(row)), stages, keys[row]));
             }
             if marked != 0 {
                 self.raise(query);
@@ -169,11 +175,28 @@ impl<'a> Ranking<'a> {
         }
     }
 
+    /// Offers the marked rows of a block by their whole keys, which their upper ends may cut.
+    fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
+        let mut uppers = [f32::INFINITY; BLOCK];
+        if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
+            let (tables, weights) = stage.query(query);
+            let uppers = &mut uppers[..places.len()];
+            let (bounds, scales) = (&first.bounds()[places.clone()], &scales[places.clone()]);
+            let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
+            upper_ends(self.level, planes, tables, weights, uppers);
+            self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
+        }
+        for row in bits(marked) {
+            let key = if uppers[row] < keys[row] { uppers[row] } else { keys[row] };
+            self.offer(query, places.start + row, key);
+        }
+    }
+
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
     fn offer_cut(&mut self, query: usize, (row, place): (usize, usize), stages: &[u8], mut key: f32) {
         if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
             let bytes = &stages[row * first.size()..][..first.size()];
-            let mut upper = [stage.upper_end(self.level, query, bytes, first.bounds()[place], scales[place])];
+            let mut upper = [stage.upper_end(query, bytes, first.bounds()[place], scales[place])];
             self.to_keys(query, self.partition.squares_of(place..place + 1), &mut upper);
             key = if upper[0] < key { upper[0] } else { key };
         }
@@ -239,7 +262,14 @@ impl<'a> Task<'a> {
         stats.full(range.len(), queries.len(), partition.row_bytes());
         scanner.scan(rows, range, queries, |members, rows, stages, keys| {
             let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
-            ranking.take(members, keys, (rows.len(), word), (stages, squares), |row| rows.start + row);
+            ranking.take(
+                members,
+                keys,
+                (rows.len(), word),
+                (stages, squares),
+                |row| rows.start + row,
+                Some(rows.start),
+            );
         });
         Ok(())
     }
@@ -254,7 +284,7 @@ impl<'a> Task<'a> {
         gathered.fill(partition, places.iter().copied())?;
         scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, _, keys| {
             let of_rows = (gathered.first_stages(), &gathered.squares[..]);
-            ranking.take(members, keys, (rows.len(), u64::MAX), of_rows, |row| places[row]);
+            ranking.take(members, keys, (rows.len(), u64::MAX), of_rows, |row| places[row], None);
         });
         Ok(())
     }
@@ -312,7 +342,7 @@ impl<'a> Task<'a> {
         let Self { ranking, allowed, stats, uppers, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (tables, weights) = stage.only();
+        let (tables, weights) = stage.query(0);
         ranking.partition.check_first(range.clone())?;
         stats.first_stage_rows += range.len();
         stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();

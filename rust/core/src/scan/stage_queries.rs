@@ -5,19 +5,16 @@ use super::linear_stage::BOUND;
 use super::sign_stage;
 use crate::codec::TurboQuant;
 use crate::kernels::Level;
-use crate::kernels::planes::{self, CENTER, ENTRIES, Weights, in_runs, inverse, largest_four, sum_of_bits, tabulate};
+use crate::kernels::planes::{CENTER, ENTRIES, Weights, largest_four, sum_of_row, tabulate};
 
 /// Standard deviations that a score may lie above the estimate from its first stage before it is cut.
 const DEVIATIONS: f32 = 3.0;
 
 #[derive(Debug)]
 pub(crate) struct StageQueries {
+    /// Bytes of a row's stage, and tables of a query.
     size: usize,
-    /// The tables of an only query, which is compared with all rows.
     tables: Vec<[u8; ENTRIES]>,
-    /// What bits are worth to each query of several, in runs: few rows are looked at, so that tables would not pay.
-    runs: Vec<f32>,
-    inverses: Vec<f32>,
     weights: Vec<Weights>,
 }
 
@@ -33,8 +30,8 @@ impl StageQueries {
         restored: impl Fn(f32, usize) -> f32,
     ) -> Self {
         let size = first.size();
-        let (tables, runs, inverses, weights) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut queries = Self { size, tables, runs, inverses, weights };
+        let (tables, weights) = (vec![[0; ENTRIES]; norms.len() * size], Vec::with_capacity(norms.len()));
+        let mut queries = Self { size, tables, weights };
         let mut worths = Vec::new();
         for (row, &norm) in norms.iter().enumerate() {
             match first.kind() {
@@ -57,29 +54,19 @@ impl StageQueries {
             let deviation = restored((DEVIATIONS * deviation) * unit, row);
             let center = centers.map_or(0.0, |centers| centers[row]);
             queries.weights.push(Weights { offset, factor, deviation, center });
-            if norms.len() == 1 {
-                queries.tables.resize(size, [0; ENTRIES]);
-                tabulate(level, &worths, top, &mut queries.tables);
-            } else {
-                in_runs(&worths, &mut queries.runs);
-                queries.inverses.push(inverse(top));
-            }
+            tabulate(level, &worths, top, &mut queries.tables[row * size..][..size]);
         }
         queries
     }
 
-    /// The tables of an only query, and what its sums are worth.
-    pub(crate) fn only(&self) -> (&[[u8; ENTRIES]], Weights) {
-        (&self.tables, self.weights[0])
+    /// The tables of a query, and what its sums are worth.
+    pub(crate) fn query(&self, query: usize) -> (&[[u8; ENTRIES]], Weights) {
+        (&self.tables[query * self.size..][..self.size], self.weights[query])
     }
 
     /// The upper end of one row's score, from the bytes of its stage, its bounds and its scale.
-    pub(crate) fn upper_end(&self, level: Level, query: usize, bytes: &[u8], bounds: u32, scale: f32) -> f32 {
-        let sum = if self.tables.is_empty() {
-            sum_of_bits(level, bytes, &self.runs[8 * self.size * query..][..8 * self.size], self.inverses[query])
-        } else {
-            planes::sum_of_row(bytes, &self.tables)
-        };
-        self.weights[query].upper_end(sum, bounds, scale)
+    pub(crate) fn upper_end(&self, query: usize, bytes: &[u8], bounds: u32, scale: f32) -> f32 {
+        let (tables, weights) = self.query(query);
+        weights.upper_end(sum_of_row(bytes, tables), bounds, scale)
     }
 }

@@ -22,7 +22,7 @@ mod neon;
 
 pub(crate) use bounds::Weights;
 pub(crate) use magnitudes::{Sums, magnitude_sums};
-pub(crate) use tables::{in_runs, inverse, largest_four, sum_of_bits, tabulate};
+pub(crate) use tables::{largest_four, tabulate};
 pub(crate) use transpose::{from_rows, to_rows};
 
 use super::Level;

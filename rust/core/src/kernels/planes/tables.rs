@@ -30,13 +30,8 @@ pub(crate) fn largest_four(worths: &[f32]) -> f32 {
 /// 63 + round-half-even(((s₀r₀ + s₁r₁) + (s₂r₂ + s₃r₃))·(63/top)), r what bits are worth and `top` the largest of them.
 pub(crate) fn tabulate(level: Level, worths: &[f32], top: f32, tables: &mut [[u8; ENTRIES]]) {
     assert_eq!(8 * tables.len(), worths.len(), "a table for each eight bits");
-    let inverse = inverse(top);
+    let inverse = f32::from(CENTER) / if top == 0.0 { 1.0 } else { top };
     per_level!(level, body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]));
-}
-
-/// What a value is multiplied with to become an entry.
-pub(crate) fn inverse(top: f32) -> f32 {
-    f32::from(CENTER) / if top == 0.0 { 1.0 } else { top }
 }
 
 #[inline(always)]
@@ -58,49 +53,10 @@ fn body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]) {
     }
 }
 
-/// Puts what the first, second, third and fourth bit of every four is worth side by side, as [`sum_of_bits`] takes it.
-pub(crate) fn in_runs(worths: &[f32], runs: &mut Vec<f32>) {
-    (0..4).for_each(|i| runs.extend(worths.iter().skip(i).step_by(4)));
-}
-
-/// The sum of a row's entries without a table, from the bytes of its stage and what bits are worth, in runs.
-pub(crate) fn sum_of_bits(level: Level, bytes: &[u8], runs: &[f32], inverse: f32) -> u32 {
-    assert_eq!(runs.len(), 8 * bytes.len(), "as many values as bits");
-    let mut sum = 0;
-    let found = &mut sum;
-    per_level!(level, bits_body(bytes: &[u8], runs: &[f32], inverse: f32, found: &mut u32));
-    sum
-}
-
-#[inline(always)]
-fn bits_body(bytes: &[u8], runs: &[f32], inverse: f32, found: &mut u32) {
-    /// Bytes whose fours are looked at together.
-    const STEP: usize = 8;
-    let fours = 2 * bytes.len();
-    let (a, rest) = runs.split_at(fours);
-    let (b, rest) = rest.split_at(fours);
-    let (c, d) = rest.split_at(fours);
-    let mut sums = [0_u32; 2 * STEP];
-    for (j, bytes) in bytes.chunks(STEP).enumerate() {
-        let mut patterns = [0_u32; 2 * STEP];
-        for (pair, &byte) in patterns.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-            *pair = [u32::from(byte & 15), u32::from(byte >> 4)];
-        }
-        let runs = [a, b, c, d].map(|run| &run[2 * STEP * j..][..2 * bytes.len()]);
-        for (i, (sum, pattern)) in sums.iter_mut().zip(patterns).take(2 * bytes.len()).enumerate() {
-            // A bit of 0 flips the sign.
-            let term = |bit: usize| f32::from_bits(runs[bit][i].to_bits() ^ (!pattern >> bit & 1) << 31);
-            *sum += entry((term(0) + term(1)) + (term(2) + term(3)), inverse);
-        }
-    }
-    *found = sums.iter().sum();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::planes::scalar;
-    use crate::kernels::testing::{bytes, floats, other_levels};
+    use crate::kernels::testing::{floats, other_levels};
 
     #[test]
     fn levels_equal_scalar_and_the_largest_pattern_is_full_scale() {
@@ -111,13 +67,9 @@ mod tests {
             let (mut want, mut got) = (vec![[0; ENTRIES]; size], vec![[9; ENTRIES]; size]);
             tabulate(Level::Scalar, &worths, top, &mut want);
             assert_eq!(want.iter().flatten().max(), Some(&(2 * CENTER)), "{size} bytes");
-            let (row, mut runs) = (bytes(size, 5), Vec::new());
-            in_runs(&worths, &mut runs);
-            let sum: u32 = row.iter().zip(&want).map(|(&byte, table)| scalar::entries(byte, table)).sum();
-            for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for level in other_levels() {
                 tabulate(level, &worths, top, &mut got);
                 assert_eq!(got, want, "{} at {size} bytes", level.name());
-                assert_eq!(sum_of_bits(level, &row, &runs, inverse(top)), sum, "{} at {size} bytes", level.name());
             }
         }
         let mut zeros = [[9; ENTRIES]; 2];
