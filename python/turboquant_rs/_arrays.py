@@ -69,6 +69,24 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def encodes_on_gpu(x: Any, cpu_only: str) -> bool:
+    """Return whether rows are in a GPU's memory; refused where a codec, ``cpu_only`` in words, has no kernels there."""
+    if not on_cuda(x, "x"):
+        return False
+    if cpu_only:
+        text = f"x must be on the CPU, where {cpu_only} encodes in this version, got {describe(x)}"
+        raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('x')}")
+    return True
+
+
+def refuse_cuda_queries(queries: Any, cpu_only: str) -> None:
+    """Refuse queries in a GPU's memory for codes on the CPU, which can move unless the codec is ``cpu_only``."""
+    if on_cuda(queries, "queries"):
+        text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(queries)})"
+        advice = "copy them to the host:" if cpu_only else 'move one: codes.to("cuda"), or'
+        raise ValueError(f"{text}; {advice} {TO_HOST.format('queries')}")
+
+
 def check_real(array: Any, name: str) -> None:
     """Refuse an array of NumPy or CuPy whose dtype holds no real numbers."""
     # ml_dtypes' types (bfloat16, float8 …) are of NumPy kind "V" or "f" and convert by astype.

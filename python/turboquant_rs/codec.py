@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import (
-    TO_HOST,
     as_array,
     as_flag,
     as_float32,
@@ -22,9 +21,10 @@ from ._arrays import (
     as_threads,
     back,
     blocks,
+    encodes_on_gpu,
     one_of,
+    refuse_cuda_queries,
 )
-from ._device import describe, on_cuda
 from ._rates import Bits, bits_of, cut, keep_of, pair_of, shown
 from .codes import Codes, read_header
 from .fit.fittable import Fittable
@@ -287,10 +287,7 @@ class TurboQuant(Fittable):
         """
         validate = as_flag(validate, "validate")
         threads = as_threads(threads)
-        if on_cuda(x, "x"):
-            if self._cpu_only:
-                text = f"x must be on the CPU, where {self._cpu_only} encodes in this version, got {describe(x)}"
-                raise ValueError(f"{text}; copy it to the host: {TO_HOST.format('x')}")
+        if encodes_on_gpu(x, self._cpu_only):
             from .gpu.codec import encode
 
             return encode(self, x, validate=validate)
@@ -391,10 +388,7 @@ class TurboQuant(Fittable):
             from .gpu.codec import score
 
             return score(self, queries, codes, validate=validate)  # type: ignore[no-any-return]
-        if on_cuda(queries, "queries"):
-            text = f"queries must be on the CPU, where the codes are, got a CUDA array ({describe(queries)})"
-            advice = "copy them to the host:" if self._cpu_only else 'move one: codes.to("cuda"), or'
-            raise ValueError(f"{text}; {advice} {TO_HOST.format('queries')}")
+        refuse_cuda_queries(queries, self._cpu_only)
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
         packed, scales = codes._contiguous()

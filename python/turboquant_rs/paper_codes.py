@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._device import namespace_of, scope
+from ._truncate import check_finite
 from .codec import TurboQuant
 from .codes import Codes, check_arrays
 
@@ -27,9 +29,10 @@ class PaperCodes(Codes):
 
     Attributes
     ----------
-    packed : ndarray of uint8, shape (n, bytes)
-        Packed codes, row-major; a PolarQuant row holds its radii, too. The layout is docs/format.md.
-    scales : ndarray of float32, shape (n, norms)
+    packed : array of uint8, shape (n, bytes)
+        Packed codes, row-major; a PolarQuant row holds its radii, too. The layout is docs/format.md. NumPy on the CPU,
+        CuPy on a GPU.
+    scales : array of float32, shape (n, norms)
         QJL: the norm. TurboQuantProd: the factor of the levels and the norm of the residual; with one bit the norm.
         PolarQuant: none, (n, 0).
     codec : QJL, TurboQuantProd or PolarQuant
@@ -58,7 +61,11 @@ class PaperCodes(Codes):
         self.scales = scales
         self.codec = cast("TurboQuant", codec)
         self.bits = 0
-        codec._core.check(*self._contiguous())
+        if self.device == "cpu":
+            codec._core.check(*self._contiguous())
+        else:
+            with scope(self.device):
+                check_finite(namespace_of(scales), scales)
 
     @classmethod
     def _of(cls, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: PaperCodec) -> PaperCodes:
@@ -78,10 +85,8 @@ class PaperCodes(Codes):
         raise ValueError(f"codes must have stages to be truncated, got codes of {self.codec!r}; encode anew instead")
 
     def to(self, device: str) -> PaperCodes:
-        """Return these codes, which live on the CPU: another device is refused (ValueError)."""
-        if device != "cpu":
-            raise ValueError(f'device must be "cpu" for codes of {self.codec!r}, got {device!r}')
-        return self
+        """Return the codes on ``device``, as :meth:`Codes.to` does."""
+        return cast("PaperCodes", super().to(device))
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> PaperCodes:
@@ -89,8 +94,11 @@ class PaperCodes(Codes):
         return cast("PaperCodes", PaperCodes._joined(parts))
 
     def to_bytes(self) -> bytes:
-        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0."""
-        return self._paper._core.to_bytes(*self._contiguous())
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0.
+
+        Codes on a GPU are copied to the host; the bytes do not tell where they were.
+        """
+        return self._paper._core.to_bytes(*self.to("cpu")._contiguous())
 
     @staticmethod
     def from_bytes(data: bytes | bytearray | memoryview) -> PaperCodes:
@@ -134,8 +142,7 @@ class PaperCodes(Codes):
             raise ValueError("mmap and verify must be left at their defaults for codes of the papers' codecs")
         return PaperCodes.from_bytes(Path(path).read_bytes())
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PaperCodes.from_bytes, (self.to_bytes(),)
-
     def __repr__(self) -> str:
-        return f"PaperCodes(n={len(self)}, codec={self.codec!r}, {self._paper.bytes_per_vector():.1f} bytes per vector)"
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        size = self._paper.bytes_per_vector()
+        return f"PaperCodes(n={len(self)}, codec={self.codec!r}, {size:.1f} bytes per vector{where})"

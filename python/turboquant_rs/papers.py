@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import as_int, as_rows, as_threads, back, blocks, one_of
+from ._arrays import (
+    as_flag,
+    as_int,
+    as_rows,
+    as_threads,
+    back,
+    blocks,
+    encodes_on_gpu,
+    one_of,
+    refuse_cuda_queries,
+)
 from .codec import Metric, queries_of
 from .codes import Codes
 from .paper_codes import PaperCodes
@@ -29,7 +39,7 @@ class PaperCodec:
 
     Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released
     while Rust works. Codes, decoded vectors and scores are the same on every machine, for any batch and number of
-    threads.
+    threads. In this version GPUs have kernels for QJL (docs/gpu.md).
     """
 
     __slots__ = ("_core", "dim", "seed")
@@ -67,15 +77,23 @@ class PaperCodec:
             raise ValueError(f"bits must be left out for {type(self).__name__}, got {bits!r}")
         return self._core.row_bytes + 4 * self._core.norms
 
-    def encode(self, x: ArrayLike, *, threads: int | None = None) -> PaperCodes:
-        """Return the codes of the rows of ``x``.
+    @property
+    def _cpu_only(self) -> str:
+        """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
+        return f"a {type(self).__name__}"
+
+    def encode(self, x: ArrayLike, *, threads: int | None = None, validate: bool = True) -> PaperCodes:
+        """Return the codes of the rows of ``x``, on the device of ``x`` (a GPU for QJL only, in this version).
 
         Parameters
         ----------
         x : array_like, shape (n, dim)
             As for :meth:`TurboQuant.encode`: any real dtype, byte order and stride; converted a block at a time.
         threads : int, optional
-            Threads to use; by default one a core. The codes do not depend on it.
+            Threads to use; by default one a core. The codes do not depend on it. On a GPU it has no meaning.
+        validate : bool, default True
+            As for :meth:`TurboQuant.encode`: False does not wait for a GPU, and what a faulty row is encoded to is
+            undefined.
 
         Raises
         ------
@@ -83,38 +101,59 @@ class PaperCodec:
             For another number of dimensions or columns, NaN or ±inf (row and column are named), values, norms or radii
             beyond their formats.
         TypeError
-            For complex, object, text and masked arrays, and CUDA arrays.
+            For complex, object, text and masked arrays.
+        MemoryError, ImportError
+            Of a GPU, as for :meth:`TurboQuant.encode`.
         """
-        packed, scales, _ = self._encode(x, "ip", as_threads(threads))
+        validate = as_flag(validate, "validate")
+        threads = as_threads(threads)
+        if encodes_on_gpu(x, self._cpu_only):
+            from .gpu.papers import encode
+
+            return encode(self, x, validate=validate)
+        packed, scales, _ = self._encode(x, "ip", threads)
         return PaperCodes._of(packed, scales, self)
 
     def _encode(
-        self, x: ArrayLike, metric: Metric, threads: int | None
+        self, x: ArrayLike, metric: Metric, threads: int | None, *, first_row: int = 0
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        """Return packed rows and scales as an index of ``metric`` keeps them, and |x|² ("l2", else empty)."""
+        """Return packed rows and scales as an index of ``metric`` keeps them, and |x|² ("l2", else empty).
+
+        Errors count rows from ``first_row``.
+        """
         rows = as_rows(x, "x", self.dim, "codec")
         packed = np.empty((len(rows), self._core.row_bytes), np.uint8)
         scales = np.empty((len(rows), self._core.norms), np.float32)
         squares = np.empty(len(rows) if metric == "l2" else 0, np.float32)
-        for first, block in blocks(rows, "x"):
+        for first, block in blocks(rows, "x", first_row):
             # A dense projection of a block takes long at many dimensions: Ctrl-C is heard between its parts.
             step = max(64, _PRODUCTS_PER_CALL // self._products_per_row())
             for start in range(0, len(block), step):
                 part = slice(first + start, first + min(start + step, len(block)))
                 places = packed[part], scales[part], squares[part]
-                self._core.encode(metric, block[start : start + step], *places, part.start, threads)
+                self._core.encode(metric, block[start : start + step], *places, first_row + part.start, threads)
         return packed, scales, squares
 
     def decode(self, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
-        """Return approximations of the encoded vectors, (n, dim) float32.
+        """Return approximations of the encoded vectors, (n, dim) float32, on the device of the codes.
 
         Raises
         ------
         ValueError
-            If the codes come from another codec, or hold scales or radii that no encoder writes.
+            If the codes come from another codec, or (on the CPU) hold scales or radii that no encoder writes.
+        MemoryError
+            Where a GPU has too little memory.
+
+        Notes
+        -----
+        Codes on a GPU give a CuPy array there, made on CuPy's current stream; the call does not wait for it.
         """
         self._check(codes)
         threads = as_threads(threads)
+        if codes.device != "cpu":
+            from .gpu.papers import decode
+
+            return decode(self, codes)  # type: ignore[no-any-return]
         packed, scales = codes._contiguous()
         # Of all rows, so that an error counts them from the first one.
         self._core.check(packed, scales)
@@ -125,13 +164,20 @@ class PaperCodec:
             self._core.decode(packed[part], scales[part], out[part], threads)
         return out
 
-    def score(self, queries: ArrayLike, codes: Codes, *, threads: int | None = None) -> NDArray[np.float32]:
+    def score(
+        self, queries: ArrayLike, codes: Codes, *, threads: int | None = None, validate: bool = True
+    ) -> NDArray[np.float32]:
         """Return estimated inner products of every query with every encoded vector; larger is nearer.
 
         Parameters
         ----------
         queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`encode`; norms below 2**96. A single query gives a single row of scores.
+            As for :meth:`encode`; norms below 2**96. A single query gives a single row of scores. On the device of the
+            codes.
+        threads : int, optional
+            Threads to use; by default one a core. On a GPU it has no meaning.
+        validate : bool, default True
+            As for :meth:`encode`: False does not wait for a GPU, and the scores of faulty queries are undefined.
 
         Returns
         -------
@@ -141,13 +187,19 @@ class PaperCodec:
         Raises
         ------
         ValueError
-            As for :meth:`encode`, and for codes as in :meth:`decode`.
+            As for :meth:`encode`, for codes as in :meth:`decode`, and for codes on another device than ``queries``.
         """
         self._check(codes)
+        validate = as_flag(validate, "validate")
+        threads = as_threads(threads)
+        if codes.device != "cpu":
+            from .gpu.papers import score
+
+            return score(self, queries, codes, validate=validate)  # type: ignore[no-any-return]
+        refuse_cuda_queries(queries, self._cpu_only)
         rows, single = queries_of(queries, self.dim, "codec")
         out = np.empty((len(rows), len(codes)), np.float32)
         packed, scales = codes._contiguous()
-        threads = as_threads(threads)
         step = max(1, _PRODUCTS_PER_CALL // (self._products_per_score() * max(1, len(codes))))
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
@@ -248,6 +300,10 @@ class QJL(PaperCodec):
             projection=projection,
             seed=as_int(seed, "seed", 0, _LARGEST_SEED),
         )
+
+    @property
+    def _cpu_only(self) -> str:
+        return ""
 
     def _products_per_row(self) -> int:
         return self.sketch_dim * (self.dim if self.projection != "hadamard" else 16)

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu import cubin
-from gpu.recorder import fitted_kernels_of, kernels_of
+from gpu.recorder import fitted_kernels_of, kernels_of, qjl_kernels_of
 from turboquant_rs.gpu.kernels import Kernel
 
 TABLE = Path(__file__).with_name("cubins.json")
@@ -42,6 +42,14 @@ FITTED: tuple[tuple[int, int, tuple[int, ...], int, tuple[str, ...]], ...] = (
     (768, 480, (4, 3, 2), 16, ("fitted_codes",)),
 )
 
+#: QJL: dim, signs, projection, and which kernels. Those of one warp a row read sizes as they run.
+SKETCHES: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
+    (768, 1536, "gaussian", ()),
+    (1024, 1024, "hadamard", ("rotate_warp", "unrotate_warp")),
+    (97, 200, "hadamard", ("rotate_warp", "unrotate_warp")),
+    (3072, 6144, "hadamard", ("rotate_block", "unrotate_block")),
+)
+
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
 #: barriers, integer products, byte selection.
 WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
@@ -58,6 +66,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in fitted_kernels_of(dim, axes, widths, refine).items():
             if not names or name in names:
                 found[f"{name} dim={dim} axes={axes} refine={refine}"] = kernel
+    for dim, size, projection, names in SKETCHES:
+        for name, kernel in qjl_kernels_of(dim, size, projection).items():
+            if not names or name in names:
+                found[f"{name} dim={dim} signs={size} {projection}"] = kernel
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, score_fitted
+from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, qjl, score_fitted
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -14,6 +14,7 @@ from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.gpu.gate import check_launch
 from turboquant_rs.gpu.kernels import Kernel
 from turboquant_rs.gpu.score import score
+from turboquant_rs.gpu.sketch import Matrix, SketchKey
 from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.units import row_bytes
 
@@ -83,3 +84,21 @@ def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int 
     recorder.kernels.clear()
     decode_fitted.decode(recorder, key, key.full, packed, scales, x)
     return found | {f"{kernel.name} back".replace("values back", "values"): kernel for kernel in recorder.kernels}
+
+
+def qjl_kernels_of(dim: int, size: int, projection: str) -> dict[str, Kernel]:
+    """Return every kernel of a QJL, by name; those that decode with a matrix are called "… back"."""
+    recorder = Recorder()
+    matrix = None if projection == "hadamard" else Matrix(np.float32(1), lambda: np.ones((size, dim), np.int16))
+    key = SketchKey(projection, dim, size, 0, matrix)
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, -(-size // 8)), np.uint8)
+    scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
+    qjl.encode(recorder, key, x, packed, scales)
+    qjl.score(recorder, key, x[:1], packed, scales, out[:1])
+    qjl.score(recorder, key, x, packed, scales, out)
+    found = {kernel.name: kernel for kernel in recorder.kernels}
+    recorder.kernels.clear()
+    qjl.decode(recorder, key, packed[:4], scales[:4], x[:4])
+    qjl.decode(recorder, key, packed, scales, x)
+    dense = {"dense_mma": "dense_mma back", "dense_dp4a": "dense_dp4a back"}
+    return found | {dense.get(kernel.name, kernel.name): kernel for kernel in recorder.kernels}

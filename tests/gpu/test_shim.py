@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fits import random_parts
-from gpu import fitted_parity
+from gpu import fitted_parity, paper_parity
 from gpu.parity import encode_differences, run_decode, run_score
 from gpu.shim import ShimBackend, missing
 from gpu.shim.backend import LaunchError
@@ -54,6 +54,10 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
     try:
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
+        if kernel.startswith(("rotate", "unrotate", "sketch")):
+            subject = paper_parity.qjl_subject(300, 400, "hadamard")
+            rows = mixed_rows(300, 1, ("normal", "wide", "whole", "sparse", "one-hot"))
+            return paper_parity.differences(backend, subject, rows, rows) == []
         return all(_is_right(backend, kernel, dim) for dim in (1000, 300, 1100))
     except LaunchError:
         return False

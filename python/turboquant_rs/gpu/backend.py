@@ -12,7 +12,7 @@ from .kernels import Kernel
 class Backend(Protocol):
     """One device and the array type that lives on it.
 
-    An array has ``shape``, ``dtype``, ``nbytes`` and slicing as NumPy's have; drivers ask no more of it.
+    An array has ``shape``, ``dtype``, ``nbytes``, slicing and ``view`` as NumPy's have; drivers ask no more of it.
     """
 
     #: Changes with everything that uploaded tables depend on; equal keys may share them.

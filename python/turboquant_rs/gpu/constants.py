@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -51,9 +51,9 @@ class RotationTables:
 
 
 @lru_cache(maxsize=16)
-def rotation_tables(dim: int, seed: int) -> RotationTables:
-    """Return the tables of the rotation of (dim, seed), from the reference's."""
-    rotation = Rotation(dim, seed)
+def rotation_tables(dim: int, seed: int, segment: int = 0) -> RotationTables:
+    """Return the tables of the rotation of (dim, seed, segment), from the reference's."""
+    rotation = Rotation(dim, seed, segment)
     blocks = [step.factors for step in rotation.steps if isinstance(step, Block)]
     shuffles = [step.source for step in rotation.steps if isinstance(step, Shuffle)]
     power = len(blocks[0])
@@ -133,21 +133,25 @@ def places(source: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return moved.astype(np.uint16)
 
 
-def uploaded_rotation(backend: Backend, codec: CodecKey, *, by_lanes: bool) -> tuple[Any, Any]:
-    """Return the device copies of a rotation's signs and permutations, in the form for warps or for blocks."""
-    key = (codec.dim, codec.seed)
+def uploaded_rotation(backend: Backend, dim: int, seed: int, *, by_lanes: bool, count: int = 1) -> tuple[Any, Any]:
+    """Return the device copies of signs and permutations, in the form for warps or for blocks.
+
+    Of ``count`` rotations, segments 0, 1, …, one after another.
+    """
+    key = (dim, seed, count)
+
+    def tables() -> Iterator[RotationTables]:
+        return (rotation_tables(dim, seed, segment) for segment in range(count))
 
     def signs() -> NDArray[np.uint32]:
-        table = rotation_tables(*key).signs
-        return by_lane(table) if by_lanes else table
+        return np.stack([by_lane(table.signs) if by_lanes else table.signs for table in tables()])
 
     def permutations() -> NDArray[np.uint16]:
-        table = rotation_tables(*key).source
-        assert table is not None
-        return places(table) if by_lanes else table
+        found = [table.source for table in tables() if table.source is not None]
+        return np.stack([places(source) if by_lanes else source for source in found])
 
     form = "warp" if by_lanes else "block"
     found = uploaded(backend, f"{form} signs", key, signs)
-    if rotation_tables(*key).source is None:
+    if rotation_tables(dim, seed).source is None:
         return found, None
     return found, uploaded(backend, f"{form} permutations", key, permutations)

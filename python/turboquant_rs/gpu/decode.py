@@ -30,7 +30,7 @@ def decode(backend: Backend, codec: CodecKey, keep: int, packed: Any, scales: An
     plan = row_plan(backend, "decode", codec.dim, rotation.rounds, 4 << keep, parameters)
     key = (codec.dim, codec.bits, keep)
     level = uploaded(backend, "levels", key, lambda: levels(codec.bits, keep, codec.dim))
-    signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "decode_warp")
+    signs, source = uploaded_rotation(backend, codec.dim, codec.seed, by_lanes=plan.kernel.name == "decode_warp")
     plan.launch(
         backend, n, (packed, scales, level, signs, source, launch_factor(codec.dim, rotation), out, np.int64(n))
     )

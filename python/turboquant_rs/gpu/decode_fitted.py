@@ -9,8 +9,8 @@ import numpy as np
 from .axes import axes_plan
 from .backend import Backend
 from .constants import uploaded
-from .dense import BUFFER, multiply
-from .fitted import FittedKey, stride, uploaded_center, uploaded_planes, uploaded_rotations, uploaded_segments
+from .dense import BUFFER, multiply, stride
+from .fitted import FittedKey, uploaded_center, uploaded_planes, uploaded_rotations, uploaded_segments
 from .gate import require
 
 

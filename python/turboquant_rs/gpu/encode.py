@@ -79,7 +79,7 @@ def encode(
     }
     plan = row_plan(backend, "encode", codec.dim, rotation.rounds, (trials + 1) * 4 << codec.bits, parameters)
     tables = uploaded(backend, "assignment", (codec,), lambda: assignment_tables(codec))
-    signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "encode_warp")
+    signs, source = uploaded_rotation(backend, codec.dim, codec.seed, by_lanes=plan.kernel.name == "encode_warp")
     faults = fault_buffer(backend)
     args = (
         *(x, tables, signs, source, launch_factor(codec.dim, rotation), packed, scales, squares, faults),

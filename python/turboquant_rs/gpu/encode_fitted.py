@@ -9,9 +9,9 @@ import numpy as np
 from .axes import axes_plan
 from .backend import Backend
 from .constants import uploaded
-from .dense import BUFFER, multiply
+from .dense import BUFFER, multiply, stride
 from .faults import Fault, fault_buffer, first_fault
-from .fitted import FittedKey, stride, uploaded_center, uploaded_planes, uploaded_rotations, uploaded_segments
+from .fitted import FittedKey, uploaded_center, uploaded_planes, uploaded_rotations, uploaded_segments
 from .gate import require
 from .kernels import Kernel
 from .plan import WARPS, grid

@@ -16,9 +16,8 @@ from ..reference.fitted_codec import GAUSSIAN_DIM, FittedTurboQuant
 from ..reference.rotation import Block, Rotation, Shuffle
 from .backend import Backend
 from .constants import uploaded
+from .dense import planes
 
-#: Values of a line of fixed point are a multiple of this: a step of dense_mma.cu.
-STEP = 64
 #: Up to so many axes a segment lies in the registers of a warp (segments.cuh).
 LANES = 32
 #: Words that describe a segment (`tq_segment` of segments.cuh), and places of units, one a bit.
@@ -244,24 +243,6 @@ def _steps(steps: list[Block | Shuffle]) -> _Steps:
     shuffles = [step.source for step in steps if isinstance(step, Shuffle)]
     source = np.stack(shuffles) if shuffles else np.zeros((0, 0), np.int64)
     return _Steps(signs, source, np.abs(blocks[0].factors[0]))
-
-
-def planes(matrix: NDArray[np.int16]) -> tuple[Bytes, Bytes]:
-    """Return a matrix (rows, columns) int16 as high and low bytes, 256·high + low, zeros up to whole steps.
-
-    >>> [int(part[0, 0]) for part in planes(np.array([[-32_000]], np.int16))]
-    [-125, 0]
-    """
-    rows, columns = matrix.shape
-    padded = np.zeros((rows, stride(columns)), np.int32)
-    padded[:, :columns] = matrix
-    high = (padded + 128) >> 8
-    return high.astype(np.int8), (padded - 256 * high).astype(np.int8)
-
-
-def stride(values: int) -> int:
-    """Return the bytes of a line of one plane: whole steps."""
-    return -(-values // STEP) * STEP
 
 
 def uploaded_planes(backend: Backend, codec: FittedKey, what: str) -> tuple[Any, Any]:

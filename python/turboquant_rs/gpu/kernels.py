@@ -118,7 +118,8 @@ _SEGMENTS = (
     _array("source", np.uint16),
 )
 _DENSE = (
-    *_PLANES,
+    _array("high", np.int8, 16, optional=True),
+    _array("low", np.int8, 16),
     _array("matrix_high", np.int8, 16),
     _array("matrix_low", np.int8, 16),
     _array("products", np.int32, optional=True),
@@ -126,6 +127,36 @@ _DENSE = (
     _array("factors", np.float32, optional=True),
     _array("center", np.float32, optional=True),
     _scalar("rows", np.int64),
+)
+_ROTATE = (
+    _array("x", np.float32),
+    *_ROTATION,
+    _array("out", np.float32),
+    _array("norms", np.float32),
+    _array("exponents", np.int32),
+    _array("faults", np.uint64),
+    _scalar("size", np.int32),
+    _scalar("refuse", np.int32),
+    _scalar("first", np.int64),
+    _scalar("rows", np.int64),
+)
+_UNROTATE = (
+    _array("packed", np.uint8),
+    _array("scales", np.float32),
+    *_ROTATION,
+    _array("out", np.float32),
+    _scalar("constant", np.float32),
+    _scalar("size", np.int32),
+    _scalar("row_bytes", np.int32),
+    _scalar("start", np.int32),
+    _scalar("norms", np.int32),
+    _scalar("rows", np.int64),
+)
+#: Projected rows: products or floats, 32 bits each.
+_PROJECTED = (
+    _array("words", np.int32),
+    _array("norms", np.float32),
+    _array("exponents", np.int32),
 )
 _FITTED_SCORE = (
     _array("packed", np.uint8),
@@ -156,6 +187,49 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
     "score_mma": _SCORE,
     "dense_dp4a": _DENSE,
     "dense_mma": _DENSE,
+    "rotate_warp": _ROTATE,
+    "rotate_block": _ROTATE + _SCRATCH,
+    "unrotate_warp": _UNROTATE,
+    "unrotate_block": _UNROTATE + _SCRATCH,
+    "sketch_signs": (
+        *_PROJECTED,
+        _array("packed", np.uint8),
+        _array("scales", np.float32, optional=True),
+        _scalar("size", np.int32),
+        _scalar("row_bytes", np.int32),
+        _scalar("start", np.int32),
+        _scalar("rows", np.int64),
+    ),
+    "sketch_integers": (
+        *_PROJECTED,
+        _array("high", np.int8, 16),
+        _array("low", np.int8, 16),
+        _array("worth", np.float32),
+        _array("faults", np.uint64),
+        _scalar("constant", np.float32),
+        _scalar("step", np.float32),
+        _scalar("size", np.int32),
+        _scalar("query_bytes", np.int32),
+        _scalar("rows", np.int64),
+    ),
+    "sketch_units": (
+        _array("packed", np.uint8),
+        _array("plane", np.int8, 16),
+        _scalar("size", np.int32),
+        _scalar("row_bytes", np.int32),
+        _scalar("start", np.int32),
+        _scalar("stride", np.int32),
+        _scalar("rows", np.int64),
+    ),
+    "sketch_values": (
+        _array("scales", np.float32),
+        _array("out", np.float32),
+        _scalar("constant", np.float32),
+        _scalar("step", np.float32),
+        _scalar("dim", np.int32),
+        _scalar("norms", np.int32),
+        _scalar("rows", np.int64),
+    ),
     "fitted_rows": (
         *_FITTED_ROWS,
         _array("squares", np.float32, optional=True),

@@ -24,7 +24,7 @@ SUM_FLOATS = 96
 #: Blocks a multiprocessor, for rows in registers, in shared memory and in scratch: enough to hide the loads.
 WAVES, BLOCK_WAVES, SCRATCH_WAVES = 16, 8, 2
 
-Work = Literal["encode", "decode", "query"]
+Work = Literal["encode", "decode", "query", "rotate", "unrotate"]
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,14 @@ def _kernel(name: str, parameters: Mapping[str, int]) -> Kernel:
     return Kernel(name, tuple(sorted(parameters.items())))
 
 
-def score_kernel(name: str, dim: int, bits: int, keep: int, *, words: bool) -> Kernel:
-    """Return a kernel that scores codes."""
+def score_kernel(name: str, dim: int, bits: int, keep: int, *, words: bool, sketch: bool = False) -> Kernel:
+    """Return a kernel that scores codes, or the signs of a ``sketch``."""
     parameters = {
         "TQ_DIM": dim,
         "TQ_BITS": bits,
         "TQ_KEEP": keep,
-        "TQ_WIDE": int(keep > 4),
+        "TQ_WIDE": int(sketch or keep > 4),
+        "TQ_SKETCH": int(sketch),
         "TQ_QUERY_BYTES": query_bytes(dim),
         "TQ_WHOLE_WORDS": int(words),
     }

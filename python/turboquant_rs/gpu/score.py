@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from .backend import Backend
 from .constants import CodecKey, rotation_tables, score_levels, uploaded, uploaded_rotation
 from .faults import Fault, fault_buffer, first_fault
 from .gate import require
-from .plan import WARPS, WAVES, launch_factor, query_bytes, row_plan, score_kernel, whole_words
+from .plan import WARPS, grid, launch_factor, query_bytes, row_plan, score_kernel, whole_words
 
 #: Up to so many queries a warp a row multiplies by dp4a (TQ_QUERIES of score_dp4a.cu); more go to the matrix unit.
 FEW_QUERIES = 4
@@ -69,14 +70,27 @@ def score(
     require(packed, "packed", (n, row_bytes(codec.dim, codec.bits, keep)), np.uint8)
     require(scales, "scales", (n,), np.float32)
     require(out, "out", (nq, n), np.float32)
-    step = max(1, min(MOST_QUERIES, QUERY_BUFFER // query_bytes(codec.dim)))
-    pending = []
-    for first in range(0, nq, step):
-        part = slice(first, first + step)
+    shape = (codec.dim, codec.bits, keep)
+
+    def work(part: slice) -> Any:
         prepared = prepare(backend, codec, keep, queries[part], cosine=cosine)
-        pending.append((first, prepared.faults))
         if n:
-            _multiply(backend, codec, keep, prepared, packed, scales, out[part])
+            ints = uploaded(backend, "integer levels", shape, lambda: score_levels(codec, keep)[0])
+            multiply(backend, shape, ints, prepared, packed, scales, out[part])
+        return prepared.faults
+
+    return in_batches(backend, nq, min(MOST_QUERIES, QUERY_BUFFER // query_bytes(codec.dim)), work, validate=validate)
+
+
+def in_batches(
+    backend: Backend, queries: int, step: int, work: Callable[[slice], Any], *, validate: bool
+) -> Fault | None:
+    """Work on queries, ``step`` at a time, and return the first faulty one; without ``validate`` none is looked for.
+
+    ``work`` takes the queries' places and returns their buffer of faults. All is launched before the first wait.
+    """
+    step = max(1, step)
+    pending = [(first, work(slice(first, first + step))) for first in range(0, queries, step)]
     for first, buffer in pending if validate else ():
         fault = first_fault(backend, buffer)
         if fault is not None:
@@ -93,7 +107,7 @@ def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosin
     rotation = rotation_tables(codec.dim, codec.seed)
     parameters = {"TQ_WIDE": int(wide), "TQ_QUERY_BYTES": query_bytes(codec.dim)}
     plan = row_plan(backend, "query", codec.dim, rotation.rounds, 0, parameters)
-    signs, source = uploaded_rotation(backend, codec, by_lanes=plan.kernel.name == "query_warp")
+    signs, source = uploaded_rotation(backend, codec.dim, codec.seed, by_lanes=plan.kernel.name == "query_warp")
     shape = (nq, query_bytes(codec.dim))
     high = backend.empty(shape, np.int8)
     low = backend.empty(shape, np.int8) if wide else None
@@ -116,19 +130,33 @@ def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosin
     return Prepared(high, low, worth, faults)
 
 
-def _multiply(
-    backend: Backend, codec: CodecKey, keep: int, prepared: Prepared, packed: Any, scales: Any, out: Any
+def multiply(
+    backend: Backend,
+    shape: tuple[int, int, int],
+    levels: Any,
+    prepared: Prepared,
+    packed: Any,
+    scales: Any,
+    out: Any,
+    *,
+    sketch: bool = False,
 ) -> None:
-    nq, n = out.shape
-    ints = uploaded(backend, "integer levels", (codec.dim, codec.bits, keep), lambda: score_levels(codec, keep)[0])
+    """Multiply prepared queries with codes: ``out`` (nq, n) float32 is written.
+
+    ``shape`` is (dim, bits, keep) and ``levels`` (2^keep,) int16 on the device what codes stand for; of a ``sketch``
+    one bit, and queries of two bytes.
+    """
+    (nq, n), (dim, bits, keep) = out.shape, shape
     matrix = nq > FEW_QUERIES and backend.capability >= 80
-    words = whole_words(codec.dim, packed)
-    kernel = score_kernel("score_mma" if matrix else "score_dp4a", codec.dim, codec.bits, keep, words=words)
+    words = whole_words(dim, packed)
+    name = "score_mma" if matrix else "score_dp4a"
+    kernel = score_kernel(name, dim, bits, keep, words=words, sketch=sketch)
     table = 2 << keep if keep > 4 else 0
     if matrix:
         blocks = -(-n // TILE_ROWS) * -(-nq // TILE_QUERIES)
-        threads, shared = 128, (2 if keep > 4 else 1) * (TILE_ROWS + TILE_QUERIES) * TILE_LINE + table
+        planes = (2 if keep > 4 else 1) * TILE_ROWS + (2 if sketch or keep > 4 else 1) * TILE_QUERIES
+        threads, shared = 128, planes * TILE_LINE + table
     else:
         blocks, threads, shared = -(-n // WARPS), 32 * WARPS, table
-    args = (packed, scales, ints, prepared.high, prepared.low, prepared.worth, out, np.int64(n), np.int64(nq))
-    backend.launch(kernel, min(blocks, backend.processors * WAVES), threads, args, shared)
+    args = (packed, scales, levels, prepared.high, prepared.low, prepared.worth, out, np.int64(n), np.int64(nq))
+    backend.launch(kernel, grid(backend, blocks), threads, args, shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from .axes import axes_plan
 from .backend import Backend
 from .constants import uploaded
-from .dense import multiply
+from .dense import multiply, stride
 from .encode_fitted import bytes_a_row, rows_at_a_time
-from .faults import Fault, fault_buffer, first_fault
+from .faults import Fault, fault_buffer
 from .fitted import (
     FittedKey,
     ScoreTables,
-    stride,
     uploaded_center,
     uploaded_planes,
     uploaded_rotations,
@@ -25,7 +24,7 @@ from .fitted import (
 from .gate import address, require
 from .kernels import Kernel
 from .plan import WARPS, grid
-from .score import FEW_QUERIES, QUERY_BUFFER, TILE_LINE, TILE_QUERIES, TILE_ROWS
+from .score import FEW_QUERIES, QUERY_BUFFER, TILE_LINE, TILE_QUERIES, TILE_ROWS, in_batches
 
 #: Queries prepared at a time.
 MOST_QUERIES = 65_536
@@ -65,20 +64,15 @@ def score(
     require(packed, "packed", (n, codec.row_bytes(keep)), np.uint8)
     require(scales, "scales", (n,), np.float32)
     require(out, "out", (nq, n), np.float32)
-    tables = codec.scoring(keep)
-    step = queries_at_a_time(codec, tables)
-    pending = []
-    for first in range(0, nq, step):
-        part = slice(first, first + step)
+
+    def work(part: slice) -> Any:
         prepared = prepare(backend, codec, keep, queries[part], cosine=cosine)
-        pending.append((first, prepared.faults))
         if n:
             _multiply(backend, codec, keep, prepared, packed, scales, out[part])
-    for first, buffer in pending if validate else ():
-        fault = first_fault(backend, buffer)
-        if fault is not None:
-            return replace(fault, row=fault.row + first)
-    return None
+        return prepared.faults
+
+    step = queries_at_a_time(codec, codec.scoring(keep))
+    return in_batches(backend, nq, step, work, validate=validate)
 
 
 def queries_at_a_time(codec: FittedKey, tables: ScoreTables) -> int:

@@ -25,7 +25,7 @@ PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
 DENSE_MAX_DIM, DENSE_MAX_SIZE = 4_096, 16_384
 UNIT = np.float32(REACH)
 #: First words of the streams' names; a codec's own rotations have its segments, 0 to 254, or 259 if dense.
-_GAUSSIAN, _ORTHOGONAL, _HADAMARD = 256, 257, 258
+_GAUSSIAN, _ORTHOGONAL, HADAMARD = 256, 257, 258
 
 
 class Projection(Protocol):
@@ -110,7 +110,7 @@ class Structured:
     def __init__(self, dim: int, size: int, seed: int) -> None:
         self.dim = dim
         self.size = size
-        key = derive(seed, _HADAMARD)
+        key = derive(seed, HADAMARD)
         self.rotations = [Rotation(dim, key, b) for b in range(-(-size // dim))]
 
     def apply(self, row: NDArray[np.float32], norm: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -139,6 +139,16 @@ impl Projection {
         }
     }
 
+    /// The matrix, rows of `dim` values, and what 1 stands for; a structured projection has none.
+    pub(crate) fn matrix(&self) -> Option<(Vec<i16>, f32)> {
+        match self {
+            Self::Dense { dim, width, matrix, step } => {
+                Some((matrix.chunks_exact(*width).flat_map(|row| &row[..*dim]).copied().collect(), *step))
+            }
+            Self::Structured { .. } => None,
+        }
+    }
+
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
         match self {

@@ -100,6 +100,20 @@ impl PaperCodec {
         each!(self, codec => codec.nbytes())
     }
 
+    /// matrix() -> (values, step): the projection's matrix in fixed point (size, dim), and what 1 stands for; None without one.
+    #[allow(clippy::type_complexity, reason = "a pair that may be missing")]
+    fn matrix<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyArray2<i16>>, f32)>> {
+        let found = py.detach(|| match &self.inner {
+            Inner::Qjl(codec) => codec.matrix(),
+            Inner::Prod(codec) => codec.matrix(),
+            Inner::Polar(_) => None,
+        });
+        let Some((values, step)) = found else { return Ok(None) };
+        let dim = self.spec().dim();
+        let rows = values.len() / dim;
+        Ok(Some((PyArray1::from_vec(py, values).reshape([rows, dim])?, step)))
+    }
+
     /// encode(metric, x, packed, scales, squares, first_row, threads): encode rows as an index of that metric keeps them, "ip" as they are;
     /// squares is empty but for "l2".
     #[allow(clippy::too_many_arguments, reason = "inputs and outputs of one call")]

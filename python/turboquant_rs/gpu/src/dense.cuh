@@ -1,5 +1,7 @@
 // Products of rows in fixed point with the rows of a matrix: int16 values as two signed bytes, 256·high + low.
 //
+// Rows may be of one byte, `low` alone (TQ_ONE_BYTE_ROWS): signs.
+//
 // t = 65,536·hh + 256·cross + ll. |t| < 2^31 (docs/numerics.md section 11), so that wrapping arithmetic is exact: whatever
 // wraps on the way is a multiple of 2^32.
 

@@ -16,9 +16,12 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) dense_dp4a(
                 for (int k = 0; k < TQ_FEW; k++) {
                     if (first + k >= rows) continue;
                     const long long at = (first + k) * (TQ_STRIDE / 4) + word;
-                    const int r_high = high[at], r_low = low[at];
-                    hh[k] = tq_dp4a(r_high, m_high, hh[k]);
-                    cross[k] = tq_dp4a(r_high, m_low, cross[k]);
+                    const int r_low = low[at];
+                    if (!TQ_ONE_BYTE_ROWS) {
+                        const int r_high = high[at];
+                        hh[k] = tq_dp4a(r_high, m_high, hh[k]);
+                        cross[k] = tq_dp4a(r_high, m_low, cross[k]);
+                    }
                     cross[k] = tq_dp4a(r_low, m_high, cross[k]);
                     ll[k] = tq_dp4a(r_low, m_low, ll[k]);
                 }

@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 3) dense_mma(
 #pragma unroll 1
         for (int start = 0; start < TQ_STRIDE; start += TQ_STEP) {
             tq_sync_block();
-            tq_load_plane(row_high, row_lines[0] + start, rows_present);
+            if (!TQ_ONE_BYTE_ROWS) tq_load_plane(row_high, row_lines[0] + start, rows_present);
             tq_load_plane(row_low, row_lines[1] + start, rows_present);
             tq_load_plane(axis_high, axis_lines[0] + start, columns_present);
             tq_load_plane(axis_low, axis_lines[1] + start, columns_present);
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 3) dense_mma(
 #pragma unroll
                 for (int k = 0; k < 2; k++) {
                     const int at = (first_row + 16 * m + 8 * k + group) * TQ_STEP + 16 * place;
-                    tq_load_four(a_high[m][k], row_high + at);
+                    if (!TQ_ONE_BYTE_ROWS) tq_load_four(a_high[m][k], row_high + at);
                     tq_load_four(a_low[m][k], row_low + at);
                 }
             }
@@ -77,8 +77,10 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 3) dense_mma(
                                                a_high[m][1][2 * half + 1]};
                         const unsigned under[4] = {a_low[m][0][2 * half], a_low[m][1][2 * half], a_low[m][0][2 * half + 1],
                                                    a_low[m][1][2 * half + 1]};
-                        tq_mma(hh[m][n], a, b);
-                        tq_mma(cross[m][n], a, below);
+                        if (!TQ_ONE_BYTE_ROWS) {
+                            tq_mma(hh[m][n], a, b);
+                            tq_mma(cross[m][n], a, below);
+                        }
                         tq_mma(cross[m][n], under, b);
                         tq_mma(ll[m][n], under, below);
                     }

@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 3) fitted_mma(
                 tq_load_queries(query_high, high, query, queries, start, columns);
                 if (wide) tq_load_queries(query_low, low, query, queries, start, columns);
                 tq_sync_block();
-                tq_multiply_tiles(row_high, row_low, query_high, query_low, columns, wide, hh, cross, ll);
+                tq_multiply_tiles(row_high, row_low, query_high, query_low, columns, wide, false, hh, cross, ll);
                 start += columns;
             }
 #pragma unroll

@@ -20,7 +20,7 @@ __device__ __forceinline__ float tq_base(float sum, int e) {
     return tq_is_finite(value) ? value : tq_float((tq_bits(value) & 0x80000000u) | 0x7f7fffffu);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) fitted_queries(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 12) fitted_queries(
     const float* __restrict__ x, const float* __restrict__ center, unsigned* __restrict__ high,
     unsigned* __restrict__ low, float* __restrict__ norms, int* __restrict__ exponents, float* __restrict__ base,
     unsigned long long* faults, int cosine, long long rows) {

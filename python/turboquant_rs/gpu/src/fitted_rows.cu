@@ -1,7 +1,7 @@
 // Rows of a fitted codec, without their center, in fixed point (docs/numerics.md section 11, encode, steps 1 and 2): one
 // warp each. Reads a row three times, five times with a center; 2·TQ_STRIDE bytes and 8 are written.
 
-extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) fitted_rows(
+extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 12) fitted_rows(
     const float* __restrict__ x, const float* __restrict__ center, unsigned* __restrict__ high,
     unsigned* __restrict__ low, float* __restrict__ norms, int* __restrict__ exponents, float* __restrict__ squares,
     unsigned long long* faults, long long first, long long rows) {

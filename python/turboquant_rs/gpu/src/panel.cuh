@@ -1,7 +1,10 @@
 // Codes to integer levels, eight coordinates at a time: eight coordinates fill whole bytes of every unit.
 
 // Integer levels that are looked up: sixteen signed bytes in registers (widths 1–4), or a table of two bytes each in
-// shared memory, high in the upper byte (widths from 5).
+// shared memory, high in the upper byte (widths from 5). Signs of a sketch (TQ_SKETCH) are levels of one byte, ±1, of which
+// the queries have two bytes an integer all the same.
+#define TQ_TWO_BYTE_LEVELS (TQ_WIDE && !TQ_SKETCH)
+
 struct tq_levels {
     unsigned words[4];
     const unsigned short* wide;
@@ -10,7 +13,7 @@ struct tq_levels {
 __device__ __forceinline__ tq_levels tq_load_levels(const short* levels, unsigned short* shared, int threads) {
     tq_levels table;
     table.wide = shared;
-    for (int i = threadIdx.x; TQ_WIDE && i < 1 << TQ_KEEP; i += threads) {
+    for (int i = threadIdx.x; TQ_TWO_BYTE_LEVELS && i < 1 << TQ_KEEP; i += threads) {
         const int high = (levels[i] + 64) >> 7, low = levels[i] - 128 * high;
         shared[i] = (unsigned short)((high & 0xff) << 8 | (low & 0xff));
     }
@@ -20,7 +23,7 @@ __device__ __forceinline__ tq_levels tq_load_levels(const short* levels, unsigne
 #pragma unroll
         for (int b = 0; b < 4; b++) {
             const int i = 4 * k + b;
-            if (!TQ_WIDE && i < 1 << TQ_KEEP) word |= ((unsigned)levels[i] & 0xffu) << 8 * b;
+            if (!TQ_TWO_BYTE_LEVELS && i < 1 << TQ_KEEP) word |= ((unsigned)levels[i] & 0xffu) << 8 * b;
         }
         table.words[k] = word;
     }
@@ -72,7 +75,7 @@ __device__ __forceinline__ unsigned tq_look_up(const tq_levels& table, unsigned 
     return tq_of_sixteen(table.words, codes);
 }
 
-// Levels of the eight coordinates of granule g: high bytes, and for widths from 5 low bytes.
+// Levels of the eight coordinates of granule g: in `high`, or, of two bytes, their high and low bytes.
 __device__ __forceinline__ void tq_granule_levels(const tq_levels& table, const unsigned char* row, int g,
                                                   unsigned (&high)[2], unsigned (&low)[2]) {
     unsigned codes, upper;
@@ -80,7 +83,7 @@ __device__ __forceinline__ void tq_granule_levels(const tq_levels& table, const 
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         low[half] = 0;
-        if (TQ_WIDE) {
+        if (TQ_TWO_BYTE_LEVELS) {
             high[half] = 0;
 #pragma unroll
             for (int k = 0; k < 4; k++) {
@@ -98,7 +101,9 @@ __device__ __forceinline__ void tq_granule_levels(const tq_levels& table, const 
 // The score of a query and a row from their integer products, rounded once.
 __device__ __forceinline__ float tq_score(int hh, int cross, int ll, float worth, float scale) {
     float product;
-    if (TQ_WIDE) {
+    if (TQ_SKETCH) {
+        product = tq_to_float(hh * 128 + ll);  // at most 16,319 · 65,536 < 2^30
+    } else if (TQ_WIDE) {
         product = tq_to_float((long long)hh * 16384 + (long long)cross * 128 + (long long)ll);
     } else {
         product = tq_to_float(hh);

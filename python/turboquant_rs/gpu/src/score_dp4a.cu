@@ -29,6 +29,10 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) score_dp4a(
                         hh[k] = tq_dp4a(query_high, level_high[half], hh[k]);
                         if (TQ_WIDE) {
                             const int query_low = ((const int*)(low + at))[half];
+                            if (TQ_SKETCH) {
+                                ll[k] = tq_dp4a(query_low, level_high[half], ll[k]);
+                                continue;
+                            }
                             cross[k] = tq_dp4a(query_high, level_low[half], cross[k]);
                             cross[k] = tq_dp4a(query_low, level_high[half], cross[k]);
                             ll[k] = tq_dp4a(query_low, level_low[half], ll[k]);
@@ -43,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) score_dp4a(
                 for (int half = 16; half; half /= 2) {
                     hh[k] += (int)tq_from_lane_xor((unsigned)hh[k], half);
                     if (TQ_WIDE) {
-                        cross[k] += (int)tq_from_lane_xor((unsigned)cross[k], half);
+                        if (!TQ_SKETCH) cross[k] += (int)tq_from_lane_xor((unsigned)cross[k], half);
                         ll[k] += (int)tq_from_lane_xor((unsigned)ll[k], half);
                     }
                 }

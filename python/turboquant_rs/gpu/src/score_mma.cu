@@ -13,7 +13,7 @@ __device__ __forceinline__ void tq_load_rows(signed char* tile_high, signed char
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             ((unsigned*)(tile_high + line * TQ_LINE + column))[half] = high[half];
-            if (TQ_WIDE) ((unsigned*)(tile_low + line * TQ_LINE + column))[half] = low[half];
+            if (TQ_TWO_BYTE_LEVELS) ((unsigned*)(tile_low + line * TQ_LINE + column))[half] = low[half];
         }
     }
 }
@@ -26,8 +26,8 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 4) score_mma(
     signed char* const row_high = (signed char*)memory;
     signed char* const query_high = row_high + TQ_TILE_ROWS * TQ_LINE;
     signed char* const row_low = query_high + TQ_TILE_QUERIES * TQ_LINE;
-    signed char* const query_low = row_low + TQ_TILE_ROWS * TQ_LINE;
-    // The table of wide levels lies behind the four tiles, which narrow levels have two of and no table.
+    signed char* const query_low = row_low + (TQ_SKETCH ? 0 : TQ_TILE_ROWS * TQ_LINE);
+    // The table of wide levels lies behind the four tiles, of which a sketch has three, narrow levels two, and no table.
     unsigned short* const wide = (unsigned short*)(query_low + TQ_TILE_QUERIES * TQ_LINE);
     const tq_levels table = tq_load_levels(levels, wide, TQ_MMA_THREADS);
 
@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 4) score_mma(
             tq_load_queries(query_high, high, query, queries, start, columns);
             if (TQ_WIDE) tq_load_queries(query_low, low, query, queries, start, columns);
             tq_sync_block();
-            tq_multiply_tiles(row_high, row_low, query_high, query_low, columns, TQ_WIDE, hh, cross, ll);
+            tq_multiply_tiles(row_high, row_low, query_high, query_low, columns, TQ_WIDE, TQ_SKETCH, hh, cross, ll);
         }
 #pragma unroll
         for (int n = 0; n < 4; n++) {

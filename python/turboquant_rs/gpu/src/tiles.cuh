@@ -25,10 +25,12 @@ __device__ __forceinline__ void tq_load_queries(signed char* tile, const signed 
     }
 }
 
-// Add the products of 64 rows and 32 queries in `columns` columns of the tiles; a warp has 16 rows. `wide`: of two bytes each.
+// Add the products of 64 rows and 32 queries in `columns` columns of the tiles; a warp has 16 rows. `wide`: of two
+// bytes each; with `one_byte_rows` only the queries, whose products are then in hh and ll.
 __device__ __forceinline__ void tq_multiply_tiles(const signed char* row_high, const signed char* row_low,
                                                   const signed char* query_high, const signed char* query_low, int columns,
-                                                  bool wide, int (&hh)[4][4], int (&cross)[4][4], int (&ll)[4][4]) {
+                                                  bool wide, bool one_byte_rows, int (&hh)[4][4], int (&cross)[4][4],
+                                                  int (&ll)[4][4]) {
     const int lane = threadIdx.x & 31, group = lane / 4, place = lane % 4, first_line = threadIdx.x / 32 * 16;
     for (int column = 0; column < columns; column += 32) {
         unsigned a[4], a_low[4];
@@ -36,7 +38,7 @@ __device__ __forceinline__ void tq_multiply_tiles(const signed char* row_high, c
         for (int k = 0; k < 4; k++) {
             const int line = first_line + group + k % 2 * 8, at = column + 4 * place + k / 2 * 16;
             a[k] = tq_tile_word(row_high, line, at);
-            if (wide) a_low[k] = tq_tile_word(row_low, line, at);
+            if (wide && !one_byte_rows) a_low[k] = tq_tile_word(row_low, line, at);
         }
 #pragma unroll
         for (int n = 0; n < 4; n++) {
@@ -47,7 +49,9 @@ __device__ __forceinline__ void tq_multiply_tiles(const signed char* row_high, c
                 if (wide) b_low[k] = tq_tile_word(query_low, 8 * n + group, column + 4 * place + 16 * k);
             }
             tq_mma(hh[n], a, b);
-            if (wide) {
+            if (wide && one_byte_rows) {
+                tq_mma(ll[n], a, b_low);
+            } else if (wide) {
                 tq_mma(cross[n], a, b_low);
                 tq_mma(cross[n], a_low, b);
                 tq_mma(ll[n], a_low, b_low);

@@ -62,6 +62,13 @@ impl TurboQuantProd {
         let coarse = |coarse: &Coarse| coarse.codec.nbytes() + coarse.rotation.nbytes();
         self.sketch.nbytes() + self.coarse.as_ref().map_or(0, coarse)
     }
+
+    /// The projection's matrix in fixed point, dim rows of dim values, and what 1 stands for (docs/numerics-papers.md section 3).
+    /// A structured projection has none.
+    #[must_use]
+    pub fn matrix(&self) -> Option<(Vec<i16>, f32)> {
+        self.sketch.matrix()
+    }
 }
 
 impl Coarse {

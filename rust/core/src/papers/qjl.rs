@@ -31,6 +31,13 @@ impl Qjl {
     pub fn nbytes(&self) -> usize {
         self.sketch.nbytes()
     }
+
+    /// The projection's matrix in fixed point, `sketch_dim` rows of dim values, and what 1 stands for (docs/numerics-papers.md section 3).
+    /// A structured projection has none.
+    #[must_use]
+    pub fn matrix(&self) -> Option<(Vec<i16>, f32)> {
+        self.sketch.matrix()
+    }
 }
 
 impl Blocks for Qjl {

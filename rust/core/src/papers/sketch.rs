@@ -38,6 +38,10 @@ impl Sketch {
         self.projection.nbytes()
     }
 
+    pub(super) fn matrix(&self) -> Option<(Vec<i16>, f32)> {
+        self.projection.matrix()
+    }
+
     fn place(&self, offset: usize, stride: usize) -> Place {
         Place { width: 1, shift: 0, offset, stride }
     }

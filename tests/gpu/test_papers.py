@@ -1,0 +1,208 @@
+"""The kernels of the papers' codecs equal the reference to the bit: on the emulation, on a card where there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu import paper_parity
+from gpu.paper_parity import Subject, differences, qjl_subject, queries_of, run_encode, run_score
+from gpu.shim import ShimBackend, missing
+from gpu.test_parity import backend_of
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import matrices, mixed_rows, same, seeds
+from turboquant_rs.gpu import dense, plan, score, sketch
+from turboquant_rs.gpu.faults import Fault
+
+PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
+#: Dimensions and signs: every remainder of a byte and of a warp, runs of several rotations, and of part of one.
+SKETCHES = (
+    *((1, 1), (1, 9), (2, 3), (3, 3), (5, 40), (8, 8), (17, 31), (31, 33), (32, 32), (33, 1056), (64, 100), (97, 97)),
+    *((100, 7), (128, 256), (200, 130), (600, 64), (64, 2100)),
+)
+TOP = float(np.finfo(np.float32).max)
+
+
+def checked(device: str, number: int, subject: Subject, **options: Any) -> list[str]:
+    """Return what differs for a codec on rows of every kind; the number decides the order of threads and the mode."""
+    backend = backend_of(device, number % 5, flush=bool(number % 2), **options)
+    return differences(backend, subject, mixed_rows(subject.dim, number), queries_of(subject.dim, number))
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_sketches_of_every_shape(device: str, projection: str) -> None:
+    wrong = []
+    for i, (dim, size) in enumerate(SKETCHES):
+        found = checked(device, i, qjl_subject(dim, size, projection, dim))
+        wrong += [f"dim {dim}, size {size}: {text}" for text in found]
+    assert not wrong, f"{len(wrong)} differ, the first: {wrong[:10]}"
+
+
+@given(data=st.data(), seed=seeds(), projection=st.sampled_from(PROJECTIONS), order=st.integers(0, 50))
+def test_any_sketch_and_matrix(device: str, data: st.DataObject, seed: int, projection: str, order: int) -> None:
+    dim, size = data.draw(st.integers(1, 80)), data.draw(st.integers(1, 150))
+    backend = backend_of(device, order, flush=data.draw(st.booleans()), capability=data.draw(st.sampled_from((75, 80))))
+    subject = qjl_subject(dim, size, projection, seed)
+    assert differences(backend, subject, data.draw(matrices(dim)), queries_of(dim, order)) == []
+
+
+def test_rows_in_a_blocks_memory(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels of large dims, at dims that are quick; with little shared memory, rows go to scratch."""
+    monkeypatch.setattr(plan, "WARP_DIMS", 0)
+    wrong = []
+    for i, (dim, size) in enumerate(((1, 3), (2, 2), (7, 20), (33, 40), (64, 200), (100, 100), (300, 64), (4700, 40))):
+        found = checked(device, i, qjl_subject(dim, size, "hadamard", dim), shared_limit=40 << 10)
+        wrong += [f"dim {dim}, size {size}: {text}" for text in found]
+    assert not wrong, wrong[:10]
+
+
+@pytest.mark.parametrize(
+    ("dim", "size", "projection"),
+    [(3000, 3100, "hadamard"), (2048, 4096, "hadamard"), (2500, 40, "gaussian"), (20, 16_384, "gaussian")],
+)
+def test_large_sketches(device: str, dim: int, size: int, projection: str) -> None:
+    subject = qjl_subject(dim, size, projection)
+    x = mixed_rows(dim, 1, ("normal", "sparse", "wide", "zero"))
+    assert differences(backend_of(device, 3, flush=True), subject, x, queries_of(dim, 2)) == []
+
+
+@pytest.mark.slow
+def test_the_largest_sketches(device: str) -> None:
+    for dim, size, projection in ((65_536, 65_536, "hadamard"), (4096, 70, "gaussian"), (2, 16_384, "orthogonal")):
+        subject = qjl_subject(dim, size, projection)
+        x = mixed_rows(dim, 1, ("normal", "sparse"))
+        assert differences(backend_of(device, 2, flush=True), subject, x, queries_of(dim, 2)) == [], (dim, size)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_more_rows_than_blocks_and_than_are_in_hand(
+    device: str, projection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block takes several rows, a call several parts of them, and queries come in batches."""
+    monkeypatch.setattr(sketch, "BUFFER", 20_000)
+    monkeypatch.setattr(score, "MOST_QUERIES", 7)
+    subject = qjl_subject(48, 90, projection, 5)
+    assert 1 < sketch.rows_at_a_time(subject.key, 10**6) < 70
+    x = np.concatenate([mixed_rows(48, seed) for seed in range(12)])
+    queries = np.concatenate([queries_of(48, seed) for seed in range(15)])
+    assert differences(backend_of(device, 4, processors=1), subject, x, queries) == []
+
+
+def test_no_rows_and_no_queries(device: str) -> None:
+    for projection in PROJECTIONS:
+        subject, none = qjl_subject(24, 30, projection), np.empty((0, 24), np.float32)
+        backend = backend_of(device)
+        assert differences(backend, subject, none, queries_of(24, 1)) == []
+        assert differences(backend, subject, mixed_rows(24, 1), none) == []
+
+
+@pytest.mark.parametrize("shift", [1, 2, 4])
+def test_packed_rows_at_any_address(device: str, shift: int) -> None:
+    subject, backend = qjl_subject(64, 128, "gaussian"), backend_of(device)
+    x = mixed_rows(64, 2)
+    want = subject.plain.encode(x)
+    room = backend.empty((want.packed.size + shift,), np.uint8)
+    packed, scales = room[shift:].reshape(want.packed.shape), backend.empty((len(x), 1), np.float32)
+    assert subject.driver.encode(backend, subject.key, backend.asarray(x), packed, scales) is None
+    assert same(backend.to_host(packed), want.packed)
+    out = backend.empty((5, len(x)), np.float32)
+    queries = queries_of(64, 1)[:5]
+    assert subject.driver.score(backend, subject.key, backend.asarray(queries), packed, scales, out) is None
+    assert same(backend.to_host(out), subject.plain.score(queries, want))
+
+
+@pytest.mark.parametrize(
+    ("dim", "size", "projection"), [(97, 130, "gaussian"), (128, 128, "hadamard"), (3072, 64, "hadamard")]
+)
+def test_kernels_compiled_for_their_parameters(dim: int, size: int, projection: str) -> None:
+    if missing():
+        pytest.skip(str(missing()))
+    backend = ShimBackend(2, flush=True, specialised=True)
+    subject = qjl_subject(dim, size, projection)
+    assert differences(backend, subject, mixed_rows(dim, 1), queries_of(dim, 1)) == []
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_the_first_row_that_must_be_refused(device: str, projection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted over the parts of a call; of a row's faults the values count first."""
+    monkeypatch.setattr(sketch, "BUFFER", 20_000)
+    subject = qjl_subject(40, 100, projection)
+    x = np.random.default_rng(0).standard_normal((120, 40)).astype(np.float32)
+    cases = [((77, 3), np.nan, "nonfinite"), ((70, 39), -np.inf, "nonfinite"), ((61, slice(None)), TOP, "norm")]
+    for (row, column), value, kind in cases:
+        x[row, column] = value
+        got = run_encode(backend_of(device, row), subject, x)
+        assert got.fault == Fault(kind, row, column if isinstance(column, int) else 0)  # type: ignore[arg-type]
+        assert same(got.packed[:row], subject.plain.encode(x[:row]).packed), "rows before it are whole"
+    x[61, 7] = np.nan
+    assert run_encode(backend_of(device), subject, x).fault == Fault("nonfinite", 61, 7)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_queries_that_must_be_refused(device: str, projection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketch, "BUFFER", 4_000)
+    subject, backend = qjl_subject(40, 100, projection), backend_of(device)
+    codes = subject.plain.encode(mixed_rows(40, 1))
+    packed, scales = backend.asarray(codes.packed), backend.asarray(codes.scales)
+
+    def fault_of(queries: Any) -> Fault | None:
+        out = backend.empty((len(queries), len(codes)), np.float32)
+        return subject.driver.score(backend, subject.key, backend.asarray(queries), packed, scales, out)
+
+    queries = np.random.default_rng(0).standard_normal((30, 40)).astype(np.float32)
+    queries[26] = 0
+    queries[26, 2] = np.nextafter(np.float32(2.0**96), np.float32(0))
+    assert fault_of(queries) is None
+    queries[26, 2] = 2.0**96
+    assert fault_of(queries) == Fault("norm", 26, 0)
+    queries[23, 4] = np.nan
+    assert fault_of(queries) == Fault("nonfinite", 23, 4)
+
+
+def test_the_largest_products(device: str) -> None:
+    """All signs alike, and queries whose integers all lie at the ends of their range."""
+    subject = qjl_subject(64, 65_536, "hadamard")
+    codes = subject.plain.encode(np.ones((2, 64), np.float32))
+    codes.packed[0], codes.packed[1] = 0, 255
+    queries = np.concatenate([np.eye(1, 64, dtype=np.float32), mixed_rows(64, 1, ("normal", "constant") * 2)])
+    for part in (queries[:2], queries):
+        assert same(run_score(backend_of(device), subject, part, codes), subject.plain.score(part, codes))
+
+
+def test_without_validation_nothing_waits() -> None:
+    if missing():
+        pytest.skip(str(missing()))
+    waits: list[None] = []
+    backend = ShimBackend()
+    backend.on_synchronise = lambda: waits.append(None)
+    for projection in PROJECTIONS:
+        subject = qjl_subject(24, 30, projection)
+        x = backend.asarray(mixed_rows(24, 1))
+        packed, scales = backend.empty((len(x), 4), np.uint8), backend.empty((len(x), 1), np.float32)
+        out = backend.empty((4, len(x)), np.float32)
+        for validate, expected in ((False, 0), (True, 2)):
+            waits.clear()
+            subject.driver.encode(backend, subject.key, x, packed, scales, validate=validate)
+            subject.driver.score(backend, subject.key, x[:4], packed, scales, out, validate=validate)
+            assert len(waits) == expected
+
+
+def test_the_buffers_are_bounded() -> None:
+    """What is in hand at a time never exceeds the buffer, unless one row does."""
+    for dim, size in ((1, 1), (768, 1536), (4096, 16_384), (65_536, 65_536)):
+        matrix = sketch.Matrix(np.float32(1), lambda: np.zeros((1, 1), np.int16)) if dim <= 4096 else None
+        key = sketch.SketchKey("gaussian" if matrix else "hadamard", dim, size, 0, matrix)
+        rows = sketch.rows_at_a_time(key, 10**9)
+        assert rows * key.bytes_a_row <= dense.BUFFER or rows == 1
+        assert sketch.decoding_bytes(key, 10**9) <= dense.BUFFER
+
+
+def test_a_difference_would_be_seen(device: str) -> None:
+    """Another seed is another codec."""
+    subject = qjl_subject(24, 30, "gaussian")
+    other = subject._replace(plain=qjl_subject(24, 30, "gaussian", 1).plain)
+    found = differences(backend_of(device), other, mixed_rows(24, 1), queries_of(24, 1))
+    assert {"packed", "decoded"} <= set(found)
+    assert paper_parity.QUERIES
