@@ -96,7 +96,7 @@ class Rows:
 
         Their rows are marked, one bit each. Once more than a quarter of the rows that are stored are removed ones,
         their place is taken back (see :meth:`compact`), so a call that passes that mark takes longer; rows of a mapped
-        file wait for :meth:`compact` or a save. Filters made before their place is taken back are then refused.
+        file wait for :meth:`compact`. Filters made before their place is taken back are then refused.
         :meth:`extend` and :meth:`merge` take vectors, not the largest id that was ever assigned.
 
         Parameters
@@ -127,8 +127,9 @@ class Rows:
         """Take the place of removed vectors back, in place; no result changes.
 
         It also happens by itself, once more than a quarter of the rows that are stored are removed ones (but not to
-        rows of a mapped file), and before a save, a copy or a pickle. Searches wait for it: a second for some millions
-        of rows. Filters made before it are refused.
+        rows of a mapped file, which this copies into memory where some of them are removed). Searches wait for it: a
+        second for some millions of rows. Filters made before it are refused, and the next :meth:`commit` writes the
+        file anew.
         """
         self._core.compact()
 

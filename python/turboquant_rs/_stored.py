@@ -25,8 +25,9 @@ class Stored:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file of its own: docs/format.md, version 1. From then on :meth:`commit` appends to it.
 
-        Removed vectors are left out: their place is taken back first. Files hold neither string ids nor the vectors
-        of ``keep=`` in this version, and an index with either is refused.
+        Removed vectors whose place is not yet taken back stay in the file, marked as such; :meth:`compact` first leaves
+        them out. Files hold neither string ids nor the vectors of ``keep=`` in this version, and an index with either
+        is refused.
 
         The file takes the place of what is at ``path`` as a whole, when it is on the device: a crash leaves the old one
         or the new one. Who has mapped the old one keeps it.
@@ -58,7 +59,10 @@ class Stored:
         self._core.save(os.fspath(path))
 
     def commit(self) -> None:
-        """Append what was added since :meth:`save`, :meth:`open` or the last commit; it is on the device on return.
+        """Append what came and went since :meth:`save`, :meth:`open` or the last commit; it is on the device on return.
+
+        A removed vector takes 8 bytes. Once the place of removed ones was taken back, which also happens by itself (see
+        :meth:`compact`), the next commit writes the file anew, as :meth:`save` does.
 
         A crash leaves the vectors before or after. Others who have the file open keep what they see; opening it again
         shows the new vectors. The first commit makes this index the file's only writer, until it is gone or saved to
@@ -67,9 +71,8 @@ class Stored:
         Raises
         ------
         OSError
-            If vectors were removed or replaced since then (:meth:`save` leaves them out), if there is no file yet
-            (FileNotFoundError) or it cannot be written, if another index is its writer (BlockingIOError), or if the
-            file is not the one that this index read or wrote last.
+            If there is no file yet (FileNotFoundError) or it cannot be written, if another index is its writer
+            (BlockingIOError), or if the file is not the one that this index read or wrote last.
         """
         self._core.commit()
 

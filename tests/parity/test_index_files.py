@@ -58,8 +58,11 @@ def test_any_file(
         if data.draw(st.booleans()):
             ids = np.random.default_rng(len(index)).permutation(len(x)) + 1000 * (1 + len(index))
         index.add(x, ids)
+        if data.draw(st.booleans()):
+            index.remove(index.ids[data.draw(st.integers(0, 3)) :: data.draw(st.integers(2, 5))])
         index.commit() if path.exists() else index.save(path)
     check(index, path.read_bytes())
+    check(Index.open(path), path.read_bytes())
     check(index, index.to_bytes())
 
 
@@ -73,12 +76,14 @@ def test_files_of_fitted_codecs(tmp_path: Path, metric: str) -> None:
         index.save(path)
         for n in (1, 66):
             index.add(mixed_rows_of(parts, n, n))
+            index.upsert(mixed_rows_of(parts, 3, n), [1, 5, n + 9])
+            index.remove(n + 11)
             index.commit()
         check(index, path.read_bytes())
         check(index, index.to_bytes())
 
 
-@pytest.mark.parametrize("name", ["plain-v1.tqi", "fitted-v1.tqi"])
+@pytest.mark.parametrize("name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi"])
 def test_golden_files(name: str) -> None:
     path = Path(__file__).parents[2] / "rust" / "core" / "tests" / "data" / name
     if not path.is_file():
@@ -92,6 +97,7 @@ def test_the_reference_refuses_damage(tmp_path: Path) -> None:
     index.add(rows(3, 8))
     index.save(path)
     index.add(rows(2, 8, 1))
+    index.remove(1)
     index.commit()
     whole = path.read_bytes()
     newest = range(512, 1024)  # The chunk that it counts makes its damage good.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from fits import fitted_pair, random_parts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from strategies import METRICS, pair, same
 from turboquant_rs import Index
 from turboquant_rs.reference import Index as ReferenceIndex
+from turboquant_rs.reference.index_file import read_index
 
 DIM = 24
 KEEPS = (None, "float32", "float16", "bfloat16", "int8")
@@ -38,8 +41,14 @@ class Steps(RuleBasedStateMachine):
         self.index = Index(codec=self.codecs.fast, metric=metric, keep=keep)
         self.model = ReferenceIndex(self.codecs.plain, metric, keep)
         self.largest = -1
+        self.folder = TemporaryDirectory()
+        self.path, self.has_home = Path(self.folder.name) / "index.tqi", False
         #: The strings that the model's ids stand for.
         self.names: dict[int, str] | None = {} if names else None
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     def rows(self, n: int) -> Any:
         x = self.rng.standard_normal((n, DIM)).astype(np.float32)
@@ -116,6 +125,22 @@ class Steps(RuleBasedStateMachine):
     def compact(self) -> None:
         self.index.compact()
         assert self.index.info()["removed"] == 0
+
+    @precondition(lambda self: self.names is None and self.keep is None)
+    @rule(again=st.sampled_from([None, "map", "read", "bytes"]))
+    def store(self, again: str | None) -> None:
+        """Save, or commit where there is a file; go on with the index, or with what is opened."""
+        if self.path.exists() and self.has_home:
+            self.index.commit()
+        else:
+            self.index.save(self.path)
+        self.has_home = again != "bytes"
+        if again is not None:
+            opened = {"map": Index.open, "read": lambda path: Index.open(path, mmap=False)}
+            data = self.path.read_bytes()
+            self.index = Index.from_bytes(data) if again == "bytes" else opened[again](self.path)
+            self.index.verify()
+            assert list(read_index(data).ids) == list(self.index.ids)
 
     @rule(wanted=st.lists(st.integers(500, 580), unique=True, max_size=20))
     def extend(self, wanted: list[int]) -> None:

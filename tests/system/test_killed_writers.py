@@ -29,31 +29,50 @@ def batch(first: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return rng.standard_normal((1 + first * 7 % 90, DIM), np.float32)
 
 
-def expected(size: int) -> Index:
-    """The index of `size` rows that writers make, batch by batch."""
+def next_id(index: Index) -> int:
+    """How many rows were ever added: the newest are never removed."""
+    return int(index.ids.max(initial=-1)) + 1
+
+
+def step(index: Index) -> None:
+    """Add a batch, and remove some of the older rows: which follows from the rows added so far."""
+    first = next_id(index)
+    index.add(batch(first), threads=1)
+    if first % 3:
+        index.remove([row for row in range(first % 11, first, 11 + first % 5) if row in index])
+
+
+def expected(added: int) -> Index:
+    """The index that writers make, batch by batch, until so many rows were added."""
     index = Index(codec=TurboQuant(DIM, 3), metric="l2")
-    while len(index) < size:
-        index.add(batch(len(index)))
+    while next_id(index) < added:
+        step(index)
     return index
 
 
+def content(index: Index) -> bytes:
+    """The bytes of an index without the removed rows, whose places say when it was compacted last."""
+    index.compact()
+    return index.to_bytes()
+
+
 def write(path: Path, said: int) -> None:
-    """Add and commit, or now and then save, until killed; say what is about to be written and what has been."""
+    """Add, remove and commit, or now and then save, until killed; say what is about to be written and what has been."""
     index = Index.open(path, mmap=random.random() < 0.5)
     while True:
-        index.add(batch(len(index)), threads=1)
-        os.write(said, b"%d started\n" % len(index))
+        step(index)
+        os.write(said, b"%d started\n" % next_id(index))
         if random.random() < 0.1:
             index.save(path)
         else:
             index.commit()
-        os.write(said, b"%d done\n" % len(index))
+        os.write(said, b"%d done\n" % next_id(index))
 
 
 def test_killed_writers_leave_the_last_committed_state(tmp_path: Path) -> None:
     path = tmp_path / "index.tqi"
     moments = random.Random(5)
-    interrupted = 0
+    interrupted = removed = 0
     for run in range(RUNS):
         if run % 20 == 0:
             expected(0).save(path)
@@ -72,14 +91,17 @@ def test_killed_writers_leave_the_last_committed_state(tmp_path: Path) -> None:
         with os.fdopen(listen) as lines:
             words = [line.split() for line in lines if line.endswith("\n")]
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "a writer ended by itself"
-        started = max([done, *(int(size) for size, word in words if word == "started")])
-        done = max([done, *(int(size) for size, word in words if word == "done")])
+        started = max([done, *(int(added) for added, word in words if word == "started")])
+        done = max([done, *(int(added) for added, word in words if word == "done")])
         index = Index.open(path, mmap=run % 2 == 0)
         index.verify()
-        assert len(index) in {done, started}, (run, len(index), done, started)
-        assert index.to_bytes() == expected(len(index)).to_bytes(), run
+        added = next_id(index)
+        assert added in {done, started}, (run, added, done, started)
+        removed += index.info()["removed"]
+        assert content(index) == content(expected(added)), run
         interrupted += started > done
-        done = len(index)
+        done = added
     assert interrupted > 0, "no writer was killed between start and end of a commit"
+    assert removed > 0, "no file held removed rows"
     left = [other.name for other in tmp_path.iterdir() if other != path]
     assert all(name.endswith(".part") for name in left), left

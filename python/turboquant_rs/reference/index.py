@@ -66,7 +66,10 @@ class Index:
 
     def remove(self, ids: NDArray[np.int64]) -> None:
         """Drop the rows of ``ids``; the others get new numbers, in the same order."""
-        stays = ~np.isin(self.ids, ids)
+        self.retain(~np.isin(self.ids, ids))
+
+    def retain(self, stays: NDArray[np.bool_]) -> None:
+        """Keep the rows for which ``stays`` (n,) is true."""
         new_number = np.cumsum(stays) - 1
         for i, (codec, numbers, codes) in enumerate(self.partitions):
             here = stays[numbers]

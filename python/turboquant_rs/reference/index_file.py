@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ VERSION = 1
 METRICS = ("ip", "cosine", "l2")
 ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
 #: Kinds of sections.
-BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS = range(1, 8)
+BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE = range(1, 9)
 _HEADER = struct.Struct("<6sHQIB7sI")
 _RECORD = struct.Struct("<QQQI32sI")
 _HEAD = struct.Struct("<6sHQQQQQIIq")
@@ -75,11 +75,13 @@ def read_index(data: bytes) -> Index:
     index = Index(codec, metric)
     record, known = _read_record(data, start)
     last = start
+    stays = np.empty(0, bool)
     while last.end < record.end:
         chunk = _read_chunk(data[: record.end], last) if known is None or last.end != known.after.end else known
-        _add_chunk(index, chunk)
+        stays = _add_chunk(index, chunk, stays)
         last = chunk.after
     _check(last[1:] == record[1:] and last.sequence <= record.sequence, "commit record", SECTOR, "contradiction")
+    index.retain(stays)
     return index
 
 
@@ -189,9 +191,9 @@ def _read_chunk(data: bytes, last: Record) -> Chunk:
     return Chunk(rows, plain, ascending == 1, largest, sections, Record(sequence, place, before + rows, crc))
 
 
-def _add_chunk(index: Index, chunk: Chunk) -> None:
-    """Take the rows of a chunk into an index."""
-    sections = iter(chunk.sections)
+def _add_chunk(index: Index, chunk: Chunk, stays: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Take the rows of a chunk into an index; return which rows are not gone after it."""
+    sections = deque(chunk.sections)
     codec, first = index.codec, len(index.ids)
     kinds = [(codec, chunk.rows - chunk.plain)]
     if isinstance(codec, FittedTurboQuant) and codec.plain is not None:
@@ -206,18 +208,28 @@ def _add_chunk(index: Index, chunk: Chunk) -> None:
         if own_squares is not None:
             squares[numbers] = own_squares
         index.append(codec, first + numbers, codes)
-    ids = _numbers(_take(sections, IDS, 0, 0, 8), "<i8", chunk.rows)
-    if next(sections, None) is not None:
+    ids = _numbers(_take(sections, IDS, 0, 0, 8), "<i8", chunk.rows) if chunk.rows else index.ids[:0]
+    stays = np.concatenate([stays, np.ones(chunk.rows, bool)])
+    if sections and sections[0].kind == GONE:
+        content = _take(sections, GONE, 0, 0, 8)
+        gone = _numbers(content, "<i8", len(content) // 8)
+        if not len(gone) or gone[0] < 0 or gone[-1] >= len(stays) or (np.diff(gone) <= 0).any():
+            raise ValueError("removed rows do not ascend")
+        if not stays[gone].all():
+            raise ValueError("removed rows were removed before")
+        stays[gone] = False
+    if sections:
         raise ValueError("a chunk has a section too many")
     if index.metric == "l2":
         index.squares = np.concatenate([index.squares, squares])
     index.ids = np.concatenate([index.ids, ids])
-    if index.ids.max() != chunk.largest or (chunk.ascending and (np.diff(index.ids) <= 0).any()):
+    if index.ids.max(initial=-1) > chunk.largest or (chunk.ascending and (np.diff(index.ids) <= 0).any()):
         raise ValueError("a chunk's head tells other ids than it has")
+    return stays
 
 
 def _read_partition(
-    sections: Iterator[Section], partition: int, codec: TurboQuant, rows: int, all_rows: int, metric: str
+    sections: deque[Section], partition: int, codec: TurboQuant, rows: int, all_rows: int, metric: str
 ) -> tuple[Codes, NDArray[np.float32] | None, NDArray[np.int64]]:
     """Return the codes of a partition, squared norms with metric l2, and the numbers of its rows in the chunk."""
     spec = codec.spec
@@ -269,9 +281,9 @@ def stage_sizes(codec: TurboQuant) -> list[int]:
     return [first, whole - first]
 
 
-def _take(sections: Iterator[Section], kind: int, partition: int, stage: int, width: int) -> bytes:
+def _take(sections: deque[Section], kind: int, partition: int, stage: int, width: int) -> bytes:
     """Return the content of the next section, which must be this one."""
-    section = next(sections, None)
+    section = sections.popleft() if sections else None
     expected = (kind, partition, stage, width)
     if section is None or (section.kind, section.partition, section.stage, section.width) != expected:
         raise ValueError(f"section {expected} expected, got {section}")

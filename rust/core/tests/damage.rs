@@ -21,6 +21,7 @@ fn two_commits(name: &str) -> Vec<u8> {
     let path = std::env::temp_dir().join(format!("turboquant-damage-{name}-{}", std::process::id()));
     index.save(&path).unwrap();
     index.add(&rows(16, 2, 2), Some(&[900, 30])).unwrap();
+    index.remove(&[1]).unwrap();
     index.commit().unwrap();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(path).unwrap();
@@ -84,6 +85,8 @@ fn wrong_bytes_of_a_mapped_file_are_reported_before_they_are_used() {
     index.add(&rows(dim, 20_000, 1), None).unwrap();
     index.save(&path).unwrap();
     index.add(&rows(dim, 40, 2), None).unwrap();
+    // So many that the removed rows are a target worth hitting.
+    index.remove(&(0..4_000).map(|i| 5 * i + 4).collect::<Vec<_>>()).unwrap();
     index.commit().unwrap();
     drop(index);
     let bytes = std::fs::read(&path).unwrap();
@@ -91,7 +94,7 @@ fn wrong_bytes_of_a_mapped_file_are_reported_before_they_are_used() {
     let [one, many] = [&queries[..dim], &queries[..]];
     let whole = Index::open(&path, true).unwrap();
     let right = [whole.search(one, 10).unwrap(), whole.search(many, 10).unwrap()];
-    let some = [3, 19_999, 20_005];
+    let some = [3, 19_998, 20_005];
     let decoded = whole.reconstruct(&some).unwrap();
     drop(whole);
 

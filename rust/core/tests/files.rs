@@ -155,6 +155,79 @@ fn ids_come_back_and_new_ones_follow() {
     }
 }
 
+#[test]
+fn removed_rows_stay_removed() {
+    let folder = Folder::new("removed");
+    for (name, codec) in codecs() {
+        let (dim, path) = (codec.dim(), folder.file("index.tqi"));
+        let mut index = Index::new(Arc::clone(&codec), Metric::L2);
+        index.add(&rows(dim, 130, 3), None).unwrap();
+        index.remove(&[0, 64, 129]).unwrap();
+        index.save(&path).unwrap();
+        let reopened = |index: &Index, what: &str, removed: usize| {
+            for map in [false, true] {
+                let opened = Index::open(&path, map).unwrap();
+                opened.verify().unwrap();
+                assert_same(index, &opened, &format!("{name}, {what}"));
+                assert_eq!(opened.removed(), removed, "{name}, {what}");
+            }
+        };
+        reopened(&index, "saved", 3);
+        // Replaced rows, rows that go before they were ever committed, and rows alone that go.
+        index.upsert(&rows(dim, 3, 4), &[5, 1, 200]).unwrap();
+        index.remove(&[200, 7]).unwrap();
+        index.commit().unwrap();
+        reopened(&index, "replaced", 7);
+        index.remove(&[8]).unwrap();
+        index.commit().unwrap();
+        reopened(&index, "removed", 8);
+        let size = std::fs::metadata(&path).unwrap().len();
+        index.commit().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing new, nothing written");
+        // Compacting gives rows new numbers: the commit after it writes the file anew, and others go on from there.
+        index.compact().unwrap();
+        index.commit().unwrap();
+        reopened(&index, "compacted", 0);
+        assert!(std::fs::metadata(&path).unwrap().len() < size);
+        index.remove(&index.ids()).unwrap();
+        index.commit().unwrap();
+        reopened(&index, "emptied", 0);
+        let mut opened = Index::open(&path, true).unwrap();
+        assert_eq!(opened.add(&rows(dim, 1, 5), None).unwrap(), [201], "{name}: no id is assigned twice");
+    }
+}
+
+#[test]
+fn rows_of_a_mapped_file_can_go() {
+    let folder = Folder::new("go");
+    for (name, codec) in some_codecs() {
+        let (dim, path, n) = (codec.dim(), folder.file("index.tqi"), large(&codec));
+        let mut whole = Index::new(Arc::clone(&codec), Metric::InnerProduct);
+        whole.add(&rows(dim, n, 5), None).unwrap();
+        whole.save(&path).unwrap();
+        let mut mapped = Index::open(&path, true).unwrap();
+        for index in [&mut whole, &mut mapped] {
+            index.remove(&(0..n as i64).step_by(9).collect::<Vec<_>>()).unwrap();
+            index.upsert(&rows(dim, 2, 6), &[1, n as i64 + 5]).unwrap();
+        }
+        let before = std::fs::metadata(&path).unwrap().len();
+        mapped.commit().unwrap();
+        let added = std::fs::metadata(&path).unwrap().len() - before;
+        assert!(added < 8 * n as u64, "{name}: {added} bytes appended");
+        let again = Index::open(&path, true).unwrap();
+        assert_eq!(again.removed(), whole.removed(), "{name}");
+        for index in [&mapped, &again] {
+            assert_same(&whole, index, name);
+        }
+        assert_eq!(again.to_bytes().unwrap(), whole.to_bytes().unwrap(), "{name}");
+        mapped.compact().unwrap();
+        mapped.commit().unwrap();
+        let again = Index::open(&path, true).unwrap();
+        assert_eq!((again.removed(), again.is_empty()), (0, false), "{name}");
+        assert_same(&whole, &again, name);
+    }
+}
+
 /// The index whose file of two commits is tests/data/`name`.
 fn golden(name: &str) -> (Index, PathBuf) {
     let codec = if name.starts_with("fitted") {
@@ -168,6 +241,10 @@ fn golden(name: &str) -> (Index, PathBuf) {
     let path = std::env::temp_dir().join(format!("turboquant-golden-{}-{name}", std::process::id()));
     index.save(&path).unwrap();
     index.add(&rows(dim, 5, 2), Some(&[900, 80, 81, 82, 1 << 50])).unwrap();
+    if name.contains("removed") {
+        index.remove(&[3, 64, 80]).unwrap();
+        index.upsert(&rows(dim, 1, 3), &[7]).unwrap();
+    }
     index.commit().unwrap();
     (index, path)
 }
@@ -176,7 +253,7 @@ fn golden(name: &str) -> (Index, PathBuf) {
 #[test]
 fn golden_files_are_written_and_read_everywhere() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for name in ["plain-v1.tqi", "fitted-v1.tqi"] {
+    for name in ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi"] {
         let (index, written) = golden(name);
         let path = folder.join(name);
         if std::env::var_os("TURBOQUANT_WRITE_GOLDEN").is_some() {

@@ -11,6 +11,7 @@ use turboquant_rs::{Options, TurboQuant};
 
 const PLAIN: &[u8] = include_bytes!("data/plain-v1.tqi");
 const FITTED: &[u8] = include_bytes!("data/fitted-v1.tqi");
+const REMOVED: &[u8] = include_bytes!("data/fitted-removed-v1.tqi");
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
@@ -84,7 +85,7 @@ fn run(seed: &[u8], random: &mut Numbers, seal: impl Fn(&mut [u8]) -> Option<()>
 
 #[test]
 fn any_index_file_is_an_error_or_an_index() {
-    for seed in [PLAIN, FITTED] {
+    for seed in [PLAIN, FITTED, REMOVED] {
         let mut sealed = seed.to_vec();
         seal_index(&mut sealed).expect("a whole file");
         assert!(sealed == seed, "the checksums of a whole file are right");

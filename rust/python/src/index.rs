@@ -57,21 +57,6 @@ impl FlatIndex {
         py.detach(|| work(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// Works on an index without removed rows: takes their place back first.
-    fn without_removed<R: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl Fn(&Index) -> Result<R, Error> + Send + Sync,
-    ) -> Result<R, Error> {
-        loop {
-            let done = self.read(py, |index| (index.removed() == 0).then(|| work(index)));
-            match done {
-                Some(done) => return done,
-                None => self.write(py, Index::compact)?,
-            }
-        }
-    }
-
     /// Room for names, in an index of such.
     fn no_names(&self, py: Python<'_>) -> Names {
         self.read(py, |index| index.named().then(Vec::new))
@@ -140,13 +125,13 @@ impl FlatIndex {
 
     /// The bytes of a file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.without_removed(py, Index::to_bytes).map_err(|error| to_py(error, 0))?;
+        let bytes = self.read(py, Index::to_bytes).map_err(|error| to_py(error, 0))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// save(path): writes a whole file.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        self.without_removed(py, |index| index.save(&path)).map_err(|error| to_py(error, 0))
+        self.read(py, |index| index.save(&path)).map_err(|error| to_py(error, 0))
     }
 
     /// Appends what is new to the file.

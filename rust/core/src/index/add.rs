@@ -104,13 +104,11 @@ impl Index {
     }
 
     /// Marks rows as removed. A number may stand twice.
-    fn drop_numbers(&mut self, numbers: &[usize]) {
-        if !numbers.is_empty() {
-            self.home.rows_left();
-        }
+    pub(super) fn drop_numbers(&mut self, numbers: &[usize]) {
         for &number in numbers {
-            let (partition, place) = self.partition_of(number);
-            self.partitions[partition].remove(place);
+            if let Some((partition, place)) = self.partition_of(number) {
+                self.partitions[partition].remove(place);
+            }
         }
         self.ids.remove(numbers);
     }
@@ -231,18 +229,21 @@ impl Index {
             let expected = format!("an index that keeps the same originals, {}", name(self));
             return Err(Error::argument("other", expected, name(other)));
         }
+        other.check()?;
         let exec = Exec::default().settled()?;
         let (level, numbers) = (exec.level()?, other.ids.gone.iter_live().collect::<Vec<_>>());
+        if let Some(row) = numbers.iter().find(|&&number| other.partition_of(number).is_none()) {
+            return Err(Error::corrupt(format!("row numbers of the other index lack row {row}"), 0));
+        }
         let ids: Vec<_> = numbers.iter().map(|&number| other.ids.all()[number]).collect();
         let names: Option<Vec<_>> =
             other.ids.names().map(|names| numbers.iter().map(|&number| names.get(number)).collect());
         let new = self.ids.check(numbers.len(), names.as_deref().map_or(RowIds::New(&ids), RowIds::NewNames))?;
-        other.check()?;
         for numbers in numbers.chunks(ROWS) {
             let mut kinds = vec![(Vec::new(), Vec::new()); self.kinds];
             let (mut badly, mut squares) = (Vec::new(), Vec::new());
             for &number in numbers {
-                let (i, place) = other.partition_of(number);
+                let (i, place) = other.partition_of(number).expect("found above");
                 let (from, (packed, scales)) = (&other.partitions[i], &mut kinds[i % self.kinds]);
                 from.pack(&[place], packed, scales)?;
                 badly.push(i % self.kinds == 1);
@@ -296,6 +297,7 @@ impl Index {
             self.originals.iter_mut().for_each(|originals| originals.compact(&self.ids.gone));
             self.ids.compact();
             self.numbering.change();
+            self.home.renumbered();
         }
         Ok(())
     }
@@ -315,10 +317,10 @@ impl Index {
         self.partitions.iter().try_for_each(|partition| partition.check(0..partition.len()))
     }
 
-    /// The partition of a row, and its place there.
-    fn partition_of(&self, number: usize) -> (usize, usize) {
-        let places = self.partitions.iter().enumerate().map(|(i, partition)| Some((i, partition.place(number)?)));
-        places.flatten().next().expect("every row is in one partition")
+    /// The partition of a row, and its place there; none if the index was read from a file that no writer left behind.
+    fn partition_of(&self, number: usize) -> Option<(usize, usize)> {
+        let mut places = self.partitions.iter().enumerate();
+        places.find_map(|(i, partition)| Some((i, partition.place(number)?)))
     }
 
     /// Rows whose codes are stored, those among them that have no ids yet.

@@ -1,8 +1,7 @@
 //! Rows that are gone but still stored: one bit a row, in the order of adding.
 
+use crate::bitmap::{WORD, bits};
 use crate::storage::{Array, Plain};
-
-const WORD: usize = u64::BITS as usize;
 
 /// Which of the rows 0, 1 … are gone.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +51,13 @@ impl Gone {
         *word |= bit;
         self.count += usize::from(new);
         new
+    }
+
+    /// Rows that are gone, ascending, but for those that are in `before`.
+    pub(super) fn since(&self, before: &Self) -> Vec<u64> {
+        let words = self.words.iter().enumerate();
+        let new = words.map(|(i, word)| (i, word & !before.words.get(i).copied().unwrap_or(0)));
+        new.flat_map(|(i, word)| bits(word).map(move |bit| (WORD * i + bit) as u64)).collect()
     }
 
     /// Rows that are not gone, ascending.
@@ -131,6 +137,13 @@ mod tests {
             let stay: Vec<_> = (0..rows).filter(|&row| !drops(row)).collect();
             assert_eq!(gone.iter_live().collect::<Vec<_>>(), stay);
             assert_eq!((gone.live(), gone.count()), (stay.len(), rows - stay.len()));
+            let mut before = Gone::default();
+            let left: Vec<_> = (0..rows as u64).filter(|&row| drops(row as usize)).collect();
+            assert_eq!(gone.since(&before), left);
+            before.grow(rows);
+            before.insert(left[0] as usize);
+            assert_eq!(gone.since(&before), left[1..]);
+            assert!(gone.since(&gone.clone()).is_empty());
             let ranks = gone.ranks();
             assert!(stay.iter().enumerate().all(|(rank, &row)| ranks.of(row) == rank));
             let mut values: Array<u64> = (0..2 * rows as u64).collect();

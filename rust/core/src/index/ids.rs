@@ -67,18 +67,15 @@ impl Ids {
         self.ids.check_all()
     }
 
-    /// Takes ids of a file, those of its chunks one after the other; [`loaded`](Self::loaded) follows.
-    pub(super) fn load(&mut self, ids: Array<i64>) -> Result<()> {
+    /// Takes ids of a file, those of its chunks one after the other, compared if there are several; [`loaded`](Self::loaded) follows.
+    pub(super) fn load(&mut self, ids: Array<i64>) {
         self.gone.grow(ids.len());
+        self.table.take();
         if self.ids.is_empty() {
             self.ids = ids;
-            return Ok(());
+        } else {
+            self.ids.to_mut().extend_from_slice(&ids);
         }
-        // Ids of several chunks are copied together.
-        ids.check_all()?;
-        self.ids.check_all()?;
-        self.ids.to_mut().extend_from_slice(&ids);
-        Ok(())
     }
 
     /// Notes what a file says of its ids; where they are not 0, 1, 2 … they are looked at.
@@ -126,6 +123,8 @@ impl Ids {
 
     /// Checks ids for `rows` new rows, or makes them.
     pub(super) fn check<'a>(&self, rows: usize, ids: RowIds<'a>) -> Result<Checked<'a>> {
+        // What is in a mapped file is compared before it is copied, too, which new ids ask for.
+        self.check_all()?;
         let given = match ids {
             RowIds::Assigned => None,
             RowIds::New(ids) | RowIds::Upsert(ids) => Some(ids.len()),
@@ -213,11 +212,11 @@ impl Ids {
             if let Some(names) = &mut self.names {
                 names.forget(number);
             }
-            let hash = self.hasher.hash_one(self.ids[number]);
-            if let Some(table) = self.table.get_mut()
-                && let Ok(entry) = table.find_entry(hash, |&other| other == number)
-            {
-                entry.remove();
+            if let Some(table) = self.table.get_mut() {
+                let hash = self.hasher.hash_one(self.ids[number]);
+                if let Ok(entry) = table.find_entry(hash, |&other| other == number) {
+                    entry.remove();
+                }
             }
         }
     }

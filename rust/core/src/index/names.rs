@@ -43,11 +43,12 @@ impl Names {
 
     /// Forgets the way to a row that is there.
     pub(super) fn forget(&mut self, number: usize) {
-        let hash = self.hasher.hash_one(self.get(number));
-        if let Some(table) = self.table.get_mut()
-            && let Ok(entry) = table.find_entry(hash, |&other| other == number)
-        {
-            entry.remove();
+        if self.table.get().is_some() {
+            let hash = self.hasher.hash_one(self.get(number));
+            let table = self.table.get_mut().expect("seen above");
+            if let Ok(entry) = table.find_entry(hash, |&other| other == number) {
+                entry.remove();
+            }
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn index_file(bytes: &[u8]) {
         assert!(Header::parse(&bytes[1_536..]).is_ok() || Index::from_bytes(bytes).is_err());
         return;
     }
-    let Ok(index) = Index::from_bytes(bytes) else { return };
+    let Ok(mut index) = Index::from_bytes(bytes) else { return };
     let dim = index.codec().dim();
     let queries: Vec<f32> = (0..2 * dim).map(|i| (i as f32 * 0.7).sin()).collect();
     for (nq, k) in [(1, 3), (2, index.len() + 1)] {
@@ -29,6 +29,11 @@ pub(crate) fn index_file(bytes: &[u8]) {
     assert_eq!(index.reconstruct(&ids).expect("ids are in the index").len(), ids.len() * dim);
     let again = index.to_bytes().expect("what was read can be written");
     assert_eq!(Index::from_bytes(&again).expect("and read again").len(), index.len());
+    if let [first, ..] = ids[..] {
+        index.remove(&[first]).expect("what is there can be removed");
+        let again = index.to_bytes().expect("and the rest be written");
+        assert_eq!(Index::from_bytes(&again).expect("and read").len(), index.len());
+    }
 }
 
 /// The header of code bytes, and the codec in it.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::counted::Counted;
 use super::layout::{CODEC_AT, Header, Record};
 use super::write;
 use crate::error::{Error, Result};
@@ -24,8 +25,8 @@ impl Clone for Home {
 
 impl Home {
     /// That of an index that was read from a file.
-    pub(super) fn opened(path: &Path, file: &File, record: Record, repair: bool) -> io::Result<Self> {
-        let stored = Stored { path: std::path::absolute(path)?, identity: identity(file)?, record, repair };
+    pub(super) fn opened(path: &Path, file: &File, counted: Counted, repair: bool) -> io::Result<Self> {
+        let stored = Stored { path: std::path::absolute(path)?, identity: identity(file)?, counted, repair };
         Ok(Self(Mutex::new(Place { stored: Some(stored), ..Place::default() })))
     }
 
@@ -37,9 +38,9 @@ impl Home {
         Ok(())
     }
 
-    /// Notes that rows have left the index: chunks only add rows.
-    pub(in crate::index) fn rows_left(&mut self) {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).rows_left = true;
+    /// Notes that rows have taken new numbers, which chunks that follow on those of the file cannot say.
+    pub(in crate::index) fn renumbered(&mut self) {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).renumbered = true;
     }
 
     /// Appends what an index holds beyond its file.
@@ -55,8 +56,8 @@ struct Place {
     writer: Option<OpenFile>,
     /// The process that locked it: a forked child has the file, too, but must not write to it.
     process: u32,
-    /// Rows have left the index since it was written as a whole.
-    rows_left: bool,
+    /// Rows have other numbers than in the file, which has to be written anew.
+    renumbered: bool,
 }
 
 /// A file and what it holds.
@@ -65,7 +66,7 @@ struct Stored {
     path: PathBuf,
     /// Which file had that path.
     identity: Identity,
-    record: Record,
+    counted: Counted,
     /// The commit record is damaged, and has to be written again before another.
     repair: bool,
 }
@@ -105,14 +106,14 @@ impl Place {
         if own {
             lock(&disk.file, path)?;
         }
-        let record = save(index, &mut disk).map_err(|error| error.of_path(path))?;
+        let counted = save(index, &mut disk).map_err(|error| error.of_path(path))?;
         let stored = Stored {
             path: std::path::absolute(path).map_err(failed)?,
             identity: identity(&disk.file).map_err(failed)?,
-            record,
+            counted,
             repair: false,
         };
-        Ok(Self { stored: Some(stored), process: self.process, writer: own.then_some(disk), rows_left: false })
+        Ok(Self { stored: Some(stored), process: self.process, writer: own.then_some(disk), renumbered: false })
     }
 
     /// Appends what an index holds beyond its file.
@@ -121,10 +122,6 @@ impl Place {
             let error = io::Error::from(io::ErrorKind::NotFound);
             return Err(Error::file("commit", "needs a file: save the index first", &error));
         };
-        if self.rows_left {
-            let error = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(Error::file("commit", "only adds rows, and some were removed: save the index", &error));
-        }
         let path = stored.path.clone();
         let failed = |error: io::Error| Error::file(path.display(), "cannot be written", &error);
         if self.writer.is_none() {
@@ -143,11 +140,17 @@ impl Place {
         if there != stored.identity {
             return Err(changed(&path));
         }
+        if self.renumbered {
+            *self = self.save(index, &path)?;
+            return Ok(());
+        }
         if stored.repair {
-            repair(writer, stored.record).map_err(|error| error.of_path(&path))?;
+            repair(writer, stored.counted.record).map_err(|error| error.of_path(&path))?;
             stored.repair = false;
         }
-        stored.record = append(index, writer, stored.record).map_err(|error| error.of_path(&path))?;
+        if let Some(counted) = append(index, writer, &stored.counted).map_err(|error| error.of_path(&path))? {
+            stored.counted = counted;
+        }
         Ok(())
     }
 }
@@ -165,8 +168,9 @@ impl Stored {
         let header = Header::parse(&start).map_err(|error| error.of_path(&self.path))?;
         let newest = Record::both(&start, &header).into_iter().flatten().max_by_key(|record| record.sequence);
         // Where this index has found a damaged record, the other is the one before.
-        let expected = if self.repair { self.record.sequence - 1 } else { self.record.sequence };
-        let same = newest.is_some_and(|newest| newest.sequence == expected && (self.repair || newest == self.record));
+        let record = self.counted.record;
+        let expected = if self.repair { record.sequence - 1 } else { record.sequence };
+        let same = newest.is_some_and(|newest| newest.sequence == expected && (self.repair || newest == record));
         if identity == self.identity && same { Ok(()) } else { Err(changed(&self.path)) }
     }
 }
@@ -189,26 +193,26 @@ fn changed(path: &Path) -> Error {
 }
 
 /// Writes a whole file and puts it into place.
-pub(super) fn save(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
-    let record = write::whole(index, disk)?;
+pub(super) fn save(index: &Index, disk: &mut dyn Disk) -> Result<Counted> {
+    let counted = write::whole(index, disk)?;
     disk.sync().map_err(write::written)?;
     disk.rename().map_err(write::written)?;
     disk.sync_folder().map_err(write::written)?;
-    Ok(record)
+    Ok(counted)
 }
 
-/// Appends a chunk and makes it count.
-pub(super) fn append(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<Record> {
-    if index.len() as u64 == last.rows {
-        return Ok(last);
+/// Appends a chunk with what an index has beyond `last`, if it has anything, and makes it count; returns what counts then.
+pub(super) fn append(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Result<Option<Counted>> {
+    if last.is_all_of(index) {
+        return Ok(None);
     }
     // What a writer that was stopped may have left behind what counts.
-    disk.cut(last.end).map_err(write::written)?;
-    let record = write::chunk(index, disk, last)?;
+    disk.cut(last.record.end).map_err(write::written)?;
+    let counted = write::chunk(index, disk, last)?;
     disk.sync().map_err(write::written)?;
-    disk.write_at(record.at() as u64, &record.to_bytes()).map_err(write::written)?;
+    disk.write_at(counted.record.at() as u64, &counted.record.to_bytes()).map_err(write::written)?;
     disk.sync().map_err(write::written)?;
-    Ok(record)
+    Ok(Some(counted))
 }
 
 /// Writes the record again by which a file counts, since the other one is about to be written over.

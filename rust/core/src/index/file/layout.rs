@@ -151,6 +151,8 @@ pub(crate) enum Kind {
     Numbers = 6,
     /// Ids, 8 bytes each.
     Ids = 7,
+    /// Numbers of rows that are gone, among those of all chunks so far, 8 bytes each.
+    Gone = 8,
 }
 
 impl Kind {
@@ -164,12 +166,13 @@ impl Kind {
             Self::Squares => "squared norms",
             Self::Numbers => "row numbers",
             Self::Ids => "ids",
+            Self::Gone => "removed rows",
         }
     }
 
     fn of(number: u16) -> Option<Self> {
-        use Kind::{Blocks, Bounds, Ids, Numbers, Scales, Squares, Stage};
-        [Blocks, Stage, Bounds, Scales, Squares, Numbers, Ids].into_iter().find(|kind| *kind as u16 == number)
+        use Kind::{Blocks, Bounds, Gone, Ids, Numbers, Scales, Squares, Stage};
+        [Blocks, Stage, Bounds, Scales, Squares, Numbers, Ids, Gone].into_iter().find(|kind| *kind as u16 == number)
     }
 }
 

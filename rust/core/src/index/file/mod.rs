@@ -6,6 +6,8 @@
 //! A commit appends a chunk, synchronises, then writes the record that makes it count, and synchronises. Bytes that count are never
 //! written again, so a map of them stays valid.
 
+mod additions;
+mod counted;
 mod home;
 mod layout;
 mod read;
@@ -21,14 +23,15 @@ use std::path::Path;
 use super::Index;
 use super::partition::Partition;
 use crate::error::Result;
+pub(super) use additions::Chunk;
 pub(super) use home::Home;
 pub use layout::INDEX_VERSION;
 pub(super) use layout::{Entry, Kind};
-pub(super) use read::Chunk;
 
 impl Index {
     /// Writes the index to a file of its own, which takes the place of what is at `path` as a whole: a crash leaves either one.
-    /// From then on [`commit`](Self::commit) appends to it.
+    /// From then on [`commit`](Self::commit) appends to it. Removed rows are in the file, marked as such, until [`compact`](Self::compact)
+    /// takes their place back.
     ///
     /// # Errors
     /// [`Error::File`](crate::Error::File) if the file cannot be written, or another index writes to the one at `path`;
@@ -53,8 +56,10 @@ impl Index {
         self.home.save(self, path.as_ref())
     }
 
-    /// Appends the rows that were added since the last [`save`](Self::save), commit or [`open`](Self::open) to the file, and returns when they
-    /// are on the device. A crash leaves the rows before or after; a reader sees the rows before until it opens the file again.
+    /// Appends the rows that were added since the last [`save`](Self::save), commit or [`open`](Self::open) to the file, and which were
+    /// removed, and returns when that is on the device. A crash leaves the rows before or after; a reader sees the rows before until it opens
+    /// the file again. After [`compact`](Self::compact), which also removals come to by themselves, rows have other numbers than in the
+    /// file: the file is then written anew as by `save`.
     ///
     /// The first commit makes this index the file's writer until it is dropped: an operating system's lock refuses every other.
     ///

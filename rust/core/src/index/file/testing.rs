@@ -62,8 +62,8 @@ pub(super) fn add(index: &mut Index, rows: usize) {
 }
 
 /// A whole file, and its record.
-pub(super) fn file_of(index: &Index) -> (Vec<u8>, super::layout::Record) {
+pub(super) fn file_of(index: &Index) -> (Vec<u8>, super::counted::Counted) {
     let mut bytes = Vec::new();
-    let record = super::write::whole(index, &mut bytes).unwrap();
-    (bytes, record)
+    let counted = super::write::whole(index, &mut bytes).unwrap();
+    (bytes, counted)
 }

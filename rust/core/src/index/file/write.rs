@@ -1,5 +1,6 @@
 //! Writing the rows of an index: as a whole file, or as a chunk that follows others.
 
+use super::counted::Counted;
 use super::layout::{ALIGN, CODEC_AT, Entry, Head, Header, Kind, Record};
 use crate::codes::Header as CodecHeader;
 use crate::error::{Error, Result};
@@ -17,7 +18,8 @@ pub(super) fn codec_bytes(index: &Index) -> Vec<u8> {
 }
 
 /// Writes a whole file of one commit; nothing is synchronised.
-pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
+pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Counted> {
+    savable(index)?;
     let codec = codec_bytes(index);
     let header = Header { metric: index.metric(), codec_len: codec.len(), codec_crc: crc32fast::hash(&codec) };
     let mut bytes = header.to_bytes();
@@ -25,38 +27,49 @@ pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Record> {
     bytes.extend(codec);
     bytes.resize(header.end(), 0);
     disk.write_at(0, &bytes).map_err(written)?;
-    let record = chunk(index, disk, Record::none(&header))?;
-    disk.write_at(record.at() as u64, &record.to_bytes()).map_err(written)?;
-    Ok(record)
+    let mut counted = Counted::none(&header);
+    if counted.is_all_of(index) {
+        counted.record.sequence += 1;
+    } else {
+        counted = chunk(index, disk, &counted)?;
+    }
+    disk.write_at(counted.record.at() as u64, &counted.record.to_bytes()).map_err(written)?;
+    Ok(counted)
 }
 
-/// Writes the rows that `last` does not count as the chunk behind it, if there are any; returns the record that would count it.
-pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<Record> {
+/// Writes what of an index `last` does not count as the chunk behind it; returns what the file counts with it.
+pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Result<Counted> {
     savable(index)?;
+    let gone = index.ids.gone.since(&last.gone);
+    let last = last.record;
     let sequence = last.sequence + 1;
     let before = last.rows as usize;
-    let rows = index.len() - before;
-    if rows == 0 {
-        return Ok(Record { sequence, ..last });
-    }
+    let rows = index.stored() - before;
     let kinds = (0..index.kinds).map(|kind| {
         let partitions = index.partitions.iter().skip(kind).step_by(index.kinds);
         Pieces::from_number(partitions, before)
     });
     let kinds: Vec<_> = kinds.collect();
     let mut entries: Vec<_> = kinds.iter().enumerate().flat_map(|(i, pieces)| pieces.entries(i, rows)).collect();
-    entries.push(Entry::new(Kind::Ids, 0, 0, 8, 8 * rows));
+    if rows > 0 {
+        entries.push(Entry::new(Kind::Ids, 0, 0, 8, 8 * rows));
+    }
+    if !gone.is_empty() {
+        entries.push(Entry::new(Kind::Gone, 0, 0, 8, 8 * gone.len()));
+    }
     let head_len = Head::len_of(&entries) as u64;
     let mut writer =
         Writer { disk, at: last.end + head_len, waiting: Vec::new(), crcs: Vec::new(), block: Block::new() };
     for entry in &mut entries {
         entry.at = writer.at + writer.waiting.len() as u64 - last.end;
         let mut out = |bytes: &[u8]| writer.push(bytes);
-        if entry.kind == Kind::Ids {
-            index.ids.check_all()?;
-            numbers(&index.ids.all()[before..], &mut out)?;
-        } else {
-            kinds[usize::from(entry.partition)].write(entry, before, &mut out)?;
+        match entry.kind {
+            Kind::Ids => {
+                index.ids.check_all()?;
+                numbers(&index.ids.all()[before..], &mut out)?;
+            }
+            Kind::Gone => numbers(&gone, &mut out)?,
+            _ => kinds[usize::from(entry.partition)].write(entry, before, &mut out)?,
         }
         entry.crcs = writer.finish()?;
     }
@@ -68,15 +81,15 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: Record) -> Result<
         Head { sequence, len: end - last.end, rows, before, plain, chain: last.chain, ascending, largest, entries };
     let (bytes, chain) = head.to_bytes();
     disk.write_at(last.end, &bytes).map_err(written)?;
-    Ok(Record { sequence, end, rows: before + rows, chain })
+    let record = Record { sequence, end, rows: before + rows, chain };
+    Ok(Counted { record, gone: index.ids.gone.clone(), largest })
 }
 
 /// Refuses what this version of the format does not hold.
 fn savable(index: &Index) -> Result<()> {
-    let got = match (index.named(), index.keep(), index.removed()) {
-        (true, ..) => "string ids".to_owned(),
-        (_, Some(keep), _) => format!("rows kept as {}", keep.name()),
-        (.., 1..) => format!("{} removed rows; compact it first", index.removed()),
+    let got = match (index.named(), index.keep()) {
+        (true, _) => "string ids".to_owned(),
+        (_, Some(keep)) => format!("rows kept as {}", keep.name()),
         _ => return Ok(()),
     };
     Err(Error::argument("index", "one of integer ids and codes alone to be saved in this version", got))

@@ -157,11 +157,11 @@ pub(in crate::index) fn numbers<T: Plain>(values: &[T], out: &mut Sink<'_>) -> R
 }
 
 impl Partition {
-    /// Partition `number` of a chunk, of `rows` rows whose numbers count from `base`.
+    /// Partition `number` of a chunk, of `rows` of all its rows, whose numbers count from `base`.
     pub(in crate::index) fn from_chunk(
         codec: Arc<TurboQuant>,
         number: usize,
-        rows: usize,
+        (rows, all): (usize, usize),
         base: usize,
         metric: Metric,
         chunk: &mut Chunk<'_>,
@@ -188,8 +188,8 @@ impl Partition {
         if metric == Metric::L2 {
             made.squares = chunk.array(Kind::Squares, number, 0, 4, rows, floats(0.0, "finite and at least 0"))?;
         }
-        if rows < chunk.rows() {
-            made.numbers = chunk.array(Kind::Numbers, number, 0, 8, rows, ascending(chunk.rows() as u64))?;
+        if rows < all {
+            made.numbers = chunk.array(Kind::Numbers, number, 0, 8, rows, ascending(all as u64))?;
         }
         Ok(made)
     }
