@@ -19,6 +19,7 @@ BLOCK_BYTES = 8 << 20
 TO_HOST = "{0}.get() in CuPy, {0}.cpu() in PyTorch"
 
 _REAL_KINDS = "fiub"
+_FLOAT32 = np.dtype(np.float32)
 
 
 def as_rows(value: Any, name: str, dim: int, owner: str) -> NDArray[Any]:
@@ -101,14 +102,20 @@ def blocks(array: NDArray[Any], name: str, first_row: int = 0) -> Iterator[tuple
     Blocks of a C-contiguous float32 array are views; any other dtype, byte order or stride is converted one block at
     a time.
     """
-    step = max(1, BLOCK_BYTES // (4 * max(1, array.shape[1])))
-    for first in range(0, len(array), step):
+    n, step = len(array), max(1, BLOCK_BYTES // (4 * max(1, array.shape[1])))
+    if 0 < n <= step:
+        yield 0, as_float32(array, name, first_row)
+        return
+    for first in range(0, n, step):
         yield first, as_float32(array[first : first + step], name, first_row + first)
 
 
 def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np.float32]:
     """Return a C-contiguous, aligned float32 array, copied only if it is not one; values beyond float32 are refused."""
-    if array.dtype == np.float32 and array.dtype.isnative:
+    if array.dtype == _FLOAT32:  # of this machine's byte order
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return array
         return np.require(array, np.float32, ["C", "A"])
     with np.errstate(over="ignore", invalid="ignore"):
         result = np.ascontiguousarray(array, dtype=np.float32)

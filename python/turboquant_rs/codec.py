@@ -291,11 +291,11 @@ class TurboQuant(Fittable):
             from .gpu.codec import encode
 
             return encode(self, x, validate=validate)
-        return self._encode(x, threads)[0]
+        return self._encode(as_rows(x, "x", self.dim, "codec"), threads)[0]
 
     def _encode(
         self,
-        x: ArrayLike,
+        rows: NDArray[Any],
         threads: int | None,
         *,
         unit_norm: bool = False,
@@ -303,11 +303,11 @@ class TurboQuant(Fittable):
         first_row: int = 0,
         badly: NDArray[np.bool_] | None = None,
     ) -> tuple[Codes, NDArray[np.float32]]:
-        """Encode; with ``squares`` also return |x|² of every row. Errors count rows from ``first_row``.
+        """Encode what :func:`as_rows` returned; with ``squares`` also return |x|² of every row.
 
-        ``badly`` (n,) is told which rows the plain codec of this fitted one codes better.
+        Errors count rows from ``first_row``. ``badly`` (n,) is told which rows the plain codec of this fitted one codes
+        better.
         """
-        rows = as_rows(x, "x", self.dim, "codec")
         n = len(rows)
         packed = np.empty((n, self._core.row_bytes(self._core.full)), np.uint8)
         scales = np.empty((n, self._core.norms), np.float32)

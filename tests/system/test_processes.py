@@ -233,6 +233,34 @@ def test_ctrl_c_ends_long_work(what: str) -> None:
     assert (output, child.returncode) == ("interrupted\n", 0), errors
 
 
+# --- threads -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by Linux's /proc")
+def test_few_rows_wake_no_pool() -> None:
+    """What is one task stays on the calling thread: waking a pool takes longer than encoding a row."""
+    script = """
+        import os
+        import numpy as np
+        from turboquant_rs import PaperIndex, QJL, Index, TurboQuant
+
+        x = np.random.default_rng(0).standard_normal((1025, 64), np.float32)
+        before = len(os.listdir("/proc/self/task"))
+        q = TurboQuant(64, 4)
+        codes = q.encode(x[:256], threads=3)
+        q.decode(codes), codes.truncate(2), q.score(x[0], codes)
+        index, paper = Index(codec=q, keep="int8"), PaperIndex(QJL(64, 64))
+        for i in range(1024):
+            index.add(x[i : i + 1]), paper.add(x[i : i + 1])
+        index.search(x[0], rescore=2), index.reconstruct(range(256)), index.range_search(x[0], 1.0)
+        paper.search(x[0]), paper.reconstruct(range(64))
+        few = len(os.listdir("/proc/self/task")) - before
+        q.encode(x[:257], threads=3), index.add(x[1024:]), index.search(x[0], threads=2)
+        print(few, len(os.listdir("/proc/self/task")) - before)
+    """
+    assert_prints("0 5", script)
+
+
 # --- imports -----------------------------------------------------------------------------------------------------
 
 

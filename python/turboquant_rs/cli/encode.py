@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from .. import simd
-from .._arrays import BLOCK_BYTES, as_refine
+from .._arrays import BLOCK_BYTES, as_refine, as_rows
 from .._files import writing
 from .._rates import shown
 from ..codec import TurboQuant
@@ -155,7 +155,7 @@ def _codec(
 def encode_block(codec: TurboQuant, block: NDArray[Any], name: str, first_row: int, threads: int | None) -> Codes:
     """Encode some rows of a longer input; errors name the input and its rows."""
     try:
-        return codec._encode(block, threads, first_row=first_row)[0]
+        return codec._encode(as_rows(block, "x", codec.dim, "codec"), threads, first_row=first_row)[0]
     except ValueError as error:
         message = str(error)
         advice = "; repair or drop that row" if " at row " in message else ""

@@ -23,6 +23,11 @@ pub struct Exec {
 }
 
 impl Exec {
+    /// Fewest rows of a task of encoding, decoding or cutting codes: a call of so many or fewer is one task, on the calling thread.
+    pub const TASK_ROWS: usize = 256;
+    /// Fewest rows of a task of a scan of codes, likewise.
+    pub const SCAN_ROWS: usize = 1_024;
+
     pub(crate) fn level(&self) -> Result<Level> {
         self.level.map_or_else(Level::default_level, Ok)
     }

@@ -9,7 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use turboquant_rs::{
-    CodecSpec, Codes, CodesView, DualParts, EncodeOptions, FittedParts, Header, Options, RotationKind, Scale,
+    CodecSpec, Codes, CodesView, DualParts, EncodeOptions, Exec, FittedParts, Header, Options, RotationKind, Scale,
     TurboQuant,
 };
 
@@ -223,12 +223,15 @@ impl Codec {
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let rows = x.shape()[0];
         let (x, packed, scales) = (x.as_slice()?, packed.as_slice_mut()?, scales.as_slice_mut()?);
         let squares = squares.as_mut().map(|squares| squares.as_slice_mut()).transpose()?;
         let badly = badly.as_mut().map(|badly| badly.as_slice_mut()).transpose()?;
         let options = EncodeOptions { unit_norm, squares, badly };
-        py.detach(|| pool::run(threads, |exec| self.inner.encode_into(x, packed, scales, options, exec)))
-            .map_err(|error| to_py(error, first_row))
+        py.detach(|| {
+            pool::run(threads, rows > Exec::TASK_ROWS, |exec| self.inner.encode_into(x, packed, scales, options, exec))
+        })
+        .map_err(|error| to_py(error, first_row))
     }
 
     /// decode(packed, scales, keep, out, threads): decode rows into out.
@@ -241,9 +244,10 @@ impl Codec {
         mut out: PyReadwriteArray2<'_, f32>,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let rows = out.shape()[0];
         let (packed, scales, out) = (packed.as_slice()?, scales.as_slice()?, out.as_slice_mut()?);
         let work = |exec| self.inner.decode_into(CodesView::new(&self.inner, &keep, packed, scales)?, out, exec);
-        py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, 0))
+        py.detach(|| pool::run(threads, rows > Exec::TASK_ROWS, work)).map_err(|error| to_py(error, 0))
     }
 
     /// score(queries, packed, scales, keep, out, first_row, threads): scores of queries against codes into out.
@@ -259,13 +263,14 @@ impl Codec {
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let rows = packed.shape()[0];
         let (packed, scales, out) = (packed.as_slice()?, scales.as_slice()?, out.as_slice_mut()?);
         let queries = queries.as_slice()?;
         let work = |exec| {
             let codes = CodesView::new(&self.inner, &keep, packed, scales)?;
             self.inner.score_into(queries, codes, out, exec)
         };
-        py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
+        py.detach(|| pool::run(threads, rows > Exec::SCAN_ROWS, work)).map_err(|error| to_py(error, first_row))
     }
 
     /// truncate(packed, scales, keep, bits) -> (packed, scales) of the top bits; bits a row of a fitted codec.
@@ -277,6 +282,7 @@ impl Codec {
         keep: Vec<u32>,
         bits: u32,
     ) -> PyResult<Arrays<'py>> {
+        let rows = packed.shape()[0];
         let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
         let work = |exec| {
             let codes = CodesView::new(&self.inner, &keep, packed, scales)?;
@@ -285,7 +291,7 @@ impl Codec {
             }
             self.inner.truncate_with(codes, bits, exec)
         };
-        let codes = py.detach(|| pool::run(None, work)).map_err(|error| to_py(error, 0))?;
+        let codes = py.detach(|| pool::run(None, rows > Exec::TASK_ROWS, work)).map_err(|error| to_py(error, 0))?;
         arrays(py, &codes)
     }
 
@@ -298,9 +304,10 @@ impl Codec {
         keep: Vec<u32>,
         bits: Vec<u32>,
     ) -> PyResult<Arrays<'py>> {
+        let rows = packed.shape()[0];
         let (packed, scales) = (packed.as_slice()?, scales.as_slice()?);
         let work = |exec| self.inner.truncate_each(CodesView::new(&self.inner, &keep, packed, scales)?, &bits, exec);
-        let codes = py.detach(|| pool::run(None, work)).map_err(|error| to_py(error, 0))?;
+        let codes = py.detach(|| pool::run(None, rows > Exec::TASK_ROWS, work)).map_err(|error| to_py(error, 0))?;
         arrays(py, &codes)
     }
 

@@ -76,10 +76,12 @@ impl FlatIndex {
             let index = self.inner.read().unwrap_or_else(PoisonError::into_inner);
             let dim = index.codec().dim();
             let batch = (PRODUCTS_PER_CALL / (dim * index.len().max(1))).clamp(1, 4096);
+            // What has one task, and rescores for one query.
+            let splits = queries.len() > dim || index.len() + index.removed() > Exec::SCAN_ROWS;
             let mut stats = SearchStats::default();
             for (i, queries) in queries.chunks(batch * dim).enumerate() {
                 let rows = i * batch..i * batch + queries.len() / dim;
-                let read = pool::run(threads, |exec| work(&index, queries, rows, exec));
+                let read = pool::run(threads, splits, |exec| work(&index, queries, rows, exec));
                 stats += read.map_err(|error| to_py(error, i * batch))?;
                 Python::attach(|py| py.check_signals())?;
             }
@@ -367,7 +369,9 @@ impl FlatIndex {
         let (queries, ids, out) = (queries.as_slice()?, ids.as_slice_mut()?, out.as_slice_mut()?);
         let done = self.read(py, |index| {
             ids.iter_mut().filter(|id| !index.contains(**id)).for_each(|id| *id = -1);
-            pool::run(threads, |exec| index.exact_scores_into(queries, ids, out, exec))
+            pool::run(threads, queries.len() > index.codec().dim(), |exec| {
+                index.exact_scores_into(queries, ids, out, exec)
+            })
         });
         done.map_err(|error| to_py(error, 0))
     }
@@ -382,8 +386,11 @@ impl FlatIndex {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let (queries, rows, out) = (queries.as_slice()?, rows.as_slice()?, out.as_slice_mut()?);
-        let done =
-            self.read(py, |index| pool::run(threads, |exec| index.exact_scores_of_into(queries, rows, out, exec)));
+        let done = self.read(py, |index| {
+            pool::run(threads, queries.len() > index.codec().dim(), |exec| {
+                index.exact_scores_of_into(queries, rows, out, exec)
+            })
+        });
         done.map_err(|error| to_py(error, 0))
     }
 
@@ -394,11 +401,14 @@ impl FlatIndex {
                 let ids = ids.as_slice()?;
                 self.read(py, |index| {
                     let work = |exec| outside(index, ids).and_then(|()| index.reconstruct_with(ids, exec));
-                    (pool::run(None, work), index.codec().dim())
+                    (pool::run(None, ids.len() > Exec::TASK_ROWS, work), index.codec().dim())
                 })
             }
             GivenIds::Strings(names) => self.read(py, |index| {
-                (pool::run(None, |exec| index.reconstruct_names(&strs(names), exec)), index.codec().dim())
+                (
+                    pool::run(None, names.len() > Exec::TASK_ROWS, |exec| index.reconstruct_names(&strs(names), exec)),
+                    index.codec().dim(),
+                )
             }),
         };
         let rows = rows.map_err(|error| to_py(error, 0))?;
@@ -455,21 +465,4 @@ fn append_names(names: &mut Names, index: &Index, ids: &[i64]) {
 /// The strings that ids stand for; none for −1.
 fn names_of(index: &Index, ids: &[i64]) -> Vec<Option<String>> {
     ids.iter().map(|&id| index.name(id).map(str::to_owned)).collect()
-}
-
-/// convert_rows(keep, x, out, scales, first_row): float32 rows in the form in which an index keeps them; errors count rows from
-/// first_row.
-#[pyfunction]
-pub(crate) fn convert_rows(
-    py: Python<'_>,
-    keep: &str,
-    x: PyReadonlyArray2<'_, f32>,
-    mut out: PyReadwriteArray2<'_, u8>,
-    mut scales: PyReadwriteArray1<'_, f32>,
-    first_row: usize,
-) -> PyResult<()> {
-    let dim = x.as_array().ncols();
-    let (x, out, scales) = (x.as_slice()?, out.as_slice_mut()?, scales.as_slice_mut()?);
-    let done = py.detach(|| Keep::named(keep)?.convert(x, dim, out, scales));
-    done.map_err(|error| to_py(error, first_row))
 }

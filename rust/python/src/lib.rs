@@ -8,6 +8,7 @@ mod codec;
 mod error;
 mod filter;
 mod index;
+mod originals;
 mod paper_index;
 mod papers;
 mod pool;
@@ -23,7 +24,9 @@ mod _core {
     #[pymodule_export]
     use crate::filter::Filter;
     #[pymodule_export]
-    use crate::index::{FlatIndex, convert_rows};
+    use crate::index::FlatIndex;
+    #[pymodule_export]
+    use crate::originals::convert_rows;
     #[pymodule_export]
     use crate::paper_index::PaperIndex;
     #[pymodule_export]

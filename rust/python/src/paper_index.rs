@@ -4,8 +4,8 @@ use std::sync::{PoisonError, RwLock};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
 use pyo3::prelude::*;
-use turboquant_rs::Metric;
-use turboquant_rs::papers::{PaperCodec as _, PolarQuant, Qjl, TurboQuantProd};
+use turboquant_rs::papers::{PaperCodec as _, PolarQuant, Qjl, TASK_ROWS, TurboQuantProd};
+use turboquant_rs::{Exec, Metric};
 
 use crate::error::to_py;
 use crate::papers::{Inner, PaperCodec};
@@ -106,7 +106,7 @@ impl PaperIndex {
             let places = scores.chunks_mut(batch * k).zip(ids.chunks_mut(batch * k));
             for (i, (queries, (scores, ids))) in queries.chunks(batch * dim).zip(places).enumerate() {
                 let work = |exec| each!(&*index, index => index.search_into(queries, k, scores, ids, exec));
-                pool::run(threads, work).map_err(|error| to_py(error, i * batch))?;
+                pool::run(threads, n > Exec::SCAN_ROWS, work).map_err(|error| to_py(error, i * batch))?;
                 Python::attach(|py| py.check_signals())?;
             }
             Ok(())
@@ -122,7 +122,7 @@ impl PaperIndex {
         let ids = ids.as_slice()?;
         let work = |index: &Index| {
             each!(index, index => {
-                (pool::run(None, |exec| index.reconstruct_with(ids, exec)), index.codec().spec().dim())
+                (pool::run(None, ids.len() > TASK_ROWS, |exec| index.reconstruct_with(ids, exec)), index.codec().spec().dim())
             })
         };
         let (rows, dim) = self.read(py, work);

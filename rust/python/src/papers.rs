@@ -6,7 +6,8 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArr
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use turboquant_rs::papers::{
-    PaperCodec as _, PaperCodes, PaperSpec, PolarQuant, ProjectionKind, Qjl, Radius, TurboQuantProd, check_parts,
+    PaperCodec as _, PaperCodes, PaperSpec, PolarQuant, ProjectionKind, Qjl, Radius, TASK_ROWS, TurboQuantProd,
+    check_parts,
 };
 use turboquant_rs::{Error, Exec, Metric, Result, encode_rows};
 
@@ -129,10 +130,11 @@ impl PaperCodec {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let metric = Metric::named(metric).map_err(|error| to_py(error, 0))?;
+        let rows = x.as_array().nrows();
         let (x, packed, scales) = (x.as_slice()?, packed.as_slice_mut()?, scales.as_slice_mut()?);
         let squares = squares.as_slice_mut()?;
         let work = |exec: Exec| each!(self, codec => encode_rows(&**codec, metric, x, packed, scales, squares, exec));
-        py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
+        py.detach(|| pool::run(threads, rows > TASK_ROWS, work)).map_err(|error| to_py(error, first_row))
     }
 
     /// decode(packed, scales, out, threads): decode rows into out.
@@ -144,9 +146,10 @@ impl PaperCodec {
         mut out: PyReadwriteArray2<'_, f32>,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let rows = out.as_array().nrows();
         let (packed, scales, out) = (packed.as_slice()?, scales.as_slice()?, out.as_slice_mut()?);
         let work = |exec: Exec| each!(self, codec => codec.decode_into(packed, scales, out, exec));
-        py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, 0))
+        py.detach(|| pool::run(threads, rows > TASK_ROWS, work)).map_err(|error| to_py(error, 0))
     }
 
     /// score(queries, packed, scales, out, first_row, threads): scores of queries against codes into out.
@@ -161,10 +164,11 @@ impl PaperCodec {
         first_row: usize,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let rows = packed.as_array().nrows();
         let (queries, packed, scales) = (queries.as_slice()?, packed.as_slice()?, scales.as_slice()?);
         let out = out.as_slice_mut()?;
         let work = |exec: Exec| each!(self, codec => codec.score_into(queries, packed, scales, out, exec));
-        py.detach(|| pool::run(threads, work)).map_err(|error| to_py(error, first_row))
+        py.detach(|| pool::run(threads, rows > Exec::SCAN_ROWS, work)).map_err(|error| to_py(error, first_row))
     }
 
     /// check(packed, scales): refuse parts that are no codes of this codec.

@@ -1,7 +1,7 @@
 //! Decoding: levels, inverse rotation, scale.
 
+use super::TurboQuant;
 use super::transform::DenseScratch;
-use super::{TASK_ROWS, TurboQuant};
 use crate::codebook::levels;
 use crate::codes::CodesView;
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ impl TurboQuant {
         let level = exec.level()?;
         let tables = self.segments.iter().zip(keep).map(|(s, &keep)| padded_levels(s.segment.bits, keep, s.table_dim));
         let (tables, units): (Vec<_>, _) = (tables.collect(), self.spec.units(keep));
-        let rows = exec.rows_per_task(out.len() / dim, TASK_ROWS);
+        let rows = exec.rows_per_task(out.len() / dim, Exec::TASK_ROWS);
         let tasks = out.chunks_mut(rows * dim).zip(packed.chunks(rows * stride)).zip(scales.chunks(rows * norms));
         exec.try_for_each(tasks.collect(), |((out, packed), scales)| {
             let mut scratch = Scratch::default();

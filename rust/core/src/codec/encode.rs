@@ -1,7 +1,7 @@
 //! Encoding: docs/numerics.md sections 2 to 8, a block of rows at a time.
 
 use super::encode_fitted::FittedScratch;
-use super::{Scale, SegmentCodec, TASK_ROWS, TurboQuant};
+use super::{Scale, SegmentCodec, TurboQuant};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -103,7 +103,7 @@ impl TurboQuant {
             }
         }
         let level = exec.level()?;
-        let rows = exec.rows_per_task(n, TASK_ROWS);
+        let rows = exec.rows_per_task(n, Exec::TASK_ROWS);
         let mut squares = options.squares.map(|s| s.chunks_mut(rows));
         let mut badly = options.badly.map(|s| s.chunks_mut(rows));
         let chunks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));

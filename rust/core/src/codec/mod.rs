@@ -34,9 +34,6 @@ use crate::kernels::assign::Table;
 use crate::rotation::Rotation;
 use transform::Transform;
 
-/// Least rows of a parallel task of encoding, decoding or truncating.
-const TASK_ROWS: usize = 256;
-
 /// Choices of a codec beyond its dimension and bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {

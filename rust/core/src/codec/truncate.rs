@@ -1,7 +1,7 @@
 //! Truncation: fewer bits out of codes that are already made (docs/numerics.md section 8).
 
 use super::decode::padded_levels;
-use super::{Scale, TASK_ROWS, TurboQuant, flush};
+use super::{Scale, TurboQuant, flush};
 use crate::codes::{Codes, CodesView};
 use crate::error::{Error, Result};
 use crate::kernels::dot_f32;
@@ -69,7 +69,7 @@ impl TurboQuant {
         };
         let (full, top) = (tables(codes.keep), tables(&keep));
         let (mut packed, mut scales) = (vec![0; codes.len() * kept], vec![0.0; codes.len() * norms]);
-        let rows = exec.rows_per_task(codes.len(), TASK_ROWS);
+        let rows = exec.rows_per_task(codes.len(), Exec::TASK_ROWS);
         let inputs = codes.packed.chunks(rows * stride).zip(codes.scales.chunks(rows * norms));
         let tasks = inputs.zip(packed.chunks_mut(rows * kept).zip(scales.chunks_mut(rows * norms)));
         exec.map(tasks.collect(), |((packed, scales), (out_packed, out_scales))| {

@@ -2,7 +2,7 @@
 
 use super::decode::padded_levels;
 use super::transform::Transform;
-use super::{Scale, TASK_ROWS, TurboQuant, flush};
+use super::{Scale, TurboQuant, flush};
 use crate::codes::{Codes, CodesView};
 use crate::error::{Error, Result};
 use crate::kernels::{Level, dot_f32};
@@ -57,7 +57,7 @@ impl TurboQuant {
         let (level, units) = (exec.level()?, spec.units(codes.keep));
         let (stride, kept) = (codes.row_bytes, spec.row_bytes(&keep));
         let (mut packed, mut scales) = (vec![0; codes.len() * kept], vec![0.0; codes.len()]);
-        let rows = exec.rows_per_task(codes.len(), TASK_ROWS);
+        let rows = exec.rows_per_task(codes.len(), Exec::TASK_ROWS);
         let inputs = codes.packed.chunks(rows * stride).zip(codes.scales.chunks(rows));
         let tasks = inputs.zip(packed.chunks_mut(rows * kept).zip(scales.chunks_mut(rows)));
         exec.map(tasks.collect(), |((packed, scales), (out_packed, out_scales))| {

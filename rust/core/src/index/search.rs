@@ -16,7 +16,7 @@ use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, TASK_ROWS};
+use crate::scan::{PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner};
 use crate::topk::{Candidate, TopK};
 
 /// Up to this many queries are searched one after the other by stages; more share the decoding of rows.
@@ -71,7 +71,7 @@ impl Index {
                     new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
                 }
             };
-            let step = exec.rows_per_task(n, TASK_ROWS).next_multiple_of(BLOCK);
+            let step = exec.rows_per_task(n, Exec::SCAN_ROWS).next_multiple_of(BLOCK);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {

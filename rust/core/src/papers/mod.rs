@@ -23,11 +23,12 @@ use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::parallel::Exec;
 
-/// Rows that are worked on together, and least rows of a parallel task.
+/// Rows that are worked on together.
 const BLOCK_ROWS: usize = 64;
-const TASK_ROWS: usize = 64;
+/// Fewest rows of a task of encoding or decoding: a call of so many or fewer is one task, on the calling thread.
+pub const TASK_ROWS: usize = 64;
 /// Rows that are scored together: their cost must outweigh the preparation of the queries' integers.
-pub(crate) const SCORE_ROWS: usize = 1_024;
+pub(crate) const SCORE_ROWS: usize = Exec::SCAN_ROWS;
 /// Queries that are prepared together.
 pub(crate) const QUERY_BLOCK: usize = 256;
 /// A query's norm must be below this, so that no product of a finite scale and a score is NaN.

@@ -24,8 +24,6 @@ use crate::parallel::Exec;
 pub(crate) const PANEL_ROWS: usize = crate::kernels::scores::MARKED;
 /// Queries scored together: enough that decoding a panel costs little beside its products; bounds the buffers of a batch.
 pub(crate) const QUERY_BLOCK: usize = 1_008;
-/// Least rows of a parallel task.
-pub(crate) const TASK_ROWS: usize = 1_024;
 
 impl TurboQuant {
     /// Estimated inner products of every query with every encoded row: nq·n values, row-major; larger is nearer.
@@ -60,7 +58,7 @@ impl TurboQuant {
             return Err(Error::argument("out", format!("{} long ({nq} queries, {n} rows)", nq * n), out.len()));
         }
         let rows = Rows::packed(self, &codes);
-        let step = exec.rows_per_task(n, TASK_ROWS);
+        let step = exec.rows_per_task(n, Exec::SCAN_ROWS);
         for (i, queries) in queries.chunks(QUERY_BLOCK * self.dim()).enumerate() {
             let first_query = i * QUERY_BLOCK;
             let queries = PreparedQueries::new(self, queries, codes.keep, QueryFor::Scores, None, exec)
