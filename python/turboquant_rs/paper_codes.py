@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._device import namespace_of, scope
-from ._truncate import check_finite
 from .codec import TurboQuant
 from .codes import Codes, check_arrays
 
@@ -65,6 +64,8 @@ class PaperCodes(Codes):
             codec._core.check(*self._contiguous())
         else:
             with scope(self.device):
+                from ._truncate import check_finite
+
                 check_finite(namespace_of(scales), scales)
 
     @classmethod
