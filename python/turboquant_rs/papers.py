@@ -39,7 +39,7 @@ class PaperCodec:
 
     Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released
     while Rust works. Codes, decoded vectors and scores are the same on every machine, for any batch and number of
-    threads. In this version GPUs have kernels for QJL (docs/gpu.md).
+    threads. In this version GPUs have kernels for QJL and TurboQuantProd (docs/gpu.md).
     """
 
     __slots__ = ("_core", "dim", "seed")
@@ -83,7 +83,7 @@ class PaperCodec:
         return f"a {type(self).__name__}"
 
     def encode(self, x: ArrayLike, *, threads: int | None = None, validate: bool = True) -> PaperCodes:
-        """Return the codes of the rows of ``x``, on the device of ``x`` (a GPU for QJL only, in this version).
+        """Return the codes of the rows of ``x``, on the device of ``x`` (not a GPU for PolarQuant, in this version).
 
         Parameters
         ----------
@@ -366,6 +366,10 @@ class TurboQuantProd(PaperCodec):
         bits = as_int(bits, "bits", 1, 8)
         seed = as_int(seed, "seed", 0, _LARGEST_SEED)
         self._set("prod", projection, (bits,), dim, dim=dim, bits=bits, projection=projection, seed=seed)
+
+    @property
+    def _cpu_only(self) -> str:
+        return ""
 
     def _products_per_row(self) -> int:
         return self.dim * (self.dim if self.projection != "hadamard" else 16)

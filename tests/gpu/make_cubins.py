@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu import cubin
-from gpu.recorder import fitted_kernels_of, kernels_of, qjl_kernels_of
+from gpu.recorder import fitted_kernels_of, kernels_of, prod_kernels_of, qjl_kernels_of
 from turboquant_rs.gpu.kernels import Kernel
 
 TABLE = Path(__file__).with_name("cubins.json")
@@ -50,6 +50,14 @@ SKETCHES: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
     (3072, 6144, "hadamard", ("rotate_block", "unrotate_block")),
 )
 
+#: TurboQuantProd: dim, bits, projection, and which kernels.
+PRODS: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
+    (1024, 4, "gaussian", ("prod_codes", "prod_values", "sketch_fixed", "score_dp4a added", "score_mma added")),
+    (97, 8, "hadamard", ("prod_codes", "prod_values", "rotate_warp given", "unrotate_warp given", "score_mma")),
+    (768, 4, "hadamard", ("rotate_warp given", "unrotate_warp given")),
+    (3072, 4, "hadamard", ("rotate_block given", "unrotate_block given")),
+)
+
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
 #: barriers, integer products, byte selection.
 WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
@@ -70,6 +78,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in qjl_kernels_of(dim, size, projection).items():
             if not names or name in names:
                 found[f"{name} dim={dim} signs={size} {projection}"] = kernel
+    for dim, bits, projection, names in PRODS:
+        for name, kernel in prod_kernels_of(dim, bits, projection).items():
+            if name in names:
+                found[f"{name} dim={dim} bits={bits} prod {projection}"] = kernel
     return found
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from gpu.parity import Floats
 from numpy.typing import NDArray
 from strategies import mixed_rows, same
-from turboquant_rs.gpu import qjl
+from turboquant_rs.gpu import prod, qjl
 from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.faults import Fault
+from turboquant_rs.gpu.prod import ProdKey
 from turboquant_rs.gpu.sketch import Matrix, SketchKey
-from turboquant_rs.reference import QJL
+from turboquant_rs.reference import QJL, TurboQuantProd
 from turboquant_rs.reference.paper_codes import PaperCodes, row_bytes
 from turboquant_rs.reference.qjl import Sketch
 
@@ -32,6 +33,8 @@ class Driver(Protocol):
     def score(
         self, backend: Backend, key: Any, queries: Any, packed: Any, scales: Any, out: Any, *, validate: bool = True
     ) -> Fault | None: ...
+
+    def rows_at_a_time(self, key: Any, rows: int) -> int: ...
 
 
 class Subject(NamedTuple):
@@ -58,6 +61,13 @@ def qjl_subject(dim: int, size: int, kind: str, seed: int = 0) -> Subject:
     """Return a QJL."""
     plain = QJL(dim, size, projection=kind, seed=seed)
     return Subject(plain, qjl, sketch_key(plain.sketch, dim, kind, seed))
+
+
+def prod_subject(dim: int, bits: int, kind: str, seed: int = 0) -> Subject:
+    """Return a TurboQuantProd; of one bit it is a QJL's kernels."""
+    plain = TurboQuantProd(dim, bits, projection=kind, seed=seed)
+    key = sketch_key(plain.sketch, dim, kind, seed)
+    return Subject(plain, prod, ProdKey(bits, key)) if bits > 1 else Subject(plain, qjl, key)
 
 
 class Encoded(NamedTuple):

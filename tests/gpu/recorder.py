@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, qjl, score_fitted
+from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, prod, qjl, score_fitted
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -88,17 +88,36 @@ def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int 
 
 def qjl_kernels_of(dim: int, size: int, projection: str) -> dict[str, Kernel]:
     """Return every kernel of a QJL, by name; those that decode with a matrix are called "… back"."""
-    recorder = Recorder()
+    return _paper_kernels(qjl, _sketch_key(dim, size, projection), dim, -(-size // 8), 1)
+
+
+def prod_kernels_of(dim: int, bits: int, projection: str) -> dict[str, Kernel]:
+    """Return every kernel of a TurboQuantProd, likewise; scores of its signs are called "… added"."""
+    key = prod.ProdKey(bits, _sketch_key(dim, dim, projection))
+    return _paper_kernels(prod, key, dim, key.row_bytes, 2)
+
+
+def _sketch_key(dim: int, size: int, projection: str) -> SketchKey:
     matrix = None if projection == "hadamard" else Matrix(np.float32(1), lambda: np.ones((size, dim), np.int16))
-    key = SketchKey(projection, dim, size, 0, matrix)
-    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, -(-size // 8)), np.uint8)
-    scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
-    qjl.encode(recorder, key, x, packed, scales)
-    qjl.score(recorder, key, x[:1], packed, scales, out[:1])
-    qjl.score(recorder, key, x, packed, scales, out)
-    found = {kernel.name: kernel for kernel in recorder.kernels}
+    return SketchKey(projection, dim, size, 0, matrix)
+
+
+def _paper_kernels(driver: Any, key: Any, dim: int, row_bytes: int, norms: int) -> dict[str, Kernel]:
+    recorder = Recorder()
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, row_bytes), np.uint8)
+    scales, out = recorder.empty((8, norms), np.float32), recorder.empty((8, 8), np.float32)
+    driver.encode(recorder, key, x, packed, scales)
+    driver.score(recorder, key, x[:1], packed, scales, out[:1])
+    driver.score(recorder, key, x, packed, scales, out)
+    found = {}
+    for kernel in recorder.kernels:
+        parameters = dict(kernel.parameters)
+        given = " given" if parameters.get("TQ_GIVEN") else ""
+        found[kernel.name + (" added" if parameters.get("TQ_ADDED") else given)] = kernel
     recorder.kernels.clear()
-    qjl.decode(recorder, key, packed[:4], scales[:4], x[:4])
-    qjl.decode(recorder, key, packed, scales, x)
-    dense = {"dense_mma": "dense_mma back", "dense_dp4a": "dense_dp4a back"}
-    return found | {dense.get(kernel.name, kernel.name): kernel for kernel in recorder.kernels}
+    driver.decode(recorder, key, packed[:4], scales[:4], x[:4])
+    driver.decode(recorder, key, packed, scales, x)
+    for kernel in recorder.kernels:
+        given = " given" if dict(kernel.parameters).get("TQ_GIVEN") else ""
+        found[kernel.name + (" back" if kernel.name.startswith("dense") else given)] = kernel
+    return found

@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu import paper_parity
-from gpu.paper_parity import Subject, differences, qjl_subject, queries_of, run_encode, run_score
+from gpu.paper_parity import (
+    Subject,
+    differences,
+    prod_subject,
+    qjl_subject,
+    queries_of,
+    run_decode,
+    run_encode,
+    run_score,
+)
 from gpu.shim import ShimBackend, missing
 from gpu.test_parity import backend_of
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import matrices, mixed_rows, same, seeds
-from turboquant_rs.gpu import dense, plan, score, sketch
+from turboquant_rs.gpu import dense, plan, prod, score, sketch
 from turboquant_rs.gpu.faults import Fault
 
 PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
@@ -22,6 +31,13 @@ SKETCHES = (
     *((1, 1), (1, 9), (2, 3), (3, 3), (5, 40), (8, 8), (17, 31), (31, 33), (32, 32), (33, 1056), (64, 100), (97, 97)),
     *((100, 7), (128, 256), (200, 130), (600, 64), (64, 2100)),
 )
+#: A codec of every kind, of 40 dimensions.
+EACH = {
+    **{f"qjl {name}": lambda name=name: qjl_subject(40, 90, name, 5) for name in PROJECTIONS},
+    "prod gaussian": lambda: prod_subject(40, 4, "gaussian", 5),
+    "prod hadamard": lambda: prod_subject(40, 6, "hadamard", 5),
+}
+each = pytest.mark.parametrize("name", EACH)
 TOP = float(np.finfo(np.float32).max)
 
 
@@ -54,8 +70,52 @@ def test_rows_in_a_blocks_memory(device: str, monkeypatch: pytest.MonkeyPatch) -
     wrong = []
     for i, (dim, size) in enumerate(((1, 3), (2, 2), (7, 20), (33, 40), (64, 200), (100, 100), (300, 64), (4700, 40))):
         found = checked(device, i, qjl_subject(dim, size, "hadamard", dim), shared_limit=40 << 10)
+        found += checked(device, i, prod_subject(dim, 3, "hadamard", dim), shared_limit=40 << 10)
         wrong += [f"dim {dim}, size {size}: {text}" for text in found]
     assert not wrong, wrong[:10]
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_prod_of_every_width(device: str, projection: str) -> None:
+    wrong = []
+    for i, dim in enumerate((1, 2, 3, 8, 31, 33, 64, 97, 128, 300)):
+        for bits in range(2, 9) if dim < 200 else (4, 8):
+            found = checked(device, i, prod_subject(dim, bits, projection, dim))
+            wrong += [f"dim {dim}, bits {bits}: {text}" for text in found]
+    assert not wrong, f"{len(wrong)} differ, the first: {wrong[:10]}"
+
+
+@given(data=st.data(), seed=seeds(), projection=st.sampled_from(PROJECTIONS), order=st.integers(0, 50))
+def test_any_prod_and_matrix(device: str, data: st.DataObject, seed: int, projection: str, order: int) -> None:
+    dim, bits = data.draw(st.integers(1, 80)), data.draw(st.integers(2, 8))
+    backend = backend_of(device, order, flush=data.draw(st.booleans()), capability=data.draw(st.sampled_from((75, 80))))
+    subject = prod_subject(dim, bits, projection, seed)
+    assert differences(backend, subject, data.draw(matrices(dim)), queries_of(dim, order)) == []
+
+
+def test_decoded_rows_of_subnormal_numbers(device: str) -> None:
+    """What is rotated back may be subnormal, and counts: scales down to the smallest, of which rows are all below."""
+    for dim in (5, 64, 100, 2100):
+        subject = prod_subject(dim, 3, "hadamard")
+        codes = subject.plain.encode(mixed_rows(dim, 1))
+        codes.scales[:] = 2.0 ** np.linspace(-126, -118, codes.scales.size, dtype=np.float32).reshape(-1, 2)
+        want = subject.plain.decode(codes)
+        assert ((want != 0) & (np.abs(want) < 2.0**-126)).any(), "the case occurs"
+        for flush in (False, True):
+            assert same(run_decode(backend_of(device, 1, flush=flush), subject, codes), want)
+
+
+def test_shares_beyond_float32(device: str) -> None:
+    """Where the levels' share is infinite it decides, whatever the sketch says."""
+    subject = prod_subject(64, 3, "gaussian")
+    x = mixed_rows(64, 1, ("normal", "constant", "wide", "normal", "one-hot", "sparse"))
+    codes = subject.plain.encode(x)
+    codes.scales[:] = np.float32(3e38)
+    queries = (x * np.float32(2.0**70)).astype(np.float32)
+    want = subject.plain.score(queries, codes)
+    assert np.isinf(want).any()
+    for part in (slice(3), slice(None)):
+        assert same(run_score(backend_of(device), subject, queries[part], codes), want[part])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +128,15 @@ def test_large_sketches(device: str, dim: int, size: int, projection: str) -> No
     assert differences(backend_of(device, 3, flush=True), subject, x, queries_of(dim, 2)) == []
 
 
+@pytest.mark.parametrize(
+    ("dim", "bits", "projection"), [(1100, 4, "gaussian"), (2048, 3, "hadamard"), (2500, 6, "hadamard")]
+)
+def test_large_prods(device: str, dim: int, bits: int, projection: str) -> None:
+    subject = prod_subject(dim, bits, projection)
+    x = mixed_rows(dim, 1, ("normal", "sparse", "wide", "zero", "tiny"))
+    assert differences(backend_of(device, 3, flush=True), subject, x, queries_of(dim, 2)) == []
+
+
 @pytest.mark.slow
 def test_the_largest_sketches(device: str) -> None:
     for dim, size, projection in ((65_536, 65_536, "hadamard"), (4096, 70, "gaussian"), (2, 16_384, "orthogonal")):
@@ -76,35 +145,39 @@ def test_the_largest_sketches(device: str) -> None:
         assert differences(backend_of(device, 2, flush=True), subject, x, queries_of(dim, 2)) == [], (dim, size)
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_more_rows_than_blocks_and_than_are_in_hand(
-    device: str, projection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@each
+def test_more_rows_than_blocks_and_than_are_in_hand(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block takes several rows, a call several parts of them, and queries come in batches."""
-    monkeypatch.setattr(sketch, "BUFFER", 20_000)
+    small_buffers(monkeypatch, 20_000)
     monkeypatch.setattr(score, "MOST_QUERIES", 7)
-    subject = qjl_subject(48, 90, projection, 5)
-    assert 1 < sketch.rows_at_a_time(subject.key, 10**6) < 70
-    x = np.concatenate([mixed_rows(48, seed) for seed in range(12)])
-    queries = np.concatenate([queries_of(48, seed) for seed in range(15)])
+    subject = EACH[name]()
+    assert 1 < subject.driver.rows_at_a_time(subject.key, 10**6) < 70
+    x = np.concatenate([mixed_rows(40, seed) for seed in range(12)])
+    queries = np.concatenate([queries_of(40, seed) for seed in range(15)])
     assert differences(backend_of(device, 4, processors=1), subject, x, queries) == []
 
 
-def test_no_rows_and_no_queries(device: str) -> None:
-    for projection in PROJECTIONS:
-        subject, none = qjl_subject(24, 30, projection), np.empty((0, 24), np.float32)
-        backend = backend_of(device)
-        assert differences(backend, subject, none, queries_of(24, 1)) == []
-        assert differences(backend, subject, mixed_rows(24, 1), none) == []
+def small_buffers(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Let rows in hand take so many bytes."""
+    for module in (sketch, prod):
+        monkeypatch.setattr(module, "BUFFER", size)
+
+
+@each
+def test_no_rows_and_no_queries(device: str, name: str) -> None:
+    subject, none, backend = EACH[name](), np.empty((0, 40), np.float32), backend_of(device)
+    assert differences(backend, subject, none, queries_of(40, 1)) == []
+    assert differences(backend, subject, mixed_rows(40, 1), none) == []
 
 
 @pytest.mark.parametrize("shift", [1, 2, 4])
-def test_packed_rows_at_any_address(device: str, shift: int) -> None:
-    subject, backend = qjl_subject(64, 128, "gaussian"), backend_of(device)
+@pytest.mark.parametrize("make", [lambda: qjl_subject(64, 128, "gaussian"), lambda: prod_subject(64, 4, "gaussian")])
+def test_packed_rows_at_any_address(device: str, make: Any, shift: int) -> None:
+    subject, backend = make(), backend_of(device)
     x = mixed_rows(64, 2)
     want = subject.plain.encode(x)
     room = backend.empty((want.packed.size + shift,), np.uint8)
-    packed, scales = room[shift:].reshape(want.packed.shape), backend.empty((len(x), 1), np.float32)
+    packed, scales = room[shift:].reshape(want.packed.shape), backend.empty(want.scales.shape, np.float32)
     assert subject.driver.encode(backend, subject.key, backend.asarray(x), packed, scales) is None
     assert same(backend.to_host(packed), want.packed)
     out = backend.empty((5, len(x)), np.float32)
@@ -122,13 +195,16 @@ def test_kernels_compiled_for_their_parameters(dim: int, size: int, projection: 
     backend = ShimBackend(2, flush=True, specialised=True)
     subject = qjl_subject(dim, size, projection)
     assert differences(backend, subject, mixed_rows(dim, 1), queries_of(dim, 1)) == []
+    if dim < 1000:
+        subject = prod_subject(dim, 4, projection)
+        assert differences(backend, subject, mixed_rows(dim, 1), queries_of(dim, 1)) == []
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_the_first_row_that_must_be_refused(device: str, projection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@each
+def test_the_first_row_that_must_be_refused(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted over the parts of a call; of a row's faults the values count first."""
-    monkeypatch.setattr(sketch, "BUFFER", 20_000)
-    subject = qjl_subject(40, 100, projection)
+    small_buffers(monkeypatch, 20_000)
+    subject = EACH[name]()
     x = np.random.default_rng(0).standard_normal((120, 40)).astype(np.float32)
     cases = [((77, 3), np.nan, "nonfinite"), ((70, 39), -np.inf, "nonfinite"), ((61, slice(None)), TOP, "norm")]
     for (row, column), value, kind in cases:
@@ -140,10 +216,10 @@ def test_the_first_row_that_must_be_refused(device: str, projection: str, monkey
     assert run_encode(backend_of(device), subject, x).fault == Fault("nonfinite", 61, 7)
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_queries_that_must_be_refused(device: str, projection: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketch, "BUFFER", 4_000)
-    subject, backend = qjl_subject(40, 100, projection), backend_of(device)
+@each
+def test_queries_that_must_be_refused(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_buffers(monkeypatch, 4_000)
+    subject, backend = EACH[name](), backend_of(device)
     codes = subject.plain.encode(mixed_rows(40, 1))
     packed, scales = backend.asarray(codes.packed), backend.asarray(codes.scales)
 
@@ -171,22 +247,21 @@ def test_the_largest_products(device: str) -> None:
         assert same(run_score(backend_of(device), subject, part, codes), subject.plain.score(part, codes))
 
 
-def test_without_validation_nothing_waits() -> None:
+@each
+def test_without_validation_nothing_waits(name: str) -> None:
     if missing():
         pytest.skip(str(missing()))
     waits: list[None] = []
-    backend = ShimBackend()
+    backend, subject = ShimBackend(), EACH[name]()
     backend.on_synchronise = lambda: waits.append(None)
-    for projection in PROJECTIONS:
-        subject = qjl_subject(24, 30, projection)
-        x = backend.asarray(mixed_rows(24, 1))
-        packed, scales = backend.empty((len(x), 4), np.uint8), backend.empty((len(x), 1), np.float32)
-        out = backend.empty((4, len(x)), np.float32)
-        for validate, expected in ((False, 0), (True, 2)):
-            waits.clear()
-            subject.driver.encode(backend, subject.key, x, packed, scales, validate=validate)
-            subject.driver.score(backend, subject.key, x[:4], packed, scales, out, validate=validate)
-            assert len(waits) == expected
+    x, want = backend.asarray(mixed_rows(40, 1)), subject.plain.encode(mixed_rows(40, 1))
+    packed, scales = backend.empty(want.packed.shape, np.uint8), backend.empty(want.scales.shape, np.float32)
+    out = backend.empty((4, len(x)), np.float32)
+    for validate, expected in ((False, 0), (True, 2)):
+        waits.clear()
+        subject.driver.encode(backend, subject.key, x, packed, scales, validate=validate)
+        subject.driver.score(backend, subject.key, x[:4], packed, scales, out, validate=validate)
+        assert len(waits) == expected
 
 
 def test_the_buffers_are_bounded() -> None:
@@ -196,7 +271,8 @@ def test_the_buffers_are_bounded() -> None:
         key = sketch.SketchKey("gaussian" if matrix else "hadamard", dim, size, 0, matrix)
         rows = sketch.rows_at_a_time(key, 10**9)
         assert rows * key.bytes_a_row <= dense.BUFFER or rows == 1
-        assert sketch.decoding_bytes(key, 10**9) <= dense.BUFFER
+        assert sketch.decoding_signs_bytes(key, 10**9) <= dense.BUFFER
+        assert prod.encoding_bytes(prod.ProdKey(4, key), 10**9) <= dense.BUFFER
 
 
 def test_a_difference_would_be_seen(device: str) -> None:

@@ -54,10 +54,11 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
     try:
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
-        if kernel.startswith(("rotate", "unrotate", "sketch")):
+        if kernel.startswith(("rotate", "unrotate", "sketch", "prod")):
             subject = paper_parity.qjl_subject(300, 400, "hadamard")
             rows = mixed_rows(300, 1, ("normal", "wide", "whole", "sparse", "one-hot"))
-            return paper_parity.differences(backend, subject, rows, rows) == []
+            other = paper_parity.prod_subject(300, 4, "hadamard")
+            return not [s for s in (subject, other) if paper_parity.differences(backend, s, rows, rows)]
         return all(_is_right(backend, kernel, dim) for dim in (1000, 300, 1100))
     except LaunchError:
         return False

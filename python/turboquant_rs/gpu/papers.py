@@ -1,21 +1,22 @@
-"""QJL's methods for arrays on a GPU."""
+"""The papers' codecs' methods for arrays on a GPU."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..codes import Codes
 from ..paper_codes import PaperCodes
-from ..papers import QJL
-from . import qjl, sketch
+from ..papers import QJL, TurboQuantProd
+from . import prod, qjl
+from .backend import Backend
 from .calls import Calls
 from .faults import Fault
 from .runtime import CupyBackend
-from .score import MOST_QUERIES
+from .sketch import Matrix, SketchKey
 
 if TYPE_CHECKING:
     from ..papers import PaperCodec
@@ -36,13 +37,52 @@ def score(codec: PaperCodec, queries: Any, codes: Codes, *, validate: bool) -> A
     return _calls(codec).score(queries, codes, validate=validate)
 
 
-class _PaperCalls(Calls):
-    """What the papers' codecs have in common."""
+class _Driver(Protocol):
+    """A codec's module of drivers; its keys say what decides kernels and tables."""
 
+    def encode(
+        self, backend: Backend, key: Any, x: Any, packed: Any, scales: Any, *, validate: bool = True
+    ) -> Fault | None: ...
+
+    def decode(self, backend: Backend, key: Any, packed: Any, scales: Any, out: Any) -> None: ...
+
+    def score(
+        self, backend: Backend, key: Any, queries: Any, packed: Any, scales: Any, out: Any, *, validate: bool = True
+    ) -> Fault | None: ...
+
+    def encoding_bytes(self, key: Any, rows: int) -> int: ...
+
+    def decoding_bytes(self, key: Any, rows: int) -> int: ...
+
+    def scoring_bytes(self, key: Any, queries: int) -> int: ...
+
+
+class _PaperCalls(Calls):
     codec: PaperCodec
 
-    def __init__(self, codec: PaperCodec) -> None:
+    def __init__(self, codec: PaperCodec, driver: _Driver, key: Any) -> None:
         super().__init__(codec, codec._core.row_bytes, codec._core.norms)
+        self.driver, self.key = driver, key
+
+    def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
+        return self.driver.encode(backend, self.key, x, packed, scales, validate=validate)
+
+    def _decode(self, backend: CupyBackend, codes: Codes, packed: Any, scales: Any, out: Any) -> None:
+        self.driver.decode(backend, self.key, packed, scales, out)
+
+    def _score(
+        self, backend: CupyBackend, codes: Codes, queries: Any, packed: Any, scales: Any, out: Any, *, validate: bool
+    ) -> Fault | None:
+        return self.driver.score(backend, self.key, queries, packed, scales, out, validate=validate)
+
+    def _encode_bytes(self, rows: int) -> int:
+        return self.driver.encoding_bytes(self.key, rows)
+
+    def _decode_bytes(self, rows: int) -> int:
+        return self.driver.decoding_bytes(self.key, rows)
+
+    def _score_bytes(self, queries: int, codes: Codes) -> int:
+        return self.driver.scoring_bytes(self.key, queries)
 
     def _encode_on_host(self, x: Any, first_row: int) -> None:
         self.codec._encode(x, "ip", 1, first_row=first_row)
@@ -51,42 +91,19 @@ class _PaperCalls(Calls):
         self.codec._core.score(query, packed, scales, out, first_row, 1)
 
 
-class _Qjl(_PaperCalls):
-    codec: QJL
-
-    def __init__(self, codec: QJL) -> None:
-        super().__init__(codec)
-        self.key = _sketch_key(codec, codec.projection, codec.sketch_dim)
-
-    def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
-        return qjl.encode(backend, self.key, x, packed, scales, validate=validate)
-
-    def _decode(self, backend: CupyBackend, codes: Codes, packed: Any, scales: Any, out: Any) -> None:
-        qjl.decode(backend, self.key, packed, scales, out)
-
-    def _score(
-        self, backend: CupyBackend, codes: Codes, queries: Any, packed: Any, scales: Any, out: Any, *, validate: bool
-    ) -> Fault | None:
-        return qjl.score(backend, self.key, queries, packed, scales, out, validate=validate)
-
-    def _encode_bytes(self, rows: int) -> int:
-        return sketch.rows_at_a_time(self.key, rows) * self.key.bytes_a_row
-
-    def _decode_bytes(self, rows: int) -> int:
-        return sketch.decoding_bytes(self.key, rows)
-
-    def _score_bytes(self, queries: int, codes: Codes) -> int:
-        return sketch.preparing_bytes(self.key, min(queries, sketch.rows_at_a_time(self.key, MOST_QUERIES)))
-
-
 def _calls(codec: PaperCodec) -> Calls:
     if isinstance(codec, QJL):
-        return _Qjl(codec)
+        return _PaperCalls(codec, qjl, _sketch_key(codec, codec.projection, codec.sketch_dim))
+    if isinstance(codec, TurboQuantProd):
+        key = _sketch_key(codec, codec.projection, codec.dim)
+        if codec.bits == 1:
+            return _PaperCalls(codec, qjl, key)
+        return _PaperCalls(codec, prod, prod.ProdKey(codec.bits, key))
     raise NotImplementedError(type(codec).__name__)
 
 
 @lru_cache(maxsize=8)
-def _sketch_key(codec: PaperCodec, projection: str, size: int) -> sketch.SketchKey:
+def _sketch_key(codec: PaperCodec, projection: str, size: int) -> SketchKey:
     """Return a codec's sketch for the drivers; the matrix itself is fetched from the core when it is uploaded."""
     found = codec._core.matrix()
     matrix = None
@@ -97,5 +114,5 @@ def _sketch_key(codec: PaperCodec, projection: str, size: int) -> sketch.SketchK
             assert again is not None
             return again[0]
 
-        matrix = sketch.Matrix(np.float32(found[1]), values)
-    return sketch.SketchKey(projection, codec.dim, size, codec.seed, matrix)
+        matrix = Matrix(np.float32(found[1]), values)
+    return SketchKey(projection, codec.dim, size, codec.seed, matrix)

@@ -58,13 +58,24 @@ def grid(backend: Backend, wanted: int, waves: int | None = None) -> int:
 
 
 def row_plan(
-    backend: Backend, work: Work, dim: int, rounds: int, tables: int, parameters: Mapping[str, int]
+    backend: Backend,
+    work: Work,
+    dim: int,
+    rounds: int,
+    tables: int,
+    parameters: Mapping[str, int],
+    *,
+    exact: bool = False,
 ) -> RowPlan:
-    """Plan a kernel with ``tables`` bytes of shared memory for itself and its own ``parameters``."""
+    """Plan a kernel with ``tables`` bytes of shared memory for itself and its own ``parameters``.
+
+    ``exact``: subnormal numbers count on the way, so that every round has its factor.
+    """
     tables = -(-tables // 16) * 16
     log = dim.bit_length() - 1
     power = 1 << log
     common = {"TQ_DIM": dim, "TQ_POWER": power, "TQ_ROUNDS": rounds, "TQ_TABLE_BYTES": tables, **parameters}
+    common["TQ_EXACT"] = int(exact)
     if dim <= WARP_DIMS:
         slots = -(-dim // 32)
         # A row passes through shared memory to be transposed, or between overlapping transforms.
@@ -75,7 +86,7 @@ def row_plan(
             "TQ_WARPS": WARPS,
             "TQ_RESIDENT": _resident(slots, parameters.get("TQ_BITS", 0) if work == "encode" else 0),
             "TQ_WARP_BYTES": warp_bytes,
-            "TQ_DEFERRED": int(deferred(dim)),
+            "TQ_DEFERRED": int(deferred(dim) and not exact),
         }
         shared = tables + WARPS * warp_bytes
         return RowPlan(_kernel(f"{work}_warp", common), 32 * WARPS, shared, WARPS, WAVES, 0)
@@ -122,15 +133,48 @@ def _kernel(name: str, parameters: Mapping[str, int]) -> Kernel:
     return Kernel(name, tuple(sorted(parameters.items())))
 
 
-def score_kernel(name: str, dim: int, bits: int, keep: int, *, words: bool, sketch: bool = False) -> Kernel:
-    """Return a kernel that scores codes, or the signs of a ``sketch``."""
+@dataclass(frozen=True)
+class Part:
+    """The part of packed rows that is scored, and how: the top ``keep`` of ``bits`` bits of ``dim`` codes."""
+
+    dim: int
+    bits: int
+    keep: int
+    #: Bytes of a packed row, and the first one of the part.
+    row_bytes: int
+    start: int = 0
+    #: Scales a row, and the one of the part.
+    norms: int = 1
+    norm: int = 0
+    #: Whether the codes are signs of a sketch: one bit, and queries of two bytes.
+    sketch: bool = False
+    #: Whether scores are added to those that are there.
+    added: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether levels have two bytes."""
+        return self.keep > 4
+
+    def whole_words(self, packed: Any) -> bool:
+        """Return whether the units of the part consist of aligned 4-byte words."""
+        return whole_words(self.dim, packed) and self.row_bytes % 4 == self.start % 4 == 0
+
+
+def score_kernel(name: str, part: Part, *, words: bool) -> Kernel:
+    """Return a kernel that scores a part of packed rows."""
     parameters = {
-        "TQ_DIM": dim,
-        "TQ_BITS": bits,
-        "TQ_KEEP": keep,
-        "TQ_WIDE": int(sketch or keep > 4),
-        "TQ_SKETCH": int(sketch),
-        "TQ_QUERY_BYTES": query_bytes(dim),
+        "TQ_DIM": part.dim,
+        "TQ_BITS": part.bits,
+        "TQ_KEEP": part.keep,
+        "TQ_ROW_BYTES": part.row_bytes,
+        "TQ_ROW_START": part.start,
+        "TQ_NORMS": part.norms,
+        "TQ_NORM": part.norm,
+        "TQ_WIDE": int(part.sketch or part.wide),
+        "TQ_SKETCH": int(part.sketch),
+        "TQ_ADDED": int(part.added),
+        "TQ_QUERY_BYTES": query_bytes(part.dim),
         "TQ_WHOLE_WORDS": int(words),
     }
     if name == "score_dp4a":

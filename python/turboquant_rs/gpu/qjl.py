@@ -13,8 +13,10 @@ from .score import MOST_QUERIES, in_batches
 from .sketch import (
     SketchKey,
     decode_signs,
+    decoding_signs_bytes,
     multiply_signs,
     prepare,
+    preparing_bytes,
     project,
     room_for,
     rows_at_a_time,
@@ -67,10 +69,25 @@ def score(
         project(backend, key, some, room, faults, 0, "query")
         prepared = prepare(backend, key, room, faults)
         if n:
-            multiply_signs(backend, key, prepared, packed, scales, out[part])
+            multiply_signs(backend, key, prepared, packed, 0, scales, out[part])
         return faults
 
     return in_batches(backend, nq, rows_at_a_time(key, MOST_QUERIES), work, validate=validate)
+
+
+def encoding_bytes(key: SketchKey, rows: int) -> int:
+    """Return the bytes that encoding takes beside its result."""
+    return rows_at_a_time(key, rows) * key.bytes_a_row
+
+
+def decoding_bytes(key: SketchKey, rows: int) -> int:
+    """Return the bytes that decoding takes beside its result."""
+    return decoding_signs_bytes(key, rows)
+
+
+def scoring_bytes(key: SketchKey, queries: int) -> int:
+    """Return the bytes that scoring takes beside its result."""
+    return preparing_bytes(key, min(queries, rows_at_a_time(key, MOST_QUERIES)))
 
 
 def _checked(key: SketchKey, packed: Any, scales: Any) -> int:

@@ -25,10 +25,25 @@ def rotate(
     """
     out, norms, exponents = rows
     n, size = out.shape
-    plan, tables = _plan(backend, "rotate", dim, seed, -(-size // dim))
+    plan, tables = _plan(backend, "rotate", dim, seed, -(-size // dim), given=False)
     numbers = (np.int32(size), np.int32(REFUSALS[refuse]), np.int64(first), np.int64(n))
     blocks = n * -(-size // dim)
     plan.launch(backend, blocks, (x, *tables, out, norms, exponents, faults, *numbers))
+
+
+def rotate_given(backend: Backend, dim: int, seed: int, x: Any, out: Any) -> None:
+    """Rotate rows (n, dim) float32 as they are into ``out`` (n, size), as :func:`rotate`."""
+    n, size = out.shape
+    plan, tables = _plan(backend, "rotate", dim, seed, -(-size // dim), given=True)
+    numbers = (np.int32(size), np.int32(0), np.int64(0), np.int64(n))
+    plan.launch(backend, n * -(-size // dim), (x, *tables, out, None, None, None, *numbers))
+
+
+def unrotate(backend: Backend, dim: int, seed: int, rows: Any) -> None:
+    """Rotate rows (n, dim) float32 of any size back, in place."""
+    plan, tables = _plan(backend, "unrotate", dim, seed, 1, given=True)
+    numbers = (np.int32(dim), np.int32(0), np.int32(0), np.int32(0), np.int64(len(rows)))
+    plan.launch(backend, len(rows), (None, None, *tables, rows, np.float32(0), *numbers))
 
 
 def unrotate_signs(
@@ -39,18 +54,20 @@ def unrotate_signs(
     ``out`` (n, dim) float32 is the sum of the rotations' inverses, times the last of a row's scales times ``constant``.
     """
     n, row_bytes = packed.shape
-    plan, tables = _plan(backend, "unrotate", dim, seed, -(-size // dim))
+    plan, tables = _plan(backend, "unrotate", dim, seed, -(-size // dim), given=False)
     norms = 1 if len(scales.shape) == 1 else scales.shape[1]
     numbers = (np.int32(size), np.int32(row_bytes), np.int32(start), np.int32(norms), np.int64(n))
     plan.launch(backend, n, (packed, scales, *tables, out, np.float32(constant), *numbers))
 
 
 def _plan(
-    backend: Backend, work: Literal["rotate", "unrotate"], dim: int, seed: int, count: int
+    backend: Backend, work: Literal["rotate", "unrotate"], dim: int, seed: int, count: int, *, given: bool
 ) -> tuple[RowPlan, tuple[Any, Any, np.float32]]:
     """Return the kernel and what it reads of ``count`` rotations: signs, permutations, the factor."""
     rotation = rotation_tables(dim, seed)
-    plan = row_plan(backend, work, dim, rotation.rounds, 0, {})
+    # Rows that are rotated back as they are may be of any size.
+    exact = given and work == "unrotate"
+    plan = row_plan(backend, work, dim, rotation.rounds, 0, {"TQ_GIVEN": int(given)}, exact=exact)
     by_lanes = plan.kernel.name.endswith("_warp")
     signs, source = uploaded_rotation(backend, dim, seed, by_lanes=by_lanes, count=count)
-    return plan, (signs, source, launch_factor(dim, rotation))
+    return plan, (signs, source, rotation.factor if exact else launch_factor(dim, rotation))

@@ -13,7 +13,7 @@ from .backend import Backend
 from .constants import CodecKey, rotation_tables, score_levels, uploaded, uploaded_rotation
 from .faults import Fault, fault_buffer, first_fault
 from .gate import require
-from .plan import WARPS, grid, launch_factor, query_bytes, row_plan, score_kernel, whole_words
+from .plan import WARPS, Part, grid, launch_factor, query_bytes, row_plan, score_kernel
 
 #: Up to so many queries a warp a row multiplies by dp4a (TQ_QUERIES of score_dp4a.cu); more go to the matrix unit.
 FEW_QUERIES = 4
@@ -70,13 +70,12 @@ def score(
     require(packed, "packed", (n, row_bytes(codec.dim, codec.bits, keep)), np.uint8)
     require(scales, "scales", (n,), np.float32)
     require(out, "out", (nq, n), np.float32)
-    shape = (codec.dim, codec.bits, keep)
+    codes = Part(codec.dim, codec.bits, keep, packed.shape[1])
 
     def work(part: slice) -> Any:
         prepared = prepare(backend, codec, keep, queries[part], cosine=cosine)
         if n:
-            ints = uploaded(backend, "integer levels", shape, lambda: score_levels(codec, keep)[0])
-            multiply(backend, shape, ints, prepared, packed, scales, out[part])
+            multiply(backend, codes, levels_of(backend, codec, keep), prepared, packed, scales, out[part])
         return prepared.faults
 
     return in_batches(backend, nq, min(MOST_QUERIES, QUERY_BUFFER // query_bytes(codec.dim)), work, validate=validate)
@@ -130,32 +129,26 @@ def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosin
     return Prepared(high, low, worth, faults)
 
 
-def multiply(
-    backend: Backend,
-    shape: tuple[int, int, int],
-    levels: Any,
-    prepared: Prepared,
-    packed: Any,
-    scales: Any,
-    out: Any,
-    *,
-    sketch: bool = False,
-) -> None:
-    """Multiply prepared queries with codes: ``out`` (nq, n) float32 is written.
+def levels_of(backend: Backend, codec: CodecKey, keep: int) -> Any:
+    """Return the device's integer levels of the top ``keep`` bits."""
+    key = (codec.dim, codec.bits, keep)
+    return uploaded(backend, "integer levels", key, lambda: score_levels(codec, keep)[0])
 
-    ``shape`` is (dim, bits, keep) and ``levels`` (2^keep,) int16 on the device what codes stand for; of a ``sketch``
-    one bit, and queries of two bytes.
+
+def multiply(backend: Backend, part: Part, levels: Any, prepared: Prepared, packed: Any, scales: Any, out: Any) -> None:
+    """Multiply prepared queries with a part of packed rows: ``out`` (nq, n) float32 is written, or added to.
+
+    ``levels`` (2^keep,) int16 on the device are what codes stand for.
     """
-    (nq, n), (dim, bits, keep) = out.shape, shape
+    nq, n = out.shape
     matrix = nq > FEW_QUERIES and backend.capability >= 80
-    words = whole_words(dim, packed)
     name = "score_mma" if matrix else "score_dp4a"
-    kernel = score_kernel(name, dim, bits, keep, words=words, sketch=sketch)
-    table = 2 << keep if keep > 4 else 0
+    kernel = score_kernel(name, part, words=part.whole_words(packed))
+    table = 2 << part.keep if part.wide else 0
     if matrix:
         blocks = -(-n // TILE_ROWS) * -(-nq // TILE_QUERIES)
-        planes = (2 if keep > 4 else 1) * TILE_ROWS + (2 if sketch or keep > 4 else 1) * TILE_QUERIES
-        threads, shared = 128, planes * TILE_LINE + table
+        tiles = (2 if part.wide else 1) * TILE_ROWS + (2 if part.sketch or part.wide else 1) * TILE_QUERIES
+        threads, shared = 128, tiles * TILE_LINE + table
     else:
         blocks, threads, shared = -(-n // WARPS), 32 * WARPS, table
     args = (packed, scales, levels, prepared.high, prepared.low, prepared.worth, out, np.int64(n), np.int64(nq))

@@ -16,8 +16,8 @@ from .backend import Backend
 from .constants import uploaded
 from .dense import BUFFER, multiply, planes, stride
 from .kernels import Kernel
-from .plan import WARPS, grid, query_bytes
-from .rotate import rotate, unrotate_signs
+from .plan import WARPS, Part, grid, query_bytes
+from .rotate import rotate, rotate_given, unrotate_signs
 from .score import Prepared
 from .score import multiply as multiply_codes
 
@@ -113,11 +113,21 @@ def project(
     multiply(backend, room.planes, _matrix(backend, key, "rows"), products=room.words)
 
 
+def project_given(backend: Backend, key: SketchKey, rows: Any, room: Projected) -> None:
+    """Project rows (n, dim) float32 as they are, whose norms ``room`` has."""
+    if room.planes is None:
+        rotate_given(backend, key.dim, key.stream, rows, room.words.view(np.float32))
+        return
+    numbers = (np.int32(key.dim), np.int32(stride(key.dim)), np.int64(len(rows)))
+    launch_by_warps(backend, "sketch_fixed", len(rows), (rows, room.norms, *room.planes, *numbers))
+    multiply(backend, room.planes, _matrix(backend, key, "rows"), products=room.words)
+
+
 def write_signs(backend: Backend, room: Projected, packed: Any, start: int, scales: Any) -> None:
     """Write signs of projected rows to packed rows from byte ``start`` on, and norms to ``scales`` if given."""
     n, size = room.words.shape
     numbers = (np.int32(size), np.int32(packed.shape[1]), np.int32(start), np.int64(n))
-    _launch(backend, "sketch_signs", n, (room.words, room.norms, room.exponents, packed, scales, *numbers))
+    launch_by_warps(backend, "sketch_signs", n, (room.words, room.norms, room.exponents, packed, scales, *numbers))
 
 
 def prepare(backend: Backend, key: SketchKey, room: Projected, faults: Any) -> Prepared:
@@ -128,14 +138,26 @@ def prepare(backend: Backend, key: SketchKey, room: Projected, faults: Any) -> P
     step = np.float32(0) if key.matrix is None else key.matrix.step
     numbers = (key.constant, step, np.int32(key.size), np.int32(width), np.int64(n))
     args = (room.words, room.norms, room.exponents, high, low, worth, faults, *numbers)
-    _launch(backend, "sketch_integers", n, args)
+    launch_by_warps(backend, "sketch_integers", n, args)
     return Prepared(high, low, worth, faults)
 
 
-def multiply_signs(backend: Backend, key: SketchKey, prepared: Prepared, packed: Any, scales: Any, out: Any) -> None:
-    """Write what queries make of signs, (nq, n) float32."""
+def multiply_signs(
+    backend: Backend, key: SketchKey, prepared: Prepared, packed: Any, start: int, scales: Any, out: Any
+) -> None:
+    """Write what queries make of signs from byte ``start`` of packed rows on, (nq, n) float32, with the last scale.
+
+    Where something stands before the signs, its scores are there and added to.
+    """
     levels = uploaded(backend, "sketch levels", (), lambda: np.array([-1, 1], np.int16))
-    multiply_codes(backend, (key.size, 1, 1), levels, prepared, packed, scales, out, sketch=True)
+    norms = norms_of(scales)
+    part = Part(key.size, 1, 1, packed.shape[1], start, norms, norms - 1, sketch=True, added=start > 0)
+    multiply_codes(backend, part, levels, prepared, packed, scales, out)
+
+
+def norms_of(scales: Any) -> int:
+    """Return how many scales a row has."""
+    return 1 if len(scales.shape) == 1 else int(scales.shape[1])
 
 
 def decode_signs(backend: Backend, key: SketchKey, packed: Any, start: int, scales: Any, out: Any) -> None:
@@ -147,16 +169,16 @@ def decode_signs(backend: Backend, key: SketchKey, packed: Any, start: int, scal
     line = stride(key.size)
     step = decoded_at_a_time(key, n)
     plane = backend.empty((step, line), np.int8)
-    norms = 1 if len(scales.shape) == 1 else scales.shape[1]
+    norms = norms_of(scales)
     for first in range(0, n, step):
         part = slice(first, first + step)
         count = len(out[part])
         shape = (np.int32(key.size), np.int32(packed.shape[1]), np.int32(start), np.int32(line), np.int64(count))
-        _launch(backend, "sketch_units", count, (packed[part], plane[:count], *shape))
+        launch_by_warps(backend, "sketch_units", count, (packed[part], plane[:count], *shape))
         products = out[part].view(np.int32)
         multiply(backend, (None, plane[:count]), _matrix(backend, key, "back"), products=products)
         numbers = (key.constant, key.matrix.step, np.int32(key.dim), np.int32(norms), np.int64(count))
-        _launch(backend, "sketch_values", count, (scales[part], out[part], *numbers))
+        launch_by_warps(backend, "sketch_values", count, (scales[part], out[part], *numbers))
 
 
 def decoded_at_a_time(key: SketchKey, rows: int) -> int:
@@ -164,7 +186,7 @@ def decoded_at_a_time(key: SketchKey, rows: int) -> int:
     return max(1, min(rows, BUFFER // stride(key.size)))
 
 
-def decoding_bytes(key: SketchKey, rows: int) -> int:
+def decoding_signs_bytes(key: SketchKey, rows: int) -> int:
     """Return the bytes that decoding takes beside its result."""
     return 0 if key.matrix is None else decoded_at_a_time(key, rows) * stride(key.size)
 
@@ -174,10 +196,17 @@ def preparing_bytes(key: SketchKey, queries: int) -> int:
     return queries * (key.bytes_a_row + 2 * query_bytes(key.size) + 4)
 
 
-def _launch(backend: Backend, name: str, rows: int, args: tuple[Any, ...]) -> None:
+def launch_by_warps(
+    backend: Backend,
+    name: str,
+    rows: int,
+    args: tuple[Any, ...],
+    parameters: dict[str, int] | None = None,
+    shared: int = 0,
+) -> None:
     """Launch a kernel of one warp a row."""
-    kernel = Kernel(name, (("TQ_WARPS", WARPS),))
-    backend.launch(kernel, grid(backend, -(-rows // WARPS)), 32 * WARPS, args, 0)
+    kernel = Kernel(name, tuple(sorted({"TQ_WARPS": WARPS, **(parameters or {})}.items())))
+    backend.launch(kernel, grid(backend, -(-rows // WARPS)), 32 * WARPS, args, shared)
 
 
 def _matrix(backend: Backend, key: SketchKey, what: Literal["rows", "back"]) -> tuple[Any, Any]:

@@ -16,14 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import matrices, same, seeds
 from subject import refuses
-from turboquant_rs import QJL, Codes, PaperCodes, PolarQuant
+from turboquant_rs import QJL, Codes, PaperCodes, PolarQuant, TurboQuantProd
 from turboquant_rs.gpu import arrays
 
 N, DIM = 40, 32
 X = np.random.default_rng(0).standard_normal((N, DIM)).astype(np.float32)
 PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
 #: Every kind of codec that has kernels.
-CODECS = {f"qjl {name}": QJL(DIM, 48, projection=name, seed=3) for name in PROJECTIONS}  # type: ignore[arg-type]
+CODECS: dict[str, Any] = {
+    **{f"qjl {name}": QJL(DIM, 48, projection=name, seed=3) for name in PROJECTIONS},  # type: ignore[arg-type]
+    "prod of one bit": TurboQuantProd(DIM, 1, seed=3),
+    "prod gaussian": TurboQuantProd(DIM, 4, seed=3),
+    "prod hadamard": TurboQuantProd(DIM, 7, projection="hadamard", seed=3),
+}
 each = pytest.mark.parametrize("name", CODECS)
 
 
@@ -36,6 +41,15 @@ def pair(name: str) -> tuple[Any, PaperCodes]:
 def test_every_qjl_gives_the_cpu_s_bytes(cp: ModuleType, data: st.DataObject, seed: int, projection: Any) -> None:
     dim = data.draw(st.integers(1, 70))
     q = QJL(dim, data.draw(st.integers(1, 120)), projection=projection, seed=seed)
+    equal_on_both(cp, q, data.draw(matrices(dim)), data.draw(st.integers(1, 6)))
+
+
+@given(data=st.data(), seed=seeds(), projection=st.sampled_from(PROJECTIONS), bits=st.integers(1, 8))
+def test_every_prod_gives_the_cpu_s_bytes(
+    cp: ModuleType, data: st.DataObject, seed: int, projection: Any, bits: int
+) -> None:
+    dim = data.draw(st.integers(1, 70))
+    q = TurboQuantProd(dim, bits, projection=projection, seed=seed)
     equal_on_both(cp, q, data.draw(matrices(dim)), data.draw(st.integers(1, 6)))
 
 

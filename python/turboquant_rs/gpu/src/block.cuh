@@ -106,7 +106,7 @@ __device__ __forceinline__ bool tq_block_prepare(tq_block& block, const float* x
 
 // Multiply a value by ±factor.
 __device__ __forceinline__ float tq_signed(float value, const unsigned* signs, int i, float factor) {
-    return tq_float(tq_bits(value * factor) ^ (signs[i / 32] << (31 - (i & 31)) & 0x80000000u));
+    return tq_float(tq_bits(tq_multiply(value, factor)) ^ (signs[i / 32] << (31 - (i & 31)) & 0x80000000u));
 }
 
 // One block transform of the coordinates from `offset`, or its inverse.
@@ -134,8 +134,8 @@ __device__ __forceinline__ void tq_block_transform(float* row, int offset, const
                 for (int k = 0; k < 1 << TQ_RADIX_LOG; k++) {
                     if (log < logs && k < 1 << logs && !(k >> log & 1)) {
                         const float a = v[k], b = v[k | 1 << log];
-                        v[k] = a + b;
-                        v[k | 1 << log] = a - b;
+                        v[k] = tq_add(a, b);
+                        v[k | 1 << log] = tq_subtract(a, b);
                     }
                 }
             }

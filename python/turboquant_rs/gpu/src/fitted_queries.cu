@@ -35,8 +35,8 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 12) fitted_queries(
             power = tq_power_of(top);
             norm = tq_stream_norm(TQ_DIM, power, given);
             if (!cosine && tq_lane() == 0 && tq_reaches(norm, power.e, 96)) tq_report(faults, TQ_FAULT_NORM, row, 0);
-            tq_store_fixed(high + row * (TQ_STRIDE / 4), low + row * (TQ_STRIDE / 4), TQ_STRIDE, TQ_DIM, norm, power,
-                           given);
+            tq_store_fixed(high + row * (TQ_STRIDE / 4), low + row * (TQ_STRIDE / 4), TQ_STRIDE, TQ_DIM, norm,
+                           [&](int i) { return tq_take(power, given(i)); });
             if (TQ_CENTERED) {
                 // No product is subnormal, but a difference of two may be; its power of two may lift it.
                 const float sum = tq_stream_total(TQ_DIM, [&](int i) { return tq_take(power, from[i]) * center[i]; });

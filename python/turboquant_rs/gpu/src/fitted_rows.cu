@@ -38,9 +38,11 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 12) fitted_rows(
                 if (tq_lane() == 0 && !tq_is_finite(tq_times_power(norm, power.e))) {
                     tq_report(faults, TQ_FAULT_NORM, first + row, 0);
                 }
-                tq_store_fixed(to_high, to_low, TQ_STRIDE, TQ_DIM, norm, power, moved);
+                tq_store_fixed(to_high, to_low, TQ_STRIDE, TQ_DIM, norm,
+                               [&](int i) { return tq_take(power, moved(i)); });
             } else {
-                tq_store_fixed(to_high, to_low, TQ_STRIDE, TQ_DIM, norm, power, given);
+                tq_store_fixed(to_high, to_low, TQ_STRIDE, TQ_DIM, norm,
+                               [&](int i) { return tq_take(power, given(i)); });
             }
         }
         if (tq_lane() == 0) {

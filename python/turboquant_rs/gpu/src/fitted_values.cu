@@ -23,7 +23,8 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 6) fitted_values(
         const auto value = [&](int i) { return axes.row[i] * gains[i]; };
         const tq_power power = tq_power_of(tq_stream_top(TQ_AXES, value));
         const float norm = tq_stream_norm(TQ_AXES, power, value);
-        tq_store_fixed(high + row * (TQ_STRIDE / 4), low + row * (TQ_STRIDE / 4), TQ_STRIDE, TQ_AXES, norm, power, value);
+        tq_store_fixed(high + row * (TQ_STRIDE / 4), low + row * (TQ_STRIDE / 4), TQ_STRIDE, TQ_AXES, norm,
+                       [&](int i) { return tq_take(power, value(i)); });
         if (tq_lane() == 0) {
             const float factor = tq_product(tq_divide(norm, TQ_UNIT), scales[row]);
             factors[row] = tq_times_power_of_any(factor, power.e);

@@ -5,6 +5,8 @@
 // the queries have two bytes an integer all the same.
 #define TQ_TWO_BYTE_LEVELS (TQ_WIDE && !TQ_SKETCH)
 
+// Codes lie from byte TQ_ROW_START of rows of TQ_ROW_BYTES on, and their scale is number TQ_NORM of TQ_NORMS.
+
 struct tq_levels {
     unsigned words[4];
     const unsigned short* wide;
@@ -98,8 +100,9 @@ __device__ __forceinline__ void tq_granule_levels(const tq_levels& table, const 
     }
 }
 
-// The score of a query and a row from their integer products, rounded once.
-__device__ __forceinline__ float tq_score(int hh, int cross, int ll, float worth, float scale) {
+// Keep the score of a query and a row, from their integer products, rounded once. TQ_ADDED: added to the score that is there,
+// unless that is ±inf, which decides.
+__device__ __forceinline__ void tq_store_score(float* out, int hh, int cross, int ll, float worth, float scale) {
     float product;
     if (TQ_SKETCH) {
         product = tq_to_float(hh * 128 + ll);  // at most 16,319 · 65,536 < 2^30
@@ -108,5 +111,11 @@ __device__ __forceinline__ float tq_score(int hh, int cross, int ll, float worth
     } else {
         product = tq_to_float(hh);
     }
-    return tq_product(worth * product, scale);
+    const float score = tq_product(worth * product, scale);
+    if (TQ_ADDED) {
+        const float share = *out;
+        *out = (tq_bits(share) & 0x7fffffffu) == 0x7f800000u ? share : tq_sum(share, score);
+    } else {
+        *out = score;
+    }
 }

@@ -12,11 +12,16 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) rotat
     for (long long item = blockIdx.x; item < rows * runs; item += gridDim.x) {
         const long long row = item / runs;
         const int run = (int)(item % runs), start = run * TQ_DIM;
-        int e;
-        float norm;
-        const bool whole = tq_block_prepare(block, x + row * TQ_DIM, faults, first + row, e, norm);
-        if (run == 0 && threadIdx.x == 0) tq_keep_norm(norms, exponents, faults, row, first + row, norm, e, refuse);
-        if (!whole) continue;
+        if (TQ_GIVEN) {
+            for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) block.row[TQ_AT(i)] = x[row * TQ_DIM + i];
+            tq_sync_block();
+        } else {
+            int e;
+            float norm;
+            const bool whole = tq_block_prepare(block, x + row * TQ_DIM, faults, first + row, e, norm);
+            if (run == 0 && threadIdx.x == 0) tq_keep_norm(norms, exponents, faults, row, first + row, norm, e, refuse);
+            if (!whole) continue;
+        }
         tq_block_rotate(block, signs + run * TQ_RUN_SIGNS, source ? source + run * TQ_RUN_PLACES : nullptr, factor);
         for (int i = threadIdx.x; i < TQ_DIM && i < size - start; i += TQ_THREADS) {
             out[row * size + start + i] = block.row[TQ_AT(i)];

@@ -1,5 +1,6 @@
 // Prepare and rotate rows, one warp a row and rotation: reads a row and writes `size` floats of it, its norm and its power of
-// two. A row with NaN or inf is reported, has norm 0, and what is written of it is undefined.
+// two. A row with NaN or inf is reported, has norm 0, and what is written of it is undefined. TQ_GIVEN: rows are
+// rotated as they are, without norms.
 
 #define TQ_RUN_WORDS (32 * TQ_SIGN_GROUPS)
 
@@ -15,11 +16,16 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) rotate_
         const long long row = item / runs;
         const int run = (int)(item % runs), start = run * TQ_DIM;
         tq_row v;
-        int e;
-        float norm;
-        const bool whole = tq_warp_prepare(v, x + row * TQ_DIM, faults, first + row, e, norm);
-        if (run == 0 && tq_lane() == 0) tq_keep_norm(norms, exponents, faults, row, first + row, norm, e, refuse);
-        if (!whole) continue;
+        if (TQ_GIVEN) {
+#pragma unroll
+            for (int j = 0; j < TQ_SLOTS_USED; j++) v[j] = tq_holds(j) ? x[row * TQ_DIM + 32 * j + tq_lane()] : 0.0f;
+        } else {
+            int e;
+            float norm;
+            const bool whole = tq_warp_prepare(v, x + row * TQ_DIM, faults, first + row, e, norm);
+            if (run == 0 && tq_lane() == 0) tq_keep_norm(norms, exponents, faults, row, first + row, norm, e, refuse);
+            if (!whole) continue;
+        }
         tq_warp_rotate(v, buffer, signs + run * TQ_RUN_SIGNS, places ? places + run * TQ_RUN_PLACES : nullptr, factor);
 #pragma unroll
         for (int j = 0; j < TQ_SLOTS_USED; j++) {

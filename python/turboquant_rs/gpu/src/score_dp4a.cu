@@ -12,8 +12,8 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) score_dp4a(
     const int lane = threadIdx.x & 31;
     const long long stride = (long long)gridDim.x * TQ_WARPS;
     for (long long row = (long long)blockIdx.x * TQ_WARPS + threadIdx.x / 32; row < rows; row += stride) {
-        const unsigned char* const codes = packed + row * tq_row_bytes();
-        const float scale = scales[row];
+        const unsigned char* const codes = packed + row * TQ_ROW_BYTES + TQ_ROW_START;
+        const float scale = scales[row * TQ_NORMS + TQ_NORM];
         for (long long first = 0; first < queries; first += TQ_QUERIES) {
             int hh[TQ_QUERIES] = {}, cross[TQ_QUERIES] = {}, ll[TQ_QUERIES] = {};
             for (int g = lane; g < TQ_GRANULES; g += 32) {
@@ -51,7 +51,9 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) score_dp4a(
                         ll[k] += (int)tq_from_lane_xor((unsigned)ll[k], half);
                     }
                 }
-                if (lane == k) out[(first + k) * rows + row] = tq_score(hh[k], cross[k], ll[k], worth[first + k], scale);
+                if (lane == k) {
+                    tq_store_score(out + (first + k) * rows + row, hh[k], cross[k], ll[k], worth[first + k], scale);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ __device__ __forceinline__ void tq_load_rows(signed char* tile_high, signed char
         const int line = i / (TQ_STEP / 8), column = i % (TQ_STEP / 8) * 8;
         unsigned high[2] = {0u, 0u}, low[2] = {0u, 0u};
         if (row + line < rows && start + column < TQ_DIM) {
-            tq_granule_levels(table, packed + (row + line) * tq_row_bytes(), (start + column) / 8, high, low);
+            tq_granule_levels(table, packed + (row + line) * TQ_ROW_BYTES + TQ_ROW_START, (start + column) / 8, high, low);
         }
 #pragma unroll
         for (int half = 0; half < 2; half++) {
@@ -52,7 +52,8 @@ extern "C" __global__ void __launch_bounds__(TQ_MMA_THREADS, 4) score_mma(
             for (int k = 0; k < 4; k++) {
                 const long long r = row + first_line + group + k / 2 * 8, q = query + 8 * n + 2 * place + k % 2;
                 if (r < rows && q < queries) {
-                    out[q * rows + r] = tq_score(hh[n][k], cross[n][k], ll[n][k], worth[q], scales[r]);
+                    const float scale = scales[r * TQ_NORMS + TQ_NORM];
+                    tq_store_score(out + q * rows + r, hh[n][k], cross[n][k], ll[n][k], worth[q], scale);
                 }
             }
         }

@@ -67,18 +67,18 @@ __device__ __forceinline__ bool tq_stream_finite(int count, unsigned top, unsign
     return false;
 }
 
-// A row in fixed point (docs/numerics.md section 11) as two planes of `stride` signed bytes, a multiple of 4:
+// A prepared row in fixed point (docs/numerics.md section 11) as two planes of `stride` signed bytes, a multiple of 4:
 // 256·high + low. What lies behind the row is 0. A lane writes four bytes at a time.
 template <class Value>
 __device__ __forceinline__ void tq_store_fixed(unsigned* high, unsigned* low, int stride, int count, float norm,
-                                               const tq_power& power, Value value) {
+                                               Value value) {
     const float factor = tq_divide(32000.0f, norm == 0.0f ? 1.0f : norm);
     for (int word = tq_lane(); word < stride / 4; word += 32) {
         unsigned upper = 0, lower = 0;
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             const int i = 4 * word + k;
-            const int fixed = i < count ? tq_round(tq_take(power, value(i)) * factor) : 0;
+            const int fixed = i < count ? tq_round(value(i) * factor) : 0;
             const int top = (fixed + 128) >> 8;
             upper |= ((unsigned)top & 0xffu) << 8 * k;
             lower |= ((unsigned)fixed & 0xffu) << 8 * k;

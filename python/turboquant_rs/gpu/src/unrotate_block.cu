@@ -10,6 +10,13 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) unrot
     tq_block block = tq_block_memory(memory, 0, scratch);
     const int runs = (size + TQ_DIM - 1) / TQ_DIM;
     for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+        if (TQ_GIVEN) {
+            float* const at = out + row * TQ_DIM;
+            for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) block.row[TQ_AT(i)] = at[i];
+            tq_block_rotate_back(block, signs, source, factor);
+            for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) at[i] = block.row[TQ_AT(i)];
+            continue;
+        }
         const unsigned char* const bits = packed + row * row_bytes + start;
         const float length = tq_product(scales[row * norms + norms - 1], constant);
         for (int run = 0; run < runs; run++) {

@@ -1,5 +1,6 @@
 // Decode a structured sketch, one warp a row: the sum over its rotations of the inverse rotation of ±1, from +0, times
-// length · constant. The sum passes through `out`, where each lane has its own coordinates.
+// length · constant. The sum passes through `out`, where each lane has its own coordinates. TQ_GIVEN: rotate the rows of
+// `out` back, in place, with subnormal numbers (TQ_EXACT).
 
 #define TQ_RUN_WORDS (32 * TQ_SIGN_GROUPS)
 
@@ -12,6 +13,18 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) unrotat
     const int runs = (size + TQ_DIM - 1) / TQ_DIM;
     const long long stride = (long long)gridDim.x * TQ_WARPS;
     for (long long row = (long long)blockIdx.x * TQ_WARPS + tq_warp(); row < rows; row += stride) {
+        if (TQ_GIVEN) {
+            float* const at = out + row * TQ_DIM + tq_lane();
+            tq_row v;
+#pragma unroll
+            for (int j = 0; j < TQ_SLOTS_USED; j++) v[j] = tq_holds(j) ? at[32 * j] : 0.0f;
+            tq_warp_rotate_back(v, buffer, signs, places, factor);
+#pragma unroll
+            for (int j = 0; j < TQ_SLOTS_USED; j++) {
+                if (tq_holds(j)) at[32 * j] = v[j];
+            }
+            continue;
+        }
         const unsigned char* const bits = packed + row * row_bytes + start;
         const float length = tq_product(scales[row * norms + norms - 1], constant);
         for (int run = 0; run < runs; run++) {

@@ -97,8 +97,8 @@ __device__ __forceinline__ void tq_warp_stages(tq_row& v, float* buffer) {
                 for (int k = 0; k < TQ_TILE; k++) {
                     if (log < low_logs && !(k >> log & 1)) {
                         const float a = low[k], b = low[k | 1 << log];
-                        low[k] = a + b;
-                        low[k | 1 << log] = a - b;
+                        low[k] = tq_add(a, b);
+                        low[k | 1 << log] = tq_subtract(a, b);
                     }
                 }
             }
@@ -120,7 +120,7 @@ __device__ __forceinline__ void tq_warp_stages(tq_row& v, float* buffer) {
 #pragma unroll
             for (int j = 0; j < TQ_POWER_SLOTS; j++) {
                 const float other = tq_from_lane_xor(v[j], 1 << log);
-                v[j] = other + tq_float(tq_bits(v[j]) ^ flip);  // a + b in the lower lane, a - b in the upper
+                v[j] = tq_add(other, tq_float(tq_bits(v[j]) ^ flip));  // a + b in the lower lane, a - b in the upper
             }
         }
     }
@@ -132,8 +132,8 @@ __device__ __forceinline__ void tq_warp_stages(tq_row& v, float* buffer) {
             for (int j = 0; j < TQ_POWER_SLOTS; j++) {
                 if (!(j & stride)) {
                     const float a = v[j], b = v[j | stride];
-                    v[j] = a + b;
-                    v[j | stride] = a - b;
+                    v[j] = tq_add(a, b);
+                    v[j | stride] = tq_subtract(a, b);
                 }
             }
         }
@@ -147,7 +147,7 @@ __device__ __forceinline__ void tq_warp_multiply(tq_row& v, const unsigned* sign
 #pragma unroll
     for (int j = 0; j < TQ_POWER_SLOTS; j++) {
         const unsigned word = signs[32 * (j / 32) + tq_lane()];
-        const float value = TQ_DEFERRED ? v[j] : v[j] * factor;
+        const float value = TQ_DEFERRED ? v[j] : tq_multiply(v[j], factor);
         v[j] = tq_float(tq_bits(value) ^ (word << (31 - (j & 31)) & 0x80000000u));
     }
 }
