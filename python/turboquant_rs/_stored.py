@@ -26,8 +26,7 @@ class Stored:
         """Write the index to a file of its own: docs/format.md, version 1. From then on :meth:`commit` appends to it.
 
         Removed vectors whose place is not yet taken back stay in the file, marked as such; :meth:`compact` first leaves
-        them out. Files hold neither string ids nor the vectors of ``keep=`` in this version, and an index with either
-        is refused.
+        them out. Files do not hold the vectors of ``keep=`` in this version, and an index with such is refused.
 
         The file takes the place of what is at ``path`` as a whole, when it is on the device: a crash leaves the old one
         or the new one. Who has mapped the old one keeps it.

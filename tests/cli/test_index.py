@@ -46,6 +46,30 @@ def test_an_index_of_a_split_codec_is_described(x: Array, tmp_path: Path, run: R
     assert run_json("info", target)["bits"] == [3, 2]
 
 
+def test_string_ids_are_found(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:
+    index = Index(x.shape[1])
+    names = [f"vector {i}" for i in range(len(x))]
+    index.add(x, names)
+    path, queries = tmp_path / "named.tqi", tmp_path / "q.npy"
+    index.save(path)
+    np.save(queries, x[:3])
+    assert "vector 2" in run("search", path, queries).stdout
+    wanted = index.search(x[:3], 2)[1].tolist()
+    assert run_json("search", path, queries, "-k", 2)["ids"] == wanted
+    run("search", path, queries, "-k", 2, "--out", tmp_path / "found.npz")
+    assert np.load(tmp_path / "found.npz", allow_pickle=False)["ids"].tolist() == wanted
+
+
+def test_an_empty_index_has_no_neighbours(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:
+    path, queries = tmp_path / "empty.tqi", tmp_path / "q.npy"
+    Index(x.shape[1]).save(path)
+    np.save(queries, x[:2])
+    found = run_json("search", path, queries)
+    assert (found["k"], found["ids"], found["scores"]) == (0, [[], []], [[], []])
+    lines = run("search", path, queries).stdout.splitlines()
+    assert lines[0].startswith("2 queries, 0 vectors")
+
+
 def test_refusals(x: Array, tmp_path: Path, run: Run) -> None:
     source, target = tmp_path / "x.npy", tmp_path / "x.tqi"
     np.save(source, x)

@@ -23,13 +23,15 @@ def check(index: Index, data: bytes) -> None:
     """Hold the reference's reader to an index."""
     read = read_index(data)
     assert (read.metric, read.codec.spec.fingerprint) == (index.metric, index.codec.fingerprint)
-    assert np.array_equal(read.ids, index.ids)
+    assert np.array_equal(read.ids if read.names is None else read.names, index.ids)
+    names = dict(zip(read.ids.tolist(), read.names or read.ids.tolist(), strict=True))
+    names[-1] = -1 if read.names is None else None
     if len(index):
         queries = rows(3, index.dim, 77)
         for k in (1, 7):
             scores, ids = index.search(queries, k)
             want_scores, want_ids = read.search(queries, k)
-            assert np.array_equal(ids, want_ids)
+            assert ids.tolist() == [[names[i] for i in row] for row in want_ids.tolist()]
             assert same(scores, want_scores)
 
 
@@ -40,6 +42,7 @@ def check(index: Index, data: bytes) -> None:
     metric=st.sampled_from(METRICS),
     seed=seeds(),
     commits=st.integers(0, 3),
+    named=st.booleans(),
 )
 def test_any_file(
     tmp_path_factory: pytest.TempPathFactory,
@@ -49,15 +52,18 @@ def test_any_file(
     metric: str,
     seed: int,
     commits: int,
+    named: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("files") / "index.tqi"
     index = Index(codec=TurboQuant(dim, width, seed=seed), metric=metric)  # type: ignore[arg-type]
     for _ in range(commits + 1):
         x = np.clip(data.draw(matrices(dim)), -(2.0**40), 2.0**40)
-        ids = None
-        if data.draw(st.booleans()):
+        ids: Any = None
+        if named:
+            ids = data.draw(st.lists(st.text(), min_size=len(x), max_size=len(x), unique=True))
+        elif data.draw(st.booleans()):
             ids = np.random.default_rng(len(index)).permutation(len(x)) + 1000 * (1 + len(index))
-        index.add(x, ids)
+        index.upsert(x, ids) if named else index.add(x, ids)
         if data.draw(st.booleans()):
             index.remove(index.ids[data.draw(st.integers(0, 3)) :: data.draw(st.integers(2, 5))])
         index.commit() if path.exists() else index.save(path)
@@ -83,7 +89,7 @@ def test_files_of_fitted_codecs(tmp_path: Path, metric: str) -> None:
         check(index, index.to_bytes())
 
 
-@pytest.mark.parametrize("name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi"])
+@pytest.mark.parametrize("name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi"])
 def test_golden_files(name: str) -> None:
     path = Path(__file__).parents[2] / "rust" / "core" / "tests" / "data" / name
     if not path.is_file():
@@ -91,13 +97,14 @@ def test_golden_files(name: str) -> None:
     check(Index.open(path), path.read_bytes())
 
 
-def test_the_reference_refuses_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ids", [list(range(5)), ["a", "", "éé", "b", "cd"]])
+def test_the_reference_refuses_damage(tmp_path: Path, ids: Any) -> None:
     path = tmp_path / "index.tqi"
     index = Index(8, 3, "l2")
-    index.add(rows(3, 8))
+    index.add(rows(3, 8), ids[:3])
     index.save(path)
-    index.add(rows(2, 8, 1))
-    index.remove(1)
+    index.add(rows(2, 8, 1), ids[3:])
+    index.remove(ids[1])
     index.commit()
     whole = path.read_bytes()
     newest = range(512, 1024)  # The chunk that it counts makes its damage good.

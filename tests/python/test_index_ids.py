@@ -357,11 +357,26 @@ def test_removed_vectors_stay_removed_in_files(tmp_path: Path) -> None:
     assert (list(back), back.info()["removed"]) == ([*range(21, 49), 50], 1)
 
 
-def test_files_hold_integer_ids_and_codes_alone(tmp_path: Path) -> None:
-    kept, named = Index(DIM, keep="int8"), Index(DIM)
-    named.add(rows(1), ["a"])
-    for index, got in [(kept, "rows kept as int8"), (named, "string ids")]:
-        with pytest.raises(ValueError, match=f"to be saved in this version, got {got}"):
-            index.save(tmp_path / "vectors.tqi")
-        with pytest.raises(ValueError, match=got):
-            index.to_bytes()
+def test_string_ids_are_in_files(tmp_path: Path) -> None:
+    index, path = Index(DIM), tmp_path / "vectors.tqi"
+    index.add(rows(3), ["a", "ä", ""])
+    index.save(path)
+    index.upsert(rows(2, 1), ["ä", "b"])
+    index.commit()
+    for back in (Index.open(path), Index.open(path, mmap=False), pickle.loads(pickle.dumps(index))):
+        assert list(back) == list(index) == ["a", "", "ä", "b"]
+        assert ("ä" in back, "c" in back, 1 in back, back.info()["string_ids"]) == (True, False, False, True)
+        for a, b in zip(back.search(rows(3, 1), 4), index.search(rows(3, 1), 4), strict=True):
+            assert a.tolist() == b.tolist()
+        with pytest.raises(ValueError, match="strings, as those of the index's rows are, got integers"):
+            back.add(rows(1), [7])
+        back.remove(["a", "b"])
+        assert list(back) == ["", "ä"]
+
+
+def test_files_hold_codes_alone(tmp_path: Path) -> None:
+    index = Index(DIM, keep="int8")
+    with pytest.raises(ValueError, match="to be saved in this version, got rows kept as int8"):
+        index.save(tmp_path / "vectors.tqi")
+    with pytest.raises(ValueError, match="rows kept as int8"):
+        index.to_bytes()

@@ -85,11 +85,14 @@ def search(
         scores, ids, seconds = nearest(codes, wanted, k, threads)
     else:
         scores, ids = codes.search(wanted, min(k, max(1, len(codes))), threads=threads)
+        # An empty index has no first neighbour either.
+        scores, ids = scores[:, : len(codes)], ids[:, : len(codes)]
         seconds = time.perf_counter() - start
     seconds_reading = time.perf_counter() - start - seconds
     if out is not None:
         with replacing(out) as file:
-            np.savez(file, scores=scores, ids=ids)
+            # String ids as text of NumPy's own kind: objects would be pickled.
+            np.savez(file, scores=scores, ids=ids.astype(str) if ids.dtype == object else ids)
     report: dict[str, Any] = {
         "codes": str(source),
         "queries": str(queries),
@@ -108,7 +111,7 @@ def search(
         results = {"output": str(out)} if out is not None else {"scores": scores.tolist(), "ids": ids.tolist()}
         write_json(report | results)
     elif not quiet:
-        if len(wanted) and shown:
+        if len(wanted) and shown and ids.shape[1]:
             show(_table(scores[:shown], ids[:shown]))
         speed = f"{rate(report['queries_per_second'])} queries/s ({seconds:.3g} s, reading {seconds_reading:.3g} s)"
         show(f"{len(wanted):,} queries, {len(codes):,} vectors: {speed}")

@@ -38,6 +38,8 @@ class Index:
         self.metric = metric
         self.keep = keep
         self.ids = np.empty(0, np.int64)
+        #: The strings that the ids of an index file stand for, where they do.
+        self.names: list[str] | None = None
         #: Codecs with their rows: numbers in the order of adding, codes.
         self.partitions: list[tuple[TurboQuant, NDArray[np.int64], Codes]] = []
         self.squares = np.empty(0, np.float32)
@@ -76,6 +78,8 @@ class Index:
             some = Codes(codes.packed[here], codes.scales[here], codes.spec, codes.keep)
             self.partitions[i] = (codec, new_number[numbers[here]], some)
         self.ids = self.ids[stays]
+        if self.names is not None:
+            self.names = [self.names[row] for row in np.flatnonzero(stays)]
         self.squares = self.squares[stays] if self.metric == "l2" else self.squares
         self.originals = self.originals[stays] if self.keep is not None else self.originals
 

@@ -29,7 +29,7 @@ VERSION = 1
 METRICS = ("ip", "cosine", "l2")
 ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
 #: Kinds of sections.
-BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE = range(1, 9)
+BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES = range(1, 11)
 _HEADER = struct.Struct("<6sHQIB7sI")
 _RECORD = struct.Struct("<QQQI32sI")
 _HEAD = struct.Struct("<6sHQQQQQIIq")
@@ -78,10 +78,15 @@ def read_index(data: bytes) -> Index:
     stays = np.empty(0, bool)
     while last.end < record.end:
         chunk = _read_chunk(data[: record.end], last) if known is None or last.end != known.after.end else known
+        before = index.names
         stays = _add_chunk(index, chunk, stays)
+        same_kind = (before is None) == (index.names is None)
+        _check(same_kind or last == start, "chunk", last.end, "ids of another kind than those before")
         last = chunk.after
     _check(last[1:] == record[1:] and last.sequence <= record.sequence, "commit record", SECTOR, "contradiction")
     index.retain(stays)
+    if index.names is not None and len(set(index.names)) < len(index.names):
+        raise ValueError("a string id stands twice")
     return index
 
 
@@ -218,6 +223,8 @@ def _add_chunk(index: Index, chunk: Chunk, stays: NDArray[np.bool_]) -> NDArray[
         if not stays[gone].all():
             raise ValueError("removed rows were removed before")
         stays[gone] = False
+    names = _read_names(sections, chunk.rows)
+    index.names = None if names is None else (index.names or []) + names
     if sections:
         raise ValueError("a chunk has a section too many")
     if index.metric == "l2":
@@ -226,6 +233,21 @@ def _add_chunk(index: Index, chunk: Chunk, stays: NDArray[np.bool_]) -> NDArray[
     if index.ids.max(initial=-1) > chunk.largest or (chunk.ascending and (np.diff(index.ids) <= 0).any()):
         raise ValueError("a chunk's head tells other ids than it has")
     return stays
+
+
+def _read_names(sections: deque[Section], rows: int) -> list[str] | None:
+    """Return the string ids of a chunk, None where ids are integers."""
+    if not sections or sections[0].kind != NAME_ENDS:
+        return None
+    ends = _numbers(_take(sections, NAME_ENDS, 0, 0, 8), "<u8", rows)
+    text = _take(sections, NAMES, 0, 0, 1)
+    starts = np.concatenate([ends[:0], np.zeros(min(1, rows), ends.dtype), ends[:-1]])
+    if (starts > ends).any() or int(ends[-1] if rows else 0) != len(text):
+        raise ValueError("string ids do not end where they should")
+    try:
+        return [text[start:end].decode() for start, end in zip(starts, ends, strict=True)]
+    except UnicodeDecodeError:
+        raise ValueError("string ids are not UTF-8") from None
 
 
 def _read_partition(

@@ -138,21 +138,31 @@ impl Index {
     }
 
     /// Whether an id is in the index.
-    #[must_use]
-    pub fn contains(&self, id: i64) -> bool {
-        self.ids.number(id).is_some()
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the index is mapped and its ids are damaged.
+    pub fn contains(&self, id: i64) -> Result<bool> {
+        self.ids.check_all()?;
+        Ok(self.ids.number(id).is_some())
     }
 
     /// The integer that stands for a string id.
-    #[must_use]
-    pub fn id_of_name(&self, name: &str) -> Option<i64> {
-        self.ids.number_of_name(name).map(|number| self.ids.all()[number])
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
+    pub fn id_of_name(&self, name: &str) -> Result<Option<i64>> {
+        self.ids.check_all()?;
+        Ok(self.ids.number_of_name(name).map(|number| self.ids.all()[number]))
     }
 
     /// The string that an id stands for.
-    #[must_use]
-    pub fn name(&self, id: i64) -> Option<&str> {
-        Some(self.ids.names()?.get(self.ids.number(id)?))
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
+    pub fn name(&self, id: i64) -> Result<Option<&str>> {
+        self.ids.check_all()?;
+        let Some(names) = self.ids.names() else { return Ok(None) };
+        Ok(self.ids.number(id).map(|number| names.get(number)))
     }
 
     /// Whether the ids are strings, for which integers stand.
@@ -190,9 +200,12 @@ impl Index {
     }
 
     /// Ids in the order of adding.
-    #[must_use]
-    pub fn ids(&self) -> Vec<i64> {
-        self.ids.gone.iter_live().map(|number| self.ids.all()[number]).collect()
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
+    pub fn ids(&self) -> Result<Vec<i64>> {
+        self.ids.check_all()?;
+        Ok(self.ids.gone.iter_live().map(|number| self.ids.all()[number]).collect())
     }
 
     /// Bytes held, all but [`table_nbytes`](Self::table_nbytes).

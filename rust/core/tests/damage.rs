@@ -7,21 +7,25 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use common::{Numbers, quick};
-use turboquant_rs::{Error, Index, Metric, Options, TurboQuant};
+use turboquant_rs::{Error, Exec, Index, Metric, Options, RowIds, TurboQuant};
 
 fn rows(dim: usize, n: usize, seed: u64) -> Vec<f32> {
     Numbers(seed).floats(dim * n)
 }
 
 /// The bytes of a file of two commits, and how many of them the first one counts.
-fn two_commits(name: &str) -> Vec<u8> {
+fn two_commits(name: &str, named: bool) -> Vec<u8> {
     let codec = Arc::new(TurboQuant::new(16, 4, Options::default()).unwrap());
     let mut index = Index::new(codec, Metric::L2);
-    index.add(&rows(16, 5, 1), None).unwrap();
+    let add = |index: &mut Index, rows: &[f32], names: &[&str], ids: &[i64]| {
+        let ids = if named { RowIds::NewNames(names) } else { RowIds::New(ids) };
+        index.add_with(rows, ids, Exec::default()).unwrap()
+    };
+    add(&mut index, &rows(16, 5, 1), &["a", "", "bcd", "é", "e"], &[0, 1, 2, 3, 4]);
     let path = std::env::temp_dir().join(format!("turboquant-damage-{name}-{}", std::process::id()));
     index.save(&path).unwrap();
-    index.add(&rows(16, 2, 2), Some(&[900, 30])).unwrap();
-    index.remove(&[1]).unwrap();
+    let ids = add(&mut index, &rows(16, 2, 2), &["f", "ghi"], &[900, 30]);
+    if named { index.remove_names(&["bcd"]) } else { index.remove(&[ids[1]]) }.unwrap();
     index.commit().unwrap();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(path).unwrap();
@@ -42,38 +46,42 @@ fn assert_reported(error: &Error, len: usize, what: &str) {
 
 #[test]
 fn every_flipped_bit_is_reported() {
-    let bytes = two_commits("flips");
-    assert!(bytes.len() < 8_000, "{}", bytes.len());
-    let whole = Index::from_bytes(&bytes).unwrap();
-    let newest = 512; // The record of commit 2: without it the chunk behind commit 1 counts, since it is whole.
-    let mut as_before = 0;
-    for at in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1 << bit;
-            match Index::from_bytes(&damaged) {
-                Err(error) => assert_reported(&error, bytes.len(), &format!("byte {at}, bit {bit}")),
-                Ok(index) => {
-                    assert!((newest..newest + 512).contains(&at), "byte {at}, bit {bit} is not reported");
-                    assert_eq!(index.to_bytes().unwrap(), whole.to_bytes().unwrap(), "byte {at}, bit {bit}");
-                    as_before += 1;
+    for named in [false, true] {
+        let bytes = two_commits("flips", named);
+        assert!(bytes.len() < 8_000, "{}", bytes.len());
+        let whole = Index::from_bytes(&bytes).unwrap();
+        let newest = 512; // The record of commit 2: without it the chunk behind commit 1 counts, since it is whole.
+        let mut as_before = 0;
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                match Index::from_bytes(&damaged) {
+                    Err(error) => assert_reported(&error, bytes.len(), &format!("byte {at}, bit {bit}")),
+                    Ok(index) => {
+                        assert!((newest..newest + 512).contains(&at), "byte {at}, bit {bit} is not reported");
+                        assert_eq!(index.to_bytes().unwrap(), whole.to_bytes().unwrap(), "byte {at}, bit {bit}");
+                        as_before += 1;
+                    }
                 }
             }
         }
+        assert_eq!(as_before, 512 * 8, "any damage of the newest record is made good by the chunk that it counts");
     }
-    assert_eq!(as_before, 512 * 8, "any damage of the newest record is made good by the chunk that it counts");
 }
 
 #[test]
 fn every_missing_byte_is_reported() {
-    let bytes = two_commits("cuts");
-    for len in 0..bytes.len() {
-        let error = Index::from_bytes(&bytes[..len]).expect_err("a byte is missing");
-        assert_reported(&error, len, &format!("{len} bytes"));
+    for named in [false, true] {
+        let bytes = two_commits("cuts", named);
+        for len in 0..bytes.len() {
+            let error = Index::from_bytes(&bytes[..len]).expect_err("a byte is missing");
+            assert_reported(&error, len, &format!("{len} bytes"));
+        }
+        // What follows the last commit is a chunk that a stopped writer has not finished: it is no part of the index.
+        let more = [&bytes[..], &[0x55; 300]].concat();
+        assert_eq!(Index::from_bytes(&more).unwrap().to_bytes(), Index::from_bytes(&bytes).unwrap().to_bytes());
     }
-    // What follows the last commit is a chunk that a stopped writer has not finished: it is no part of the index.
-    let more = [&bytes[..], &[0x55; 300]].concat();
-    assert_eq!(Index::from_bytes(&more).unwrap().to_bytes(), Index::from_bytes(&bytes).unwrap().to_bytes());
 }
 
 /// Many bytes at many places of a mapped file, with and without looking at all of it first.

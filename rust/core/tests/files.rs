@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::Numbers;
-use turboquant_rs::{Error, Exec, FittedParts, Index, Metric, Options, SearchOptions, TurboQuant};
+use turboquant_rs::{Error, Exec, FittedParts, Index, Metric, Options, RowIds, SearchOptions, TurboQuant};
 
 /// A folder of its own that goes with the test.
 struct Folder(PathBuf);
@@ -63,13 +63,17 @@ fn rows(dim: usize, n: usize, seed: u64) -> Vec<f32> {
 
 #[track_caller]
 fn assert_same(one: &Index, other: &Index, what: &str) {
-    assert_eq!((one.len(), one.plain_rows(), one.ids()), (other.len(), other.plain_rows(), other.ids()), "{what}");
+    assert_eq!(
+        (one.len(), one.plain_rows(), one.ids().unwrap()),
+        (other.len(), other.plain_rows(), other.ids().unwrap()),
+        "{what}"
+    );
     let queries = rows(one.codec().dim(), 11, 99);
     for (nq, k) in [(1, 5), (1, one.len() + 1), (11, 7)] {
         let queries = &queries[..nq * one.codec().dim()];
         assert_eq!(one.search(queries, k).unwrap(), other.search(queries, k).unwrap(), "{what}, {nq} queries, k = {k}");
     }
-    let some: Vec<_> = one.ids().iter().copied().step_by(5).collect();
+    let some: Vec<_> = one.ids().unwrap().iter().copied().step_by(5).collect();
     assert_eq!(one.reconstruct(&some).unwrap(), other.reconstruct(&some).unwrap(), "{what}");
 }
 
@@ -189,7 +193,7 @@ fn removed_rows_stay_removed() {
         index.commit().unwrap();
         reopened(&index, "compacted", 0);
         assert!(std::fs::metadata(&path).unwrap().len() < size);
-        index.remove(&index.ids()).unwrap();
+        index.remove(&index.ids().unwrap()).unwrap();
         index.commit().unwrap();
         reopened(&index, "emptied", 0);
         let mut opened = Index::open(&path, true).unwrap();
@@ -228,6 +232,53 @@ fn rows_of_a_mapped_file_can_go() {
     }
 }
 
+/// Adds or replaces rows under string ids.
+fn upsert_names(index: &mut Index, x: &[f32], names: &[&str]) {
+    index.add_with(x, RowIds::UpsertNames(names), Exec::default()).unwrap();
+}
+
+#[test]
+fn string_ids_are_in_files() {
+    let folder = Folder::new("names");
+    let codec = Arc::new(TurboQuant::new(40, 4, Options::default()).unwrap());
+    let path = folder.file("index.tqi");
+    for n in [3, large(&codec)] {
+        let names: Vec<_> = (0..n).map(|i| format!("row {i} {}", "ä".repeat(i % 3))).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let mut index = Index::new(Arc::clone(&codec), Metric::InnerProduct);
+        upsert_names(&mut index, &rows(40, n, 1), &names);
+        index.save(&path).unwrap();
+        // The empty string is one, too; rows go and are replaced; a removal alone is a commit.
+        upsert_names(&mut index, &rows(40, 3, 2), &["", names[1], "new"]);
+        index.commit().unwrap();
+        index.remove_names(&["new"]).unwrap();
+        index.commit().unwrap();
+        for map in [false, true] {
+            let mut opened = Index::open(&path, map).unwrap();
+            assert_eq!(opened.mapped_nbytes() > 0, map && n > 3);
+            opened.verify().unwrap();
+            assert_same(&index, &opened, "string ids");
+            for name in ["", "new", names[0], names[1], names[n - 1]] {
+                assert_eq!(opened.id_of_name(name).unwrap(), index.id_of_name(name).unwrap(), "{name}");
+            }
+            assert!(index.ids().unwrap().iter().all(|&id| opened.name(id).unwrap() == index.name(id).unwrap()));
+            assert_eq!(opened.to_bytes().unwrap(), index.to_bytes().unwrap());
+            let taken = opened.add_with(&rows(40, 1, 3), RowIds::NewNames(&[names[1]]), Exec::default());
+            assert_eq!(taken, Err(Error::DuplicateName { name: names[1].to_owned() }));
+            assert!(opened.add(&rows(40, 1, 3), None).is_err(), "integers among strings");
+            upsert_names(&mut opened, &rows(40, 1, 3), &["more"]);
+            assert_eq!(opened.id_of_name("more").unwrap(), Some(n as i64 + 3));
+        }
+        // Without rows ids are still strings.
+        let all: Vec<_> = names.iter().copied().chain([""]).collect();
+        index.remove_names(&all).unwrap();
+        index.compact().unwrap();
+        index.commit().unwrap();
+        let opened = Index::open(&path, true).unwrap();
+        assert_eq!((opened.len(), opened.named()), (0, true));
+    }
+}
+
 /// The index whose file of two commits is tests/data/`name`.
 fn golden(name: &str) -> (Index, PathBuf) {
     let codec = if name.starts_with("fitted") {
@@ -237,10 +288,21 @@ fn golden(name: &str) -> (Index, PathBuf) {
     };
     let mut index = Index::new(codec, if name.starts_with("fitted") { Metric::Cosine } else { Metric::L2 });
     let dim = index.codec().dim();
-    index.add(&rows(dim, 70, 1), None).unwrap();
+    let names: Vec<_> = (0..75).map(|i| format!("{i}{}", "é".repeat(i % 4))).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    if name.contains("names") {
+        upsert_names(&mut index, &rows(dim, 70, 1), &names[..70]);
+    } else {
+        index.add(&rows(dim, 70, 1), None).unwrap();
+    }
     let path = std::env::temp_dir().join(format!("turboquant-golden-{}-{name}", std::process::id()));
     index.save(&path).unwrap();
-    index.add(&rows(dim, 5, 2), Some(&[900, 80, 81, 82, 1 << 50])).unwrap();
+    if name.contains("names") {
+        upsert_names(&mut index, &rows(dim, 5, 2), &names[68..73]);
+        index.remove_names(&names[..2]).unwrap();
+    } else {
+        index.add(&rows(dim, 5, 2), Some(&[900, 80, 81, 82, 1 << 50])).unwrap();
+    }
     if name.contains("removed") {
         index.remove(&[3, 64, 80]).unwrap();
         index.upsert(&rows(dim, 1, 3), &[7]).unwrap();
@@ -253,7 +315,7 @@ fn golden(name: &str) -> (Index, PathBuf) {
 #[test]
 fn golden_files_are_written_and_read_everywhere() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for name in ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi"] {
+    for name in ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi"] {
         let (index, written) = golden(name);
         let path = folder.join(name);
         if std::env::var_os("TURBOQUANT_WRITE_GOLDEN").is_some() {

@@ -84,7 +84,7 @@ proptest! {
         let index = filled(bits, dim, n, metric, seed);
         let queries = Numbers(seed ^ 5).floats(10 * dim);
         let mask = which.mask(n, seed);
-        let ids: Vec<_> = index.ids().iter().zip(&mask).filter(|(_, has)| **has).map(|(id, _)| *id).collect();
+        let ids: Vec<_> = index.ids().unwrap().iter().zip(&mask).filter(|(_, has)| **has).map(|(id, _)| *id).collect();
         let set: std::collections::HashSet<_> = ids.iter().copied().collect();
         let all = index.search_with(&queries, top(n.max(1), Exec::default())).unwrap();
         let want = allowed(&all, n.max(1), k, metric.worst(), |id| set.contains(&id));
@@ -146,7 +146,7 @@ proptest! {
         let score = all.scores[place.index(n)];
         let threshold = [score, score.next_up(), score.next_down(), f32::INFINITY, f32::NEG_INFINITY][kind];
         let mask = which.mask(n, seed);
-        let set: std::collections::HashSet<_> = index.ids().iter().zip(&mask).filter(|(_, has)| **has).map(|(id, _)| *id).collect();
+        let set: std::collections::HashSet<_> = index.ids().unwrap().iter().zip(&mask).filter(|(_, has)| **has).map(|(id, _)| *id).collect();
         let filter = index.filter_rows(&mask).unwrap();
         let want = within(&all, n, threshold, metric, |id| set.contains(&id));
         for exec in levels().into_iter().map(serial).chain([Exec::default()]) {
@@ -173,7 +173,7 @@ fn thresholds_are_numbers() {
     let error = index.range_search(&[0.5; 8], f32::NAN).unwrap_err();
     assert_eq!(error.to_string(), "threshold must be a number, got NaN");
     // A row's distance to itself may come out below 0 and is then reported as 0.
-    let rows = index.reconstruct(&index.ids()).unwrap();
+    let rows = index.reconstruct(&index.ids().unwrap()).unwrap();
     let at_zero = index.range_search(&rows, 0.0).unwrap();
     assert!(at_zero.scores.iter().all(|score| *score == 0.0));
     assert!(index.range_search(&rows, -f32::MIN_POSITIVE).unwrap().ids.is_empty());

@@ -7,11 +7,12 @@ mod harness;
 
 use common::{Numbers, quick};
 use turboquant_rs::papers::{PaperCodec as _, PolarQuant, Radius};
-use turboquant_rs::{Options, TurboQuant};
+use turboquant_rs::{Index, Options, TurboQuant};
 
 const PLAIN: &[u8] = include_bytes!("data/plain-v1.tqi");
 const FITTED: &[u8] = include_bytes!("data/fitted-v1.tqi");
 const REMOVED: &[u8] = include_bytes!("data/fitted-removed-v1.tqi");
+const NAMES: &[u8] = include_bytes!("data/plain-names-v1.tqi");
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
@@ -85,11 +86,35 @@ fn run(seed: &[u8], random: &mut Numbers, seal: impl Fn(&mut [u8]) -> Option<()>
 
 #[test]
 fn any_index_file_is_an_error_or_an_index() {
-    for seed in [PLAIN, FITTED, REMOVED] {
+    for seed in [PLAIN, FITTED, REMOVED, NAMES] {
         let mut sealed = seed.to_vec();
         seal_index(&mut sealed).expect("a whole file");
         assert!(sealed == seed, "the checksums of a whole file are right");
         run(seed, &mut Numbers(1), seal_index, harness::index_file);
+    }
+}
+
+/// String ids of no writer, under checksums that are right.
+#[test]
+fn wrong_string_ids_are_refused() {
+    // Those of the first chunk: "0", "1é", "2éé", "3ééé", "4" …
+    let at = NAMES.windows(4).position(|bytes| bytes == "01é".as_bytes()).unwrap();
+    let put = |at: usize, wrong: &[u8]| {
+        let mut bytes = NAMES.to_vec();
+        bytes[at..at + wrong.len()].copy_from_slice(wrong);
+        seal_index(&mut bytes).unwrap();
+        Index::from_bytes(&bytes).map(drop).expect_err("refused").to_string()
+    };
+    let error = put(at + 2, b"x");
+    assert!(error.contains(&format!("string ids hold bytes that are not UTF-8 at byte {}", at + 3)), "{error}");
+    let twice = NAMES.windows(2).position(|bytes| bytes == b"8\x39").unwrap();
+    let error = put(twice, b"4");
+    assert!(error.contains("string ids hold \"4\" twice"), "{error}");
+    // The ends come before: 1, 4, 9 …
+    let ends = NAMES.windows(16).position(|bytes| bytes[0] == 1 && bytes[8] == 4 && bytes[1..8] == [0; 7]).unwrap();
+    for wrong in [0_u64, 3, u64::MAX] {
+        let error = put(ends + 8, &wrong.to_le_bytes());
+        assert!(error.contains("string ids"), "{error}");
     }
 }
 

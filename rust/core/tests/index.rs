@@ -145,7 +145,7 @@ proptest! {
             }
             let all = whole.search(&queries, 5).unwrap();
             prop_assert!(same(&parts.search(&queries, 5).unwrap(), &all), "{metric:?}: {cuts:?}");
-            prop_assert_eq!((parts.len(), parts.nbytes(), parts.ids()), (whole.len(), whole.nbytes(), whole.ids()));
+            prop_assert_eq!((parts.len(), parts.nbytes(), parts.ids().unwrap()), (whole.len(), whole.nbytes(), whole.ids().unwrap()));
             for (i, query) in queries.chunks(case.dim).enumerate() {
                 let found = whole.search(query, 5).unwrap();
                 prop_assert_eq!(&found.ids, &all.ids[i * 5..][..5]);
@@ -218,7 +218,7 @@ proptest! {
 
 /// All that can be seen of an index.
 fn snapshot(index: &Index) -> (Vec<i64>, usize, Vec<u32>, Vec<i64>, Vec<u32>) {
-    let ids = index.ids();
+    let ids = index.ids().unwrap();
     let rows = bits_of(&index.reconstruct(&ids).unwrap());
     let found = index.search(&Numbers(5).floats(3 * index.codec().dim()), index.len() + 1).unwrap();
     (ids, index.nbytes(), rows, found.ids, bits_of(&found.scores))

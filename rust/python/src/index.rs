@@ -251,25 +251,30 @@ impl FlatIndex {
     }
 
     /// contains(id): whether an integer is the id of a row.
-    fn contains(&self, py: Python<'_>, row_id: i64) -> bool {
-        self.read(py, |index| !index.named() && index.contains(row_id))
+    fn contains(&self, py: Python<'_>, row_id: i64) -> PyResult<bool> {
+        let found = self.read(py, |index| Ok(!index.named() && index.contains(row_id)?));
+        found.map_err(|error| to_py(error, 0))
     }
 
     /// contains_name(name): whether a string is the id of a row.
-    fn contains_name(&self, py: Python<'_>, name: &str) -> bool {
-        self.read(py, |index| index.id_of_name(name).is_some())
+    fn contains_name(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        let found = self.read(py, |index| index.id_of_name(name));
+        found.map(|id| id.is_some()).map_err(|error| to_py(error, 0))
     }
 
     /// names_of(ids) -> the strings that ids stand for, None for those that are not there; None if ids are integers.
     #[allow(clippy::needless_pass_by_value, reason = "the form that arguments come in")]
     fn names_of(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, i64>) -> PyResult<Option<Vec<Option<String>>>> {
         let ids = ids.as_slice()?;
-        Ok(self.read(py, |index| index.named().then(|| names_of(index, ids))))
+        let names = self.read(py, |index| index.named().then(|| names_of(index, ids)).transpose());
+        names.map_err(|error| to_py(error, 0))
     }
 
     /// names() -> the strings that the ids stand for, in the order of adding; None if ids are integers.
-    fn names(&self, py: Python<'_>) -> Option<Vec<String>> {
-        self.read(py, |index| index.named().then(|| names_of(index, &index.ids()).into_iter().flatten().collect()))
+    fn names(&self, py: Python<'_>) -> PyResult<Option<Vec<String>>> {
+        let names = self.read(py, |index| index.named().then(|| names_of(index, &index.ids()?)).transpose());
+        let names = names.map_err(|error| to_py(error, 0))?;
+        Ok(names.map(|names| names.into_iter().flatten().collect()))
     }
 
     /// search(queries, k, rescore, scores, ids, filter, exact, threads) -> the strings that ids stand for, if they do, and what was read:
@@ -295,7 +300,7 @@ impl FlatIndex {
             let places = rows.start * k..rows.end * k;
             let (scores, ids) = (&mut scores[places.clone()], &mut ids[places]);
             let read = index.search_into(queries, SearchOptions { k, filter, rescore, exact, exec }, scores, ids)?;
-            append_names(&mut names, index, ids);
+            append_names(&mut names, index, ids)?;
             Ok(read)
         })?;
         Ok((names, read))
@@ -320,7 +325,7 @@ impl FlatIndex {
             let options = SearchOptions { filter, exact, exec, ..SearchOptions::new(usize::MAX) };
             let (found, read) = index.range_search_with(queries, threshold, options)?;
             lims.extend(found.lims[1..].iter().map(|&end| (ids.len() + end) as i64));
-            append_names(&mut names, index, &found.ids);
+            append_names(&mut names, index, &found.ids)?;
             scores.extend(found.scores);
             ids.extend(found.ids);
             Ok(read)
@@ -344,8 +349,8 @@ impl FlatIndex {
                 self.read(py, |index| index.filter_ids(if index.named() { &[] } else { ids }))
             }
             GivenIds::Strings(names) => self.read(py, |index| {
-                let ids: Vec<_> = names.iter().filter_map(|name| index.id_of_name(name)).collect();
-                index.filter_ids(&ids)
+                let ids = names.iter().filter_map(|name| index.id_of_name(name).transpose());
+                index.filter_ids(&ids.collect::<Result<Vec<_>, _>>()?)
             }),
         })
     }
@@ -368,7 +373,9 @@ impl FlatIndex {
     ) -> PyResult<()> {
         let (queries, ids, out) = (queries.as_slice()?, ids.as_slice_mut()?, out.as_slice_mut()?);
         let done = self.read(py, |index| {
-            ids.iter_mut().filter(|id| !index.contains(**id)).for_each(|id| *id = -1);
+            for id in ids.iter_mut() {
+                *id = if index.contains(*id)? { *id } else { -1 };
+            }
             pool::run(threads, queries.len() > index.codec().dim(), |exec| {
                 index.exact_scores_into(queries, ids, out, exec)
             })
@@ -417,9 +424,9 @@ impl FlatIndex {
     }
 
     /// Ids in the order of adding, a copy.
-    fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let ids = self.read(py, Index::ids);
-        PyArray1::from_vec(py, ids)
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let ids = self.read(py, Index::ids).map_err(|error| to_py(error, 0))?;
+        Ok(PyArray1::from_vec(py, ids))
     }
 
     /// Rows that are kept as plain codes, since the fitted codec codes them badly.
@@ -456,13 +463,14 @@ fn outside(index: &Index, ids: &[i64]) -> Result<(), Error> {
 }
 
 /// Appends the strings that ids stand for, in an index of such.
-fn append_names(names: &mut Names, index: &Index, ids: &[i64]) {
+fn append_names(names: &mut Names, index: &Index, ids: &[i64]) -> Result<(), Error> {
     if index.named() {
-        names.get_or_insert_default().extend(names_of(index, ids));
+        names.get_or_insert_default().extend(names_of(index, ids)?);
     }
+    Ok(())
 }
 
 /// The strings that ids stand for; none for −1.
-fn names_of(index: &Index, ids: &[i64]) -> Vec<Option<String>> {
-    ids.iter().map(|&id| index.name(id).map(str::to_owned)).collect()
+fn names_of(index: &Index, ids: &[i64]) -> Result<Vec<Option<String>>, Error> {
+    ids.iter().map(|&id| Ok(index.name(id)?.map(str::to_owned))).collect()
 }

@@ -30,7 +30,7 @@ impl Gone {
 
     #[inline]
     pub(super) fn holds(&self, row: usize) -> bool {
-        !self.words.is_empty() && self.words[row / WORD] >> (row % WORD) & 1 == 1
+        self.words.get(row / WORD).is_some_and(|word| word >> (row % WORD) & 1 == 1)
     }
 
     /// More rows, none of them gone.

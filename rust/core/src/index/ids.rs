@@ -64,13 +64,24 @@ impl Ids {
 
     /// Compares ids that are in a mapped file with checksums, if that has not been done.
     pub(super) fn check_all(&self) -> Result<()> {
-        self.ids.check_all()
+        self.ids.check_all()?;
+        self.names.iter().try_for_each(Names::check)
+    }
+
+    /// Refuses string ids that stand twice; `later` leaves that to a later call where they are in a mapped file.
+    pub(super) fn check_distinct(&self, later: bool) -> Result<()> {
+        let names = self.names.iter().filter(|names| !(later && names.is_mapped()));
+        names.into_iter().try_for_each(|names| names.check_distinct(&self.gone))
     }
 
     /// Takes ids of a file, those of its chunks one after the other, compared if there are several; [`loaded`](Self::loaded) follows.
-    pub(super) fn load(&mut self, ids: Array<i64>) {
+    pub(super) fn load(&mut self, ids: Array<i64>, names: Option<Names>) {
         self.gone.grow(ids.len());
         self.table.take();
+        match (&mut self.names, names) {
+            (Some(own), Some(new)) => own.extend(&new),
+            (own, new) => *own = new,
+        }
         if self.ids.is_empty() {
             self.ids = ids;
         } else {
@@ -78,10 +89,13 @@ impl Ids {
         }
     }
 
-    /// Notes what a file says of its ids; where they are not 0, 1, 2 … they are looked at.
-    pub(super) fn loaded(&mut self, largest: i64, in_order: bool) -> Result<()> {
+    /// Notes what a file says of its ids; unless they stay there and are 0, 1, 2 … they are looked at.
+    pub(super) fn loaded(&mut self, largest: i64, in_order: bool, named: bool) -> Result<()> {
         self.largest = largest;
-        if !(in_order && self.in_order()) {
+        if named {
+            self.names.get_or_insert_default();
+        }
+        if !(self.ids.is_mapped() && in_order && self.in_order()) {
             self.ids.check_all()?;
             self.ascending = self.ids.is_sorted_by(|a, b| a < b);
         }
@@ -99,7 +113,8 @@ impl Ids {
     }
 
     pub(super) fn mapped_nbytes(&self) -> usize {
-        if self.ids.is_mapped() { self.ids.nbytes() } else { 0 }
+        let names = self.names.as_ref().filter(|names| names.is_mapped()).map_or(0, Names::nbytes);
+        names + if self.ids.is_mapped() { self.ids.nbytes() } else { 0 }
     }
 
     pub(super) fn names(&self) -> Option<&Names> {

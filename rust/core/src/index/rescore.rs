@@ -45,6 +45,7 @@ impl Index {
     /// [`Error::UnknownId`].
     pub fn exact_scores_into(&self, queries: &[f32], ids: &[i64], out: &mut [f32], exec: Exec) -> Result<()> {
         let originals = self.kept()?;
+        self.ids.check_all()?;
         let numbers = ids.iter().map(|&id| match id {
             -1 => Ok(None),
             id => {

@@ -25,7 +25,11 @@ pub(crate) fn index_file(bytes: &[u8]) {
         assert!(found.ids.iter().all(|&id| id >= -1));
     }
     // Ids of no writer may stand twice; each then means one of its rows.
-    let ids: Vec<_> = index.ids().iter().copied().take(4).collect();
+    let ids: Vec<_> = index.ids().unwrap().iter().copied().take(4).collect();
+    for &id in &ids {
+        let name = index.name(id).expect("what was read can be asked for").map(str::to_owned);
+        assert!(name.is_none_or(|name| index.id_of_name(&name).is_ok_and(|id| id.is_some())));
+    }
     assert_eq!(index.reconstruct(&ids).expect("ids are in the index").len(), ids.len() * dim);
     let again = index.to_bytes().expect("what was read can be written");
     assert_eq!(Index::from_bytes(&again).expect("and read again").len(), index.len());

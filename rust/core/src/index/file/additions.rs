@@ -8,6 +8,7 @@ use super::read::section;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::gone::Gone;
+use crate::index::names::Names;
 use crate::index::partition::Partition;
 use crate::storage::{Array, Checks, Map, Plain, numbers_of};
 
@@ -19,6 +20,8 @@ pub(super) struct Additions {
     chunks: Vec<Rows>,
     /// Rows that go, among those of the index and of the chunks.
     gone: Vec<usize>,
+    /// Whether ids are strings, once that is decided.
+    named: Option<bool>,
     /// The largest id up to the last chunk, and whether ids ascend.
     largest: i64,
     ascending: bool,
@@ -28,6 +31,7 @@ pub(super) struct Additions {
 struct Rows {
     group: Vec<Partition>,
     ids: Array<i64>,
+    names: Option<Names>,
 }
 
 impl Additions {
@@ -40,7 +44,8 @@ impl Additions {
         record: Record,
     ) -> Result<Self> {
         let (mut at, mut gone) = (last.record, last.gone.clone());
-        let mut new = Self { chunks: Vec::new(), gone: Vec::new(), largest: last.largest, ascending: true };
+        let named = (last.largest >= 0).then(|| index.named());
+        let mut new = Self { chunks: Vec::new(), gone: Vec::new(), named, largest: last.largest, ascending: true };
         let end = usize::try_from(record.end).ok().filter(|&end| end <= bytes.len());
         let end =
             end.ok_or_else(|| Error::corrupt(format!("{} bytes expected, cut short", record.end), bytes.len()))?;
@@ -85,10 +90,10 @@ impl Additions {
             });
             let group = group.collect::<Result<_>>()?;
             let ids = chunk.array(Kind::Ids, 0, 0, 8, all, Box::new(negative))?;
-            self.chunks.push(Rows { group, ids });
+            self.chunks.push(Rows { group, ids, names: None });
             gone.grow(all);
         }
-        if let Some(len) = chunk.next_len(Kind::Gone) {
+        if let Some((len @ 1.., _)) = chunk.next_section(Kind::Gone) {
             let numbers: Array<u64> = chunk.array(Kind::Gone, 0, 0, 8, len / 8, Box::new(|_| None))?;
             numbers.check_all()?;
             let mut next = 0;
@@ -102,6 +107,13 @@ impl Additions {
                 self.gone.push(row);
                 next = row + 1;
             }
+        }
+        let names = chunk.names(all)?;
+        if self.named.replace(names.is_some()).is_some_and(|named| named != names.is_some()) {
+            return Err(Error::corrupt("chunk has ids of another kind than those before it, chunk starts", chunk.at));
+        }
+        if let Some(rows) = self.chunks.last_mut().filter(|_| all > 0) {
+            rows.names = names;
         }
         match chunk.entries.next() {
             None => Ok(()),
@@ -122,11 +134,14 @@ impl Additions {
         // Ids of several chunks are copied together.
         if self.chunks.len() > usize::from(index.stored() == 0) {
             index.ids.check_all()?;
-            self.chunks.iter().try_for_each(|chunk| chunk.ids.check_all())?;
+            for chunk in &self.chunks {
+                chunk.ids.check_all()?;
+                chunk.names.iter().try_for_each(Names::check)?;
+            }
         }
-        for Rows { group, ids } in self.chunks {
+        for Rows { group, ids, names } in self.chunks {
             let base = index.stored();
-            index.ids.load(ids);
+            index.ids.load(ids, names);
             if base == 0 {
                 index.partitions.clear();
                 index.partitions.extend(group);
@@ -136,7 +151,7 @@ impl Additions {
                 index.last_group(base).iter_mut().zip(&group).for_each(|(last, new)| last.extend(new));
             }
         }
-        index.ids.loaded(self.largest, self.ascending)?;
+        index.ids.loaded(self.largest, self.ascending, self.named == Some(true))?;
         index.drop_numbers(&self.gone);
         Ok(())
     }
@@ -160,10 +175,19 @@ pub(in crate::index) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// The bytes of the next section, if it is of this kind and not empty.
-    fn next_len(&self, kind: Kind) -> Option<usize> {
-        let entry = self.entries.as_slice().first().filter(|entry| entry.kind == kind && entry.len > 0)?;
-        usize::try_from(entry.len).ok()
+    /// The bytes of the next section, and where it starts in the file, if it is of this kind.
+    fn next_section(&self, kind: Kind) -> Option<(usize, usize)> {
+        let entry = self.entries.as_slice().first().filter(|entry| entry.kind == kind)?;
+        Some((usize::try_from(entry.len).ok()?, self.at + entry.at as usize))
+    }
+
+    /// The string ids of so many rows, where ids are such.
+    fn names(&mut self, rows: usize) -> Result<Option<Names>> {
+        let Some((_, ends_at)) = self.next_section(Kind::NameEnds) else { return Ok(None) };
+        let ends = self.array(Kind::NameEnds, 0, 0, 8, rows, Box::new(|_| None))?;
+        let (len, text_at) = self.next_section(Kind::Names).unwrap_or_default();
+        let text = self.array(Kind::Names, 0, 0, 1, len, Box::new(|_| None))?;
+        Names::from_file(text, ends, [text_at, ends_at]).map(Some)
     }
 
     /// The next section, which must be this one: `elements` numbers, `width` bytes a row.

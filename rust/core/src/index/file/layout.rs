@@ -153,6 +153,10 @@ pub(crate) enum Kind {
     Ids = 7,
     /// Numbers of rows that are gone, among those of all chunks so far, 8 bytes each.
     Gone = 8,
+    /// Where each string id ends among those of the chunk, 8 bytes each.
+    NameEnds = 9,
+    /// String ids, UTF-8, one after another.
+    Names = 10,
 }
 
 impl Kind {
@@ -167,12 +171,15 @@ impl Kind {
             Self::Numbers => "row numbers",
             Self::Ids => "ids",
             Self::Gone => "removed rows",
+            Self::NameEnds => "ends of string ids",
+            Self::Names => "string ids",
         }
     }
 
     fn of(number: u16) -> Option<Self> {
-        use Kind::{Blocks, Bounds, Gone, Ids, Numbers, Scales, Squares, Stage};
-        [Blocks, Stage, Bounds, Scales, Squares, Numbers, Ids, Gone].into_iter().find(|kind| *kind as u16 == number)
+        use Kind::{Blocks, Bounds, Gone, Ids, NameEnds, Names, Numbers, Scales, Squares, Stage};
+        let mut kinds = [Blocks, Stage, Bounds, Scales, Squares, Numbers, Ids, Gone, NameEnds, Names].into_iter();
+        kinds.find(|kind| *kind as u16 == number)
     }
 }
 

@@ -89,6 +89,7 @@ impl Index {
     /// [`Error::Corrupt`](crate::Error::Corrupt) with section and offset.
     pub fn verify(&self) -> Result<()> {
         self.ids.check_all()?;
+        self.ids.check_distinct(false)?;
         self.partitions.iter().try_for_each(Partition::check_all)
     }
 

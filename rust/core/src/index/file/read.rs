@@ -44,6 +44,7 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Coun
     let mut index = Index::new(codec, header.metric);
     let none = Counted::none(&header);
     Additions::read(&index, bytes, map, &none, record)?.take(&mut index)?;
+    index.ids.check_distinct(map.is_some())?;
     let counted = Counted::of(&index, record);
     Ok((index, counted, repair))
 }

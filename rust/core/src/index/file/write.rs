@@ -57,6 +57,12 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
     if !gone.is_empty() {
         entries.push(Entry::new(Kind::Gone, 0, 0, 8, 8 * gone.len()));
     }
+    index.ids.check_all()?;
+    let names = index.ids.names().map(|names| names.since_row(before));
+    if let Some((text, ends)) = &names {
+        entries.push(Entry::new(Kind::NameEnds, 0, 0, 8, 8 * ends.len()));
+        entries.push(Entry::new(Kind::Names, 0, 0, 1, text.len()));
+    }
     let head_len = Head::len_of(&entries) as u64;
     let mut writer =
         Writer { disk, at: last.end + head_len, waiting: Vec::new(), crcs: Vec::new(), block: Block::new() };
@@ -64,11 +70,10 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
         entry.at = writer.at + writer.waiting.len() as u64 - last.end;
         let mut out = |bytes: &[u8]| writer.push(bytes);
         match entry.kind {
-            Kind::Ids => {
-                index.ids.check_all()?;
-                numbers(&index.ids.all()[before..], &mut out)?;
-            }
+            Kind::Ids => numbers(&index.ids.all()[before..], &mut out)?,
             Kind::Gone => numbers(&gone, &mut out)?,
+            Kind::NameEnds => numbers(&names.as_ref().expect("listed above").1, &mut out)?,
+            Kind::Names => out(names.as_ref().expect("listed above").0)?,
             _ => kinds[usize::from(entry.partition)].write(entry, before, &mut out)?,
         }
         entry.crcs = writer.finish()?;
@@ -87,12 +92,9 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
 
 /// Refuses what this version of the format does not hold.
 fn savable(index: &Index) -> Result<()> {
-    let got = match (index.named(), index.keep()) {
-        (true, _) => "string ids".to_owned(),
-        (_, Some(keep)) => format!("rows kept as {}", keep.name()),
-        _ => return Ok(()),
-    };
-    Err(Error::argument("index", "one of integer ids and codes alone to be saved in this version", got))
+    let Some(keep) = index.keep() else { return Ok(()) };
+    let got = format!("rows kept as {}", keep.name());
+    Err(Error::argument("index", "one of codes alone to be saved in this version", got))
 }
 
 /// What the system says of a write, before the path is known.
