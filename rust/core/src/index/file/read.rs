@@ -19,20 +19,42 @@ use crate::storage::{Checks, Map, Section, holds};
 pub(super) fn open(path: &Path, map: bool) -> Result<Index> {
     let failed = |error: io::Error| Error::file(path.display(), "cannot be read", &error);
     let file = File::open(path).map_err(failed)?;
-    let about = file.metadata().map_err(failed)?;
-    if about.is_dir() {
+    if file.metadata().map_err(failed)?.is_dir() {
         let error = io::Error::from(io::ErrorKind::IsADirectory);
         return Err(Error::file(path.display(), "is a folder, not an index file", &error));
     }
-    if about.len() == 0 {
-        return Err(Error::corrupt("no index file (it is empty)", 0)).map_err(|error| error.of_path(path));
-    }
-    let len = usize::try_from(about.len()).map_err(|_| failed(io::Error::from(io::ErrorKind::FileTooLarge)))?;
-    let mapped = Arc::new(Map::of(&file, len).map_err(failed)?);
-    let keep = (map && cfg!(target_endian = "little")).then_some(&mapped);
-    let (mut index, counted, repair) = self::index(mapped.bytes(), keep).map_err(|error| error.of_path(path))?;
+    let (mut index, counted, repair) = of_all(&file, path, |mapped| {
+        let keep = (map && cfg!(target_endian = "little")).then_some(mapped);
+        self::index(mapped.bytes(), keep)
+    })?;
     index.home = Home::opened(path, &file, counted, repair).map_err(failed)?;
     Ok(index)
+}
+
+/// What `read` makes of all of a file that may be appended to meanwhile: its records are then of a later moment than its length.
+fn of_all<R>(file: &File, path: &Path, read: impl Fn(&Arc<Map>) -> Result<R>) -> Result<R> {
+    let failed = |error: io::Error| Error::file(path.display(), "cannot be read", &error);
+    let length = || {
+        let len = file.metadata().map_err(failed)?.len();
+        usize::try_from(len).map_err(|_| failed(io::Error::from(io::ErrorKind::FileTooLarge)))
+    };
+    let mut len = length()?;
+    loop {
+        if len == 0 {
+            return Err(Error::corrupt("no index file (it is empty)", 0).of_path(path));
+        }
+        let mapped = Arc::new(Map::of(file, len).map_err(failed)?);
+        match read(&mapped) {
+            Err(error @ Error::Corrupt { .. }) => {
+                let now = length()?;
+                if now <= len {
+                    return Err(error.of_path(path));
+                }
+                len = now;
+            }
+            result => return result.map_err(|error| error.of_path(path)),
+        }
+    }
 }
 
 /// Reads an index from a file's bytes: those of `map`, if its arrays are to stay there. Returns what counts, too, and whether
