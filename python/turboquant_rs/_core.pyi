@@ -11,14 +11,18 @@ __all__ = [
     "FlatIndex",
     "PaperCodec",
     "PaperIndex",
+    "allowed_rows",
     "available",
     "codes_from_bytes",
     "convert_rows",
+    "copy_rows",
     "header_from_bytes",
     "header_len",
     "level",
     "paper_codes_from_bytes",
+    "row_state",
     "set_level",
+    "stored_ids",
 ]
 
 _Dual: TypeAlias = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
@@ -277,6 +281,18 @@ def header_len(data: bytes) -> int: ...
 def codes_from_bytes(
     data: bytes,
 ) -> tuple[Codec, list[int], NDArray[np.uint8], NDArray[np.float32]]: ...
+def row_state(index: FlatIndex) -> tuple[int, int, int]: ...
+def stored_ids(index: FlatIndex) -> tuple[tuple[int, int, int], NDArray[np.int64]]: ...
+def copy_rows(
+    index: FlatIndex, first: int, end: int, plain: bool
+) -> tuple[
+    tuple[int, int, int],
+    tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint64]],
+]: ...
+def allowed_rows(
+    index: FlatIndex,
+    filter: Filter | None,  # noqa: A002
+) -> tuple[tuple[int, int, int], NDArray[np.bool_]]: ...
 def convert_rows(
     keep: str,
     x: NDArray[np.float32],

@@ -44,8 +44,10 @@ def device_of(array: Any) -> str:
     return f"cuda:{array.device.id}" if on_cuda(array, "array") else "cpu"
 
 
-def as_device(device: Any) -> str:
+def as_device(device: Any, what: str = "codes") -> str:
     """Return a device's name in full, "cpu" or "cuda:n"; "cuda" is the GPU that is current. It must be there.
+
+    ``what`` would be on it, for an error where CuPy is missing.
 
     >>> as_device("cpu")
     'cpu'
@@ -55,7 +57,7 @@ def as_device(device: Any) -> str:
         return "cpu"
     if kind != "cuda" or (device != "cuda" and not number.isdecimal()):
         raise ValueError(f'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got {device!r}')
-    cupy = cupy_for("codes")
+    cupy = cupy_for(what)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

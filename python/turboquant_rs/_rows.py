@@ -13,6 +13,7 @@ from ._ids import as_row_ids, is_single
 
 if TYPE_CHECKING:
     from .codec import Metric, TurboQuant
+    from .gpu.index import DeviceIndex
     from .index import Index
 
 
@@ -25,6 +26,7 @@ class Rows:
     codec: TurboQuant
     metric: Metric
     keep: str | None
+    _placed: DeviceIndex | None
 
     @property
     def ids(self) -> NDArray[Any]:
@@ -65,9 +67,9 @@ class Rows:
         -------
         dict
             ``n`` (rows that can be found), ``removed`` (rows whose place is not yet taken back), ``dim``, ``bits``,
-            ``metric``, ``keep``, ``string_ids`` (bool), ``plain_rows``, and ``bytes``, a dictionary with the parts
-            ``codes`` (scales, bounds, squared norms and the codec among them), ``ids``, ``originals`` and ``id_map``
-            (made when it is first needed; none while ids ascend).
+            ``metric``, ``keep``, ``string_ids`` (bool), ``plain_rows``, ``device``, and ``bytes``, a dictionary with
+            the parts ``codes`` (scales, bounds, squared norms and the codec among them), ``ids``, ``originals``,
+            ``id_map`` (made when it is first needed; none while ids ascend) and ``device`` (on a GPU, beside those).
 
         Examples
         --------
@@ -88,7 +90,14 @@ class Rows:
             "keep": self.keep,
             "string_ids": self._core.names_of(np.empty(0, np.int64)) is not None,
             "plain_rows": self.plain_rows,
-            "bytes": {"codes": codes, "ids": ids, "originals": originals, "id_map": id_map},
+            "device": "cpu" if self._placed is None else self._placed.device,
+            "bytes": {
+                "codes": codes,
+                "ids": ids,
+                "originals": originals,
+                "id_map": id_map,
+                "device": 0 if self._placed is None else self._placed.nbytes,
+            },
         }
 
     def remove(self, ids: ArrayLike | int | str | Sequence[str]) -> None:

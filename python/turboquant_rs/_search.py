@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import TO_HOST, as_flag, as_int, as_threads, as_threshold, back
+from ._core import Filter as RowFilter
 from ._device import describe, on_cuda
 from ._ids import as_names
 from ._rescore import Source, best, from_source
@@ -18,6 +19,7 @@ from .filters import Allowed, Filter, as_filter
 
 if TYPE_CHECKING:
     from .codec import TurboQuant
+    from .gpu.index import DeviceIndex
 
 
 class Searches:
@@ -29,6 +31,7 @@ class Searches:
     codec: TurboQuant
     metric: Metric
     keep: str | None
+    _placed: DeviceIndex | None
 
     @property
     def dim(self) -> int:
@@ -56,8 +59,8 @@ class Searches:
         Parameters
         ----------
         queries : array_like, shape (nq, dim) or (dim,)
-            As for :meth:`TurboQuant.encode`, but in host memory; norms below 2**96 (below 2**63 with "l2"). One 1-D
-            query gives 1-D results.
+            As for :meth:`TurboQuant.encode`, in host memory or, of an index on a GPU, on that GPU; norms below 2**96
+            (below 2**63 with "l2"). One 1-D query gives 1-D results.
         k : int, default 10
             At least 1. Beyond the number of vectors that are allowed, ids are −1 (None in an index of string ids) and
             scores −inf (+inf with "l2").
@@ -66,7 +69,7 @@ class Searches:
             vectors without the others. Blocks of 64 vectors without one that is allowed are not read.
         exact : bool, default False
             Read every vector in full. By default up to eight queries read the first stage of every vector and the rest
-            of those that may be among the k nearest. The result is the same.
+            of those that may be among the k nearest. The result is the same. On a GPU every vector is read in full.
         rescore : int, optional
             Find the ``rescore · k`` nearest by codes, and of these the k nearest by exact scores. The index must keep
             vectors (``Index(..., keep="float16")``), or ``rescore_from`` must have them. The first ten of k = 100 are
@@ -76,7 +79,7 @@ class Searches:
             an array of n distinct ids and returns their vectors, (n, dim).
         out : (ndarray of float32, ndarray of int64), optional
             Where to write scores and ids: C-contiguous, of the result's shapes, apart from each other and the queries.
-            They are returned. Not in an index of string ids.
+            They are returned. Not in an index of string ids, nor for queries on a GPU.
         stats : SearchStats, optional
             What the search read of codes is added to it.
         threads : int, optional
@@ -95,8 +98,9 @@ class Searches:
         ------
         ValueError, TypeError
             As for :meth:`TurboQuant.encode` and :meth:`filter`, for k or rescore below 1, for rescore without vectors,
-            for vectors of ``rescore_from`` that are missing or not finite, for ``out`` that does not fit, and for a
-            filter of another index or from before removed vectors' place was taken back (see :meth:`compact`).
+            for vectors of ``rescore_from`` that are missing or not finite, for ``out`` that does not fit, for queries
+            on another device than the index, and for a filter of another index or from before removed vectors' place
+            was taken back (see :meth:`compact`).
 
         Examples
         --------
@@ -113,22 +117,24 @@ class Searches:
         >>> found is out[1], bool((found < 100).all())
         (True, True)
         """
-        refuse_cuda(queries, "queries")
         k = as_int(k, "k", 1, (1 << 63) - 1)
-        rows, single = queries_of(queries, self.dim, "index")
+        rows, single = self._queries(queries)
         exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
         factor = self._factor(rescore, rescore_from)
         allowed = None if filter is None else as_filter(self._core, filter, "filter")
         if out is not None and self._core.names_of(np.empty(0, np.int64)) is not None:
             raise ValueError("out must be None in an index of string ids, which no array of int64 holds, got a pair")
-        scores, ids = places(out, k, rows, single)
-        if rescore_from is None:
+        if out is not None and on_cuda(queries, "queries"):
+            raise ValueError("out must be None for queries on a GPU, whose results are arrays there, got a pair")
+        if self._placed is None and rescore_from is None:
+            scores, ids = places(out, k, rows, single)
             names, read = self._core.search(rows, k, factor, scores, ids, allowed, exact, threads)
         else:
-            some, candidates = places(None, max(1, min(k * factor, len(self))), rows, False)
-            _, read = self._core.search(rows, some.shape[1], 0, some, candidates, allowed, exact, threads)
-            some = from_source(self._core, rows, candidates, rescore_from, threads)
-            scores[:], ids[:] = best(some, candidates, k, smaller_is_nearer=self.metric == "l2")
+            # Results go to the caller's arrays when they are whole.
+            own = None if out is None else places(out, k, rows, single)
+            scores, ids, read = self._found(queries, rows, k, factor, rescore_from, allowed, exact, threads)
+            if own is not None:
+                own[0][:], own[1][:] = scores, ids
             names = self._core.names_of(ids.ravel())
         if stats is not None:
             stats._add(read)
@@ -137,7 +143,51 @@ class Searches:
         found = ids if names is None else as_names(names).reshape(ids.shape)
         if single:
             scores, found = scores[0], found[0]
-        return back(scores, queries), found if names is not None else back(found, queries)
+        return self._back(scores, queries), found if names is not None else self._back(found, queries)
+
+    def _found(
+        self,
+        queries: Any,
+        rows: Any,
+        k: int,
+        factor: int,
+        source: Source | None,
+        allowed: RowFilter | None,
+        exact: bool,
+        threads: int | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
+        """Return scores and ids, (nq, k), of a search on a GPU or with vectors of the caller's, and what was read."""
+        wanted = max(1, min(k * factor, len(self))) if factor else k
+        scores, ids = places(None, wanted, rows, False)
+        if self._placed is None:
+            _, read = self._core.search(rows, wanted, 0, scores, ids, allowed, exact, threads)
+        else:
+            nearest, numbers, read = self._placed.search(queries, rows, wanted, allowed)
+            there = slice(nearest.shape[1])
+            scores[:], ids[:] = np.inf if self.metric == "l2" else -np.inf, -1
+            scores[:, there], ids[:, there] = nearest, numbers
+        if factor:
+            host = rows.get() if on_cuda(rows, "queries") else rows
+            if source is None:
+                self._core.exact_scores(host, ids.reshape(-1), scores.reshape(-1), threads)
+            else:
+                scores = from_source(self._core, host, ids, source, threads)
+            scores, ids = best(scores, ids, k, smaller_is_nearer=self.metric == "l2")
+        return scores, ids, read
+
+    def _queries(self, queries: Any) -> tuple[Any, bool]:
+        """Return queries as (nq, dim) float32, on the host or where the index is, and whether they were one 1-D."""
+        if self._placed is None:
+            refuse_cuda(queries, "queries", 'move the index, index.to("cuda"), or ')
+        elif on_cuda(queries, "queries"):
+            return self._placed.rows_of(queries)
+        return queries_of(queries, self.dim, "index")
+
+    def _back(self, result: NDArray[Any], queries: Any) -> Any:
+        """Return a result in the array namespace of the queries."""
+        if self._placed is not None and on_cuda(queries, "queries"):
+            return self._placed.back(result, queries)
+        return back(result, queries)
 
     def _factor(self, rescore: int | None, rescore_from: Source | None) -> int:
         """Return ``rescore``, 0 for none, if there are vectors for it."""
@@ -197,16 +247,19 @@ class Searches:
         >>> lims.tolist(), ids.tolist()
         ([0, 2, 2], [1, 0])
         """
-        refuse_cuda(queries, "queries")
         limit = as_threshold(threshold)
-        rows, _ = queries_of(queries, self.dim, "index")
+        rows, _ = self._queries(queries)
         exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
         allowed = None if filter is None else as_filter(self._core, filter, "filter")
-        lims, scores, ids, names, read = self._core.range_search(rows, limit, allowed, exact, threads)
+        if self._placed is None:
+            lims, scores, ids, names, read = self._core.range_search(rows, limit, allowed, exact, threads)
+        else:
+            lims, scores, ids, read = self._placed.range_search(queries, rows, limit, allowed)
+            names = self._core.names_of(ids)
         if stats is not None:
             stats._add(read)
-        found = back(ids, queries) if names is None else as_names(names)
-        return back(lims, queries), back(scores, queries), found
+        found = self._back(ids, queries) if names is None else as_names(names)
+        return self._back(lims, queries), self._back(scores, queries), found
 
     def filter(self, allowed: Allowed) -> Filter:
         """Return a reusable set of vectors that searches may return.

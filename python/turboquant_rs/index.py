@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._arrays import as_rows, as_threads, blocks, one_of
 from ._ids import as_names, as_row_ids
+from ._placed import Placed
 from ._rates import Bits, shown
 from ._rows import Rows
 from ._search import Searches, refuse_cuda
@@ -18,6 +19,9 @@ from ._stored import Stored
 from .codec import Metric, Refine, Scale, TurboQuant
 from .codes import Codes
 from .papers import PaperCodec
+
+if TYPE_CHECKING:
+    from .gpu.index import DeviceIndex
 
 Keep: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 
@@ -27,7 +31,7 @@ _METRICS = ("ip", "cosine", "l2")
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 
-class Index(Rows, Searches, Stored):
+class Index(Rows, Searches, Stored, Placed):
     """Search codes: an exact scan, with the same ids and scores on every machine, for any batch, threads and k.
 
     Parameters
@@ -73,7 +77,7 @@ class Index(Rows, Searches, Stored):
     (5, True)
     """
 
-    __slots__ = ("_core", "_plain", "codec", "keep", "metric")
+    __slots__ = ("_core", "_placed", "_plain", "codec", "keep", "metric")
 
     def __init__(
         self,
@@ -266,11 +270,19 @@ class Index(Rows, Searches, Stored):
         index._take(TurboQuant._from_core(core.codec), one_of(core.metric, "metric", _METRICS), None, core)
         return index
 
-    def _take(self, codec: TurboQuant, metric: Metric, keep: Keep | None, core: _core.FlatIndex) -> None:
+    def _take(
+        self,
+        codec: TurboQuant,
+        metric: Metric,
+        keep: Keep | None,
+        core: _core.FlatIndex,
+        placed: DeviceIndex | None = None,
+    ) -> None:
         self.codec = codec
         self.metric: Metric = metric
         self.keep: Keep | None = keep
         self._core = core
+        self._placed = placed
         plain = codec._core.plain()
         self._plain = None if plain is None else TurboQuant._from_core(plain)
 
@@ -284,10 +296,12 @@ class Index(Rows, Searches, Stored):
         if self.keep is not None:
             size += self.dim * _WIDTHS[self.keep] + (4 if self.keep == "int8" else 0)
             what += f", keep={self.keep!r}"
+        if self.device != "cpu":
+            what += f", device={self.device!r}"
         return f"Index({what}, {size:.1f} bytes per vector)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The copy belongs to no file.
+        # The copy belongs to no file and is on the CPU.
         return Index.from_bytes, (self.to_bytes(),)
 
 

@@ -147,7 +147,22 @@ _OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "
 for _name in (
     *(f"__{prefix}{name}__" for name in _OPERATORS for prefix in ("", "r", "i")),
     *(f"__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne", "invert", "neg", "pos", "abs")),
-    *("all", "any", "argmax", "argmin", "max", "min", "sum", "mean", "nonzero", "ravel", "reshape", "take", "view"),
+    *(
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "max",
+        "min",
+        "sum",
+        "mean",
+        "nonzero",
+        "ravel",
+        "reshape",
+        "sort",
+        "take",
+        "view",
+    ),
     "transpose",
 ):
     setattr(ndarray, _name, _method(_name))

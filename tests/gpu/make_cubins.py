@@ -25,8 +25,8 @@ TABLE = Path(__file__).with_name("cubins.json")
 #: Codecs whose kernels are compiled: dim, bits, refine, and which kernels (all: empty).
 CODECS: tuple[tuple[int, int, int, tuple[str, ...]], ...] = (
     (1024, 4, 0, ()),
-    (1024, 8, 0, ("encode_warp", "score_dp4a", "score_mma")),
-    (1024, 1, 0, ("score_dp4a", "score_mma")),
+    (1024, 8, 0, ("encode_warp", "score_dp4a", "score_mma", "rank_dp4a", "rank_mma")),
+    (1024, 1, 0, ("score_dp4a", "score_mma", "rank_mma", "rank_cut")),
     (768, 4, 0, ("encode_warp", "decode_warp")),
     (128, 4, 16, ("encode_warp", "decode_warp")),
     (97, 3, 0, ("encode_warp", "score_dp4a", "score_mma")),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, prod, qjl, score_fitted
+from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, prod, qjl, score_fitted, search
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -55,7 +55,7 @@ class Recorder:
 
 
 def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
-    """Return every kernel of a codec, by name: encode, decode, queries, scores of few and of many."""
+    """Return every kernel of a codec, by name: encode, decode, queries, scores and searches of few and of many."""
     recorder, codec = Recorder(), CodecKey(dim, bits, 0, "unbiased", refine)
     x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, row_bytes(dim, bits, bits)), np.uint8)
     scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
@@ -63,7 +63,14 @@ def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
     decode(recorder, codec, bits, packed, scales, x)
     score(recorder, codec, bits, x[:1], packed, scales, out[:1])
     score(recorder, codec, bits, x, packed, scales, out)
-    return {kernel.name: kernel for kernel in recorder.kernels}
+    words = recorder.empty((8,), np.uint32)
+    part = search.RowPart(packed, scales, words, scales, words, 0)
+    found = {kernel.name: kernel for kernel in recorder.kernels}
+    for queries in (x[:1], x):
+        search.search(recorder, codec, "l2", [(part, words)], queries, 10)
+    # Queries are prepared by the same kernel, with more to write.
+    staged = [kernel for kernel in recorder.kernels if kernel not in found.values()]
+    return found | {f"{k.name} staged" if k.name in found else k.name: k for k in staged}
 
 
 def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int = 0) -> dict[str, Kernel]:

@@ -14,14 +14,17 @@ import pytest
 from fits import random_parts
 from gpu import fitted_parity, paper_parity
 from gpu.parity import encode_differences, run_decode, run_score
+from gpu.search_parity import Found, run_search, same_found
 from gpu.shim import ShimBackend, missing
 from gpu.shim.backend import LaunchError
 from gpu.shim.build import Mutation
+from numpy.typing import NDArray
 from strategies import mixed_rows, same
-from turboquant_rs.gpu import plan, sources
+from turboquant_rs.gpu import plan, search, sources
 from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.reference import Codes, TurboQuant
 from turboquant_rs.reference import score as reference_score
+from turboquant_rs.reference.index import Index
 
 if missing():
     pytest.skip(str(missing()), allow_module_level=True)
@@ -65,6 +68,8 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
 
 
 def _is_right(backend: ShimBackend, kernel: str, dim: int) -> bool:
+    if kernel.startswith(("rank", "stage")):
+        return search_is_right(backend, kernel, *((dim, 6) if kernel == "stage_tables" else (dim // 10, 110)))
     plain = TurboQuant(dim, 5 if kernel.startswith("score") else 4, seed=1)
     x = mixed_rows(dim, seed=dim, kinds=("normal", "wide", "whole", "sparse", "one-hot"))
     codes = plain.encode(x)
@@ -74,6 +79,23 @@ def _is_right(backend: ShimBackend, kernel: str, dim: int) -> bool:
         return same(run_decode(backend, plain, codes), plain.decode(codes))
     queries = x[: 4 if kernel == "score_dp4a" else 5]
     return same(run_score(backend, plain, queries, codes), reference_score(plain, queries, codes))
+
+
+@cache
+def search_case(dim: int, seeds: int) -> tuple[Index, NDArray[np.float32], Found]:
+    """Return an index, five queries, and what the reference finds."""
+    index = Index(TurboQuant(dim, 5, seed=1), "l2")
+    kinds = ("normal", "wide", "whole", "sparse", "one-hot")
+    index.add(np.concatenate([mixed_rows(dim, seed, kinds) for seed in range(seeds)]), np.arange(5 * seeds))
+    queries = mixed_rows(dim, 99, kinds)
+    return index, queries, index.search(queries, 34)
+
+
+def search_is_right(backend: ShimBackend, kernel: str, dim: int, seeds: int) -> bool:
+    """Several queries a block, chunks and tiles of candidates, and a k-th best that another warp holds."""
+    index, queries, want = search_case(dim, seeds)
+    some = 4 if kernel == "rank_dp4a" else 5
+    return same_found(run_search(backend, index, queries[:some], 34), (want[0][:some], want[1][:some]))
 
 
 @cache
@@ -105,6 +127,8 @@ def fitted_is_right(backend: ShimBackend, kernel: str) -> bool:
 @pytest.mark.parametrize(("name", "number"), barriers())
 def test_a_missing_barrier_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
     """By some kernel, in some order of the threads."""
+    for size, value in {"TILE": 128, "FIRST_ROWS": 32, "GROWTH": 1}.items():
+        monkeypatch.setattr(search, size, value)
     for waves in ("WAVES", "BLOCK_WAVES"):  # one block, so that it has several rows
         monkeypatch.setattr(plan, waves, 1)
     for kernel in [k for k, parts in sources.PARTS.items() if name in (*parts, f"{k}.cu")]:

@@ -75,12 +75,12 @@ def _stream(cupy: Any, pointer: int, number: int) -> Any:
     return cupy.cuda.ExternalStream(pointer, number)  # CuPy 13
 
 
-def as_cupy(value: Any, name: str, device: str) -> Any:
+def as_cupy(value: Any, name: str, device: str, there: str = "the codes are") -> Any:
     """Return a CUDA array as CuPy's, viewing the same memory; one on another GPU than ``device`` is refused."""
     cupy = cupy_for(name)
     number = device_number(value, name)
     if device != f"cuda:{number}":
-        raise ValueError(f"{name} must be on {device}, where the codes are, got {describe(value)} on cuda:{number}")
+        raise ValueError(f"{name} must be on {device}, where {there}, got {describe(value)} on cuda:{number}")
     if isinstance(value, cupy.ndarray):
         return value
     if not hasattr(type(value), "__dlpack__"):
@@ -91,9 +91,9 @@ def as_cupy(value: Any, name: str, device: str) -> Any:
         raise TypeError(f"{name} must be an array that DLPack can pass on, got {describe(value)}: {error}") from None
 
 
-def as_real(value: Any, name: str, device: str) -> Any:
+def as_real(value: Any, name: str, device: str, there: str = "the codes are") -> Any:
     """Return a CUDA array as CuPy's, of whatever real dtype it has; others are refused as on the CPU."""
-    array = as_cupy(value, name, device)
+    array = as_cupy(value, name, device, there)
     check_real(array, name)
     return array
 

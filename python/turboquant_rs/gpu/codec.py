@@ -77,7 +77,7 @@ class _TurboQuantCalls(Calls):
 class _Plain(_TurboQuantCalls):
     def __init__(self, codec: TurboQuant) -> None:
         super().__init__(codec)
-        self.key = CodecKey(codec.dim, codec._core.full[0], codec.seed, codec.scale, int(codec.refine))
+        self.key = plain_key(codec)
 
     def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
         return launch_encode(backend, self.key, x, packed, scales, validate=validate)
@@ -124,6 +124,11 @@ class _Fitted(_TurboQuantCalls):
 
     def _keep(self, codes: Codes) -> tuple[int, ...]:
         return tuple(self.codec._keep(codes.bits))
+
+
+def plain_key(codec: TurboQuant) -> CodecKey:
+    """Return a plain codec for the drivers."""
+    return CodecKey(codec.dim, codec._core.full[0], codec.seed, codec.scale, int(codec.refine))
 
 
 def _calls(codec: TurboQuant) -> Calls:

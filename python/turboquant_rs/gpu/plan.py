@@ -162,7 +162,7 @@ class Part:
 
 
 def score_kernel(name: str, part: Part, *, words: bool) -> Kernel:
-    """Return a kernel that scores a part of packed rows."""
+    """Return a kernel that scores a part of packed rows, or ranks them by scores."""
     parameters = {
         "TQ_DIM": part.dim,
         "TQ_BITS": part.bits,
@@ -177,7 +177,7 @@ def score_kernel(name: str, part: Part, *, words: bool) -> Kernel:
         "TQ_QUERY_BYTES": query_bytes(part.dim),
         "TQ_WHOLE_WORDS": int(words),
     }
-    if name == "score_dp4a":
+    if name.endswith("_dp4a"):
         parameters["TQ_WARPS"] = WARPS
     return _kernel(name, parameters)
 

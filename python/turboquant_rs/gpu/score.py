@@ -34,6 +34,11 @@ class Prepared:
     #: (nq,) float32: what one unit of the integer product is worth.
     worth: Any
     faults: Any
+    #: For a search: (nq, columns) float32 that a row's first stage is multiplied with, zeros behind the coordinates;
+    #: norms (nq,) float32 without their powers of two, and these (nq,) int32.
+    rotated: Any = None
+    norms: Any = None
+    exponents: Any = None
 
 
 def score(
@@ -97,20 +102,31 @@ def in_batches(
     return None
 
 
-def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosine: bool) -> Prepared:
+def prepare(
+    backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosine: bool, staged: bool = False, columns: int = 0
+) -> Prepared:
     """Rotate and round queries (nq, dim) float32, nq ≥ 1, on the device, so that they never visit the host.
 
     The host's preparation would cost a copy both ways and a synchronisation for what the encoder's kernels already do.
+    ``staged``: also for a search, with so many ``columns`` for its first stage.
     """
     nq, wide = len(queries), keep > 4
     rotation = rotation_tables(codec.dim, codec.seed)
-    parameters = {"TQ_WIDE": int(wide), "TQ_QUERY_BYTES": query_bytes(codec.dim)}
+    parameters = {
+        "TQ_WIDE": int(wide),
+        "TQ_QUERY_BYTES": query_bytes(codec.dim),
+        "TQ_STAGED": int(staged),
+        "TQ_STAGE_COLUMNS": columns,
+    }
     plan = row_plan(backend, "query", codec.dim, rotation.rounds, 0, parameters)
     signs, source = uploaded_rotation(backend, codec.dim, codec.seed, by_lanes=plan.kernel.name == "query_warp")
     shape = (nq, query_bytes(codec.dim))
     high = backend.empty(shape, np.int8)
     low = backend.empty(shape, np.int8) if wide else None
     worth = backend.empty((nq,), np.float32)
+    rotated = backend.empty((nq, columns), np.float32) if columns else None
+    norms = backend.empty((nq,), np.float32) if staged else None
+    exponents = backend.empty((nq,), np.int32) if staged else None
     faults = fault_buffer(backend)
     level_scale = score_levels(codec, keep)[1]
     args = (
@@ -121,12 +137,13 @@ def prepare(backend: Backend, codec: CodecKey, keep: int, queries: Any, *, cosin
         high,
         low,
         worth,
+        *(rotated, norms, exponents),
         faults,
         level_scale,
         np.int32(cosine),
     )
     plan.launch(backend, nq, (*args, np.int64(nq)))
-    return Prepared(high, low, worth, faults)
+    return Prepared(high, low, worth, faults, rotated, norms, exponents)
 
 
 def levels_of(backend: Backend, codec: CodecKey, keep: int) -> Any:
@@ -141,9 +158,27 @@ def multiply(backend: Backend, part: Part, levels: Any, prepared: Prepared, pack
     ``levels`` (2^keep,) int16 on the device are what codes stand for.
     """
     nq, n = out.shape
+    rest = (out, np.int64(n), np.int64(nq))
+    launch_products(backend, part, levels, prepared, packed, scales, "score", rest)
+
+
+def launch_products(
+    backend: Backend,
+    part: Part,
+    levels: Any,
+    prepared: Prepared,
+    packed: Any,
+    scales: Any,
+    what: str,
+    rest: tuple[Any, ...],
+) -> None:
+    """Launch the kernel of few or of many queries that does ``what`` with scores, "score" or "rank".
+
+    ``rest`` are its arguments behind those of all such kernels; the last two are the numbers of rows and of queries.
+    """
+    n, nq = int(rest[-2]), int(rest[-1])
     matrix = nq > FEW_QUERIES and backend.capability >= 80
-    name = "score_mma" if matrix else "score_dp4a"
-    kernel = score_kernel(name, part, words=part.whole_words(packed))
+    kernel = score_kernel(f"{what}_mma" if matrix else f"{what}_dp4a", part, words=part.whole_words(packed))
     table = 2 << part.keep if part.wide else 0
     if matrix:
         blocks = -(-n // TILE_ROWS) * -(-nq // TILE_QUERIES)
@@ -151,5 +186,5 @@ def multiply(backend: Backend, part: Part, levels: Any, prepared: Prepared, pack
         threads, shared = 128, tiles * TILE_LINE + table
     else:
         blocks, threads, shared = -(-n // WARPS), 32 * WARPS, table
-    args = (packed, scales, levels, prepared.high, prepared.low, prepared.worth, out, np.int64(n), np.int64(nq))
+    args = (packed, scales, levels, prepared.high, prepared.low, prepared.worth, *rest)
     backend.launch(kernel, grid(backend, blocks), threads, args, shared)

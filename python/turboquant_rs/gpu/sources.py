@@ -15,6 +15,8 @@ OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--p
 DEVICE = "device.cuh"
 _ENCODE = ("rows.cuh", "units.cuh", "codebook.cuh", "scale.cuh")
 _STREAM = ("rows.cuh", "lanes.cuh", "stream.cuh")
+_FEW = ("units.cuh", "nibbles.cuh", "panel.cuh", "few.cuh")
+_MANY = ("units.cuh", "nibbles.cuh", "panel.cuh", "tiles.cuh", "many.cuh")
 PARTS: dict[str, tuple[str, ...]] = {
     "encode_warp": (*_ENCODE, "lanes.cuh", "exact.cuh", "warp.cuh", "planes.cuh"),
     "encode_block": (*_ENCODE, "exact.cuh", "block.cuh"),
@@ -22,8 +24,13 @@ PARTS: dict[str, tuple[str, ...]] = {
     "decode_block": ("rows.cuh", "units.cuh", "exact.cuh", "block.cuh"),
     "query_warp": ("rows.cuh", "query.cuh", "lanes.cuh", "exact.cuh", "warp.cuh"),
     "query_block": ("rows.cuh", "query.cuh", "exact.cuh", "block.cuh"),
-    "score_dp4a": ("units.cuh", "nibbles.cuh", "panel.cuh"),
-    "score_mma": ("units.cuh", "nibbles.cuh", "panel.cuh", "tiles.cuh"),
+    "score_dp4a": _FEW,
+    "score_mma": _MANY,
+    "stage_tables": ("rows.cuh", "lanes.cuh"),
+    "rank_dp4a": (*_FEW, "ranking.cuh"),
+    "rank_mma": (*_MANY, "ranking.cuh"),
+    "rank_cut": ("lanes.cuh", "ranking.cuh"),
+    "rank_best": ("ranking.cuh",),
     "prod_codes": (*_ENCODE, "lanes.cuh", "stream.cuh", "planes.cuh"),
     "prod_values": ("units.cuh", "lanes.cuh"),
     "sketch_fixed": _STREAM,

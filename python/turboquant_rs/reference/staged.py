@@ -85,7 +85,12 @@ def row_bounds(q: TurboQuant, codes: Codes) -> NDArray[np.uint16]:
 
 def bound_unit(q: TurboQuant) -> int:
     """Return how many units of a row's bounds make one integer level."""
-    return FINE if q.spec.segments[0].bits <= 4 else COARSE
+    return bound_unit_of(q.spec.segments[0].bits)
+
+
+def bound_unit_of(bits: int) -> int:
+    """Return :func:`bound_unit` of plain codes of so many bits."""
+    return FINE if bits <= 4 else COARSE
 
 
 def bit_worths(q: TurboQuant, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

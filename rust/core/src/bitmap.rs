@@ -48,6 +48,11 @@ impl Bitmap {
         self.words.get(i).copied().unwrap_or(0)
     }
 
+    /// Whether a row is in it.
+    pub(crate) fn holds(&self, row: usize) -> bool {
+        self.word(row / WORD) >> (row % WORD) & 1 == 1
+    }
+
     /// Rows in it.
     pub(crate) fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

@@ -1,6 +1,7 @@
 //! A flat index: an exact scan of codes with three metrics.
 
 mod add;
+mod export;
 mod file;
 mod filter;
 mod gone;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 pub use add::EncodedRows;
+pub use export::{RowCopy, RowState};
 use file::Home;
 pub use file::INDEX_VERSION;
 pub use filter::Filter;

@@ -31,7 +31,8 @@ pub use codec::{
 pub use codes::{Codes, CodesView, Header};
 pub use error::{Error, Result};
 pub use index::{
-    EncodedRows, Filter, INDEX_VERSION, Index, Keep, Neighbors, RowIds, SearchOptions, SearchStats, Within,
+    EncodedRows, Filter, INDEX_VERSION, Index, Keep, Neighbors, RowCopy, RowIds, RowState, SearchOptions, SearchStats,
+    Within,
 };
 pub use kernels::Level;
 pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};

@@ -49,7 +49,7 @@ pub(crate) struct FlatIndex {
 
 impl FlatIndex {
     // A panic under the lock is a bug of the core; the index it leaves is not trusted less than the error itself.
-    fn read<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&Index) -> R + Send) -> R {
+    pub(crate) fn read<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&Index) -> R + Send) -> R {
         py.detach(|| work(&self.inner.read().unwrap_or_else(PoisonError::into_inner)))
     }
 

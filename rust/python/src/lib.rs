@@ -6,6 +6,7 @@
 
 mod codec;
 mod error;
+mod export;
 mod filter;
 mod index;
 mod originals;
@@ -21,6 +22,8 @@ mod _core {
     use crate::codec::{Codec, codes_from_bytes, header_from_bytes, header_len};
     #[pymodule_export]
     use crate::error::CorruptError;
+    #[pymodule_export]
+    use crate::export::{allowed_rows, copy_rows, row_state, stored_ids};
     #[pymodule_export]
     use crate::filter::Filter;
     #[pymodule_export]

@@ -59,6 +59,11 @@ static inline int tq_lowest_bit(unsigned word) { return __builtin_ctz(word); }
 static inline void tq_atomic_least(unsigned long long* word, unsigned long long value) {
     if (value < *word) *word = value;
 }
+static inline unsigned tq_atomic_add(unsigned* word, unsigned value) {
+    const unsigned before = *word;
+    *word += value;
+    return before;
+}
 
 static inline int tq_dp4a(int a, int b, int c) {
     for (int k = 0; k < 4; k++) c += (signed char)(a >> 8 * k) * (signed char)(b >> 8 * k);

@@ -82,6 +82,8 @@ __device__ __forceinline__ int tq_lowest_bit(unsigned word) { return __ffs(word)
 __device__ __forceinline__ void tq_atomic_least(unsigned long long* word, unsigned long long value) {
     atomicMin(word, value);
 }
+// What was there before.
+__device__ __forceinline__ unsigned tq_atomic_add(unsigned* word, unsigned value) { return atomicAdd(word, value); }
 
 // c + the products of four signed bytes each.
 __device__ __forceinline__ int tq_dp4a(int a, int b, int c) { return __dp4a(a, b, c); }

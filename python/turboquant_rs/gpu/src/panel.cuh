@@ -100,9 +100,8 @@ __device__ __forceinline__ void tq_granule_levels(const tq_levels& table, const 
     }
 }
 
-// Keep the score of a query and a row, from their integer products, rounded once. TQ_ADDED: added to the score that is there,
-// unless that is ±inf, which decides.
-__device__ __forceinline__ void tq_store_score(float* out, int hh, int cross, int ll, float worth, float scale) {
+// The score of a query and a row from their integer products, rounded once.
+__device__ __forceinline__ float tq_score(int hh, int cross, int ll, float worth, float scale) {
     float product;
     if (TQ_SKETCH) {
         product = tq_to_float(hh * 128 + ll);  // at most 16,319 · 65,536 < 2^30
@@ -111,7 +110,11 @@ __device__ __forceinline__ void tq_store_score(float* out, int hh, int cross, in
     } else {
         product = tq_to_float(hh);
     }
-    const float score = tq_product(worth * product, scale);
+    return tq_product(worth * product, scale);
+}
+
+// Keep a score. TQ_ADDED: added to the one that is there, unless that is ±inf, which decides.
+__device__ __forceinline__ void tq_keep_score(float* out, float score) {
     if (TQ_ADDED) {
         const float share = *out;
         *out = (tq_bits(share) & 0x7fffffffu) == 0x7f800000u ? share : tq_sum(share, score);

@@ -111,6 +111,11 @@ impl Numbering {
         self.changes += 1;
     }
 
+    /// How often rows have changed their places.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn get(&self) -> (u64, u64) {
         (self.index, self.changes)
     }

@@ -119,6 +119,18 @@ impl Partition {
         }
     }
 
+    /// The places of rows with numbers in a range.
+    pub(super) fn places_of(&self, numbers: Range<usize>) -> Range<usize> {
+        let place = |number: usize| {
+            let number = number.saturating_sub(self.base);
+            match &self.numbers[..] {
+                [] => number.min(self.len),
+                numbers => numbers.partition_point(|&other| other < number as u64),
+            }
+        };
+        place(numbers.start)..place(numbers.end)
+    }
+
     /// Notes that the row in a place is removed.
     pub(super) fn remove(&mut self, place: usize) {
         self.gone.grow(self.len);

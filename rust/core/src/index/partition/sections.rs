@@ -27,14 +27,7 @@ pub(in crate::index) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     /// The rows whose numbers are at least `from`.
     pub(in crate::index) fn from_number(partitions: impl Iterator<Item = &'a Partition>, from: usize) -> Self {
-        let piece = |partition: &'a Partition| {
-            let from = from.saturating_sub(partition.base);
-            let first = match &partition.numbers[..] {
-                [] => from.min(partition.len),
-                numbers => numbers.partition_point(|&number| number < from as u64),
-            };
-            (partition, first..partition.len)
-        };
+        let piece = |partition: &'a Partition| (partition, partition.places_of(from..usize::MAX));
         let pieces: Vec<_> = partitions.map(piece).filter(|(_, places)| !places.is_empty()).collect();
         Self { rows: pieces.iter().map(|(_, places)| places.len()).sum(), pieces }
     }

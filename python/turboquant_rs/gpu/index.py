@@ -1,0 +1,280 @@
+"""An index's rows in the memory of a GPU: copied there, kept up with what is added and removed, and searched.
+
+The rows themselves stay in host memory, where they are added, removed, saved and decoded; a search first copies what is
+new. So an index that does not fit leaves everything as it is, and one set of rows may be searched on several GPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from .._arrays import as_queries
+from .._device import cupy_for, on_cuda
+from . import arrays
+from .codec import plain_key
+from .runtime import CupyBackend
+from .search import MOST_ROWS, RowPart, buffer_bytes, order_of, queries_at_a_time, read_keys, search, within
+
+if TYPE_CHECKING:
+    from ..codec import TurboQuant
+
+#: Bytes of packed codes that are copied at a time.
+COPY_BYTES = 64 << 20
+#: Parts that rows may lie in, one an addition; beyond, all are copied anew into one.
+MOST_PARTS = 16
+
+State = tuple[int, int, int]
+
+
+class Held(NamedTuple):
+    """Rows on the GPU."""
+
+    #: How often rows got new numbers, and how many rows there are.
+    changes: int
+    stored: int
+    #: Parts with the number of their first row.
+    parts: tuple[RowPart, ...]
+    starts: tuple[int, ...]
+    #: Ids, ascending; None where they are 0, 1, 2 ….
+    ids: NDArray[np.int64] | None
+
+
+class DeviceIndex:
+    """The rows of an index on one GPU.
+
+    Any number of threads may search.
+
+    Parameters
+    ----------
+    core : FlatIndex
+        Whose rows are copied.
+    codec : TurboQuant
+    metric : "ip", "cosine" or "l2"
+    device : str
+        "cuda:0" and so on.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has too little memory.
+    ValueError
+        For more rows than a GPU's candidates can number.
+    """
+
+    def __init__(self, core: _core.FlatIndex, codec: TurboQuant, metric: str, device: str) -> None:
+        self._core, self._codec, self._metric, self.device = core, codec, metric, device
+        self._key = plain_key(codec)
+        self._lock = Lock()
+        self._held = Held(-1, 0, (), (), None)
+        #: The state of which rows are marked as removed, and the marks of each part.
+        self._live: tuple[State, tuple[Any, ...]] | None = None
+        with self._scope():
+            self._refreshed()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the GPU."""
+        held = (part.packed for part in self._held.parts), *map(_others, self._held.parts)
+        return sum(int(array.nbytes) for some in held for array in some if array is not None)
+
+    def rows_of(self, queries: Any) -> tuple[Any, bool]:
+        """Return CUDA queries as CuPy's (nq, dim) float32 on this GPU, and whether they were a single 1-D one."""
+        with arrays.working_beside(queries, "queries"):
+            real = arrays.as_real(queries, "queries", self.device, "the index is")
+            rows, single = as_queries(real, self._codec.dim, "index")
+            return arrays.as_float32(rows), single
+
+    def search(
+        self, queries: Any, rows: Any, k: int, allowed: _core.Filter | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
+        """Return scores and ids (nq, k) on the host, or for fewer columns all vectors, and what was read.
+
+        ``rows`` are the caller's ``queries`` as float32: on the host, or by :meth:`rows_of`.
+        """
+        with self._working(queries):
+            held, parts = self._allowed(allowed)
+            most, longest = max(1, min(k, held.stored)), max((len(part) for part, _ in parts), default=0)
+            size = buffer_bytes(self._key, len(rows), most, longest)
+            size += 0 if on_cuda(rows, "queries") else 4 * self._codec.dim * len(rows)
+            with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
+                moved = cupy_for("queries").asarray(rows)
+                keys, fault = search(CupyBackend(), self._key, self._metric, parts, moved, most)
+            if fault is not None:
+                self._refuse(rows)
+        values, ids = self._read(held, keys)
+        return self._scores(values), ids, self._read_stats(held, len(rows), queries_at_a_time(most))
+
+    def range_search(
+        self, queries: Any, rows: Any, threshold: float, allowed: _core.Filter | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
+        """Return limits, scores and ids of the rows within a threshold, on the host, and what was read."""
+        l2 = self._metric == "l2"
+        with self._working(queries):
+            held, parts = self._allowed(allowed)
+            longest = max((len(part) for part, _ in parts), default=0)
+            size = buffer_bytes(self._key, len(rows), 1, longest)
+            with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
+                moved = cupy_for("queries").asarray(rows)
+                floor = order_of(-threshold if l2 else threshold)
+                found, fault = within(CupyBackend(), self._key, self._metric, parts, moved, floor)
+            if fault is not None:
+                self._refuse(rows)
+        none = np.empty(0, np.uint64)
+        values, ids = self._read(held, np.concatenate([none, *found]))
+        scores = self._scores(values)
+        lims = np.cumsum([0, *map(len, found)], dtype=np.int64)
+        if l2 and threshold < 0:  # distances are reported clamped, and then none is below 0
+            lims, scores, ids = np.zeros_like(lims), scores[:0], ids[:0]
+        return lims, scores, ids, self._read_stats(held, len(rows), queries_at_a_time(1))
+
+    def back(self, result: NDArray[Any], queries: Any) -> Any:
+        """Return a host array in the library of the caller's CUDA queries, on this GPU."""
+        with arrays.working_beside(queries, "queries"):
+            return arrays.back(cupy_for("queries").asarray(result), queries)
+
+    def _scope(self) -> contextlib.AbstractContextManager[Any]:
+        scope: contextlib.AbstractContextManager[Any] = cupy_for("device").cuda.Device(int(self.device[5:]))
+        return scope
+
+    def _working(self, queries: Any) -> contextlib.AbstractContextManager[Any]:
+        return arrays.working_beside(queries, "queries") if on_cuda(queries, "queries") else self._scope()
+
+    def _memory(self, what: str, size: int) -> contextlib.AbstractContextManager[None]:
+        advice = "search for fewer queries or with a smaller k, or free memory there"
+        return arrays.memory_for(what, size, self.device, advice)
+
+    def _scores(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return keys as they are reported: negated distances as distances, never below 0."""
+        return np.maximum(-keys, np.float32(0)) if self._metric == "l2" else keys
+
+    def _read(self, held: Held, keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        values, places = read_keys(keys)
+        if held.ids is None or not len(held.ids):
+            return values, places
+        return values, np.where(places < 0, np.int64(-1), held.ids[places])
+
+    def _read_stats(self, held: Held, queries: int, together: int) -> tuple[int, int, int, int]:
+        """Return what was read: every row in full, once for queries that are searched for together."""
+        each = self._codec.bytes_per_vector() + (4 if self._metric == "l2" else 0)
+        return 0, 0, queries * held.stored, int(-(-queries // together) * held.stored * each)
+
+    def _refuse(self, rows: Any) -> None:
+        """Raise the CPU's error for faulty queries: an empty index of the kind checks them and reads no row."""
+        host = rows.get() if on_cuda(rows, "queries") else rows
+        empty = _core.FlatIndex(self._codec._core, self._metric, None)
+        scores, ids = np.empty((len(host), 1), np.float32), np.empty((len(host), 1), np.int64)
+        empty.search(host, 1, 0, scores, ids, None, True, 1)
+        raise RuntimeError("the GPU refuses queries that the CPU takes; please report this as a bug of turboquant-rs")
+
+    def _allowed(self, allowed: _core.Filter | None) -> tuple[Held, list[tuple[RowPart, Any]]]:
+        """Return the rows, up to date, and for each part the bits of those that may be found (None: all)."""
+        while True:
+            held = self._refreshed()
+            state = _core.row_state(self._core)
+            if allowed is None and not state[2]:
+                return held, [(part, None) for part in held.parts]
+            live = self._live
+            if allowed is None and live is not None and live[0] == (held.changes, held.stored, state[2]):
+                return held, list(zip(held.parts, live[1], strict=True))
+            state, rows = _core.allowed_rows(self._core, allowed)
+            if state[0] != held.changes or state[1] < held.stored:
+                continue
+            words = tuple(
+                cupy_for("codes").asarray(_words(rows[start : start + len(part)]))
+                for part, start in zip(held.parts, held.starts, strict=True)
+            )
+            if allowed is None and state[1] == held.stored:
+                self._synchronize()
+                self._live = state, words
+            return held, list(zip(held.parts, words, strict=True))
+
+    def _refreshed(self) -> Held:
+        """Return the rows on the GPU, with those that the index has now."""
+        with self._lock:
+            while True:
+                changes, stored, _ = _core.row_state(self._core)
+                held = self._held
+                if (held.changes, held.stored) == (changes, stored):
+                    return held
+                if held.changes != changes or held.stored > stored or len(held.parts) >= MOST_PARTS:
+                    held = Held(changes, 0, (), (), None)
+                    # What is held now goes before its successor comes: there may be no room for both.
+                    self._held, self._live = Held(-1, 0, (), (), None), None
+                new = self._longer(held, stored)
+                if new is not None:
+                    self._held, self._live = new, None
+                    return new
+
+    def _longer(self, held: Held, stored: int) -> Held | None:
+        """Return rows with those up to number ``stored``; None if rows got new numbers meanwhile."""
+        if stored > MOST_ROWS:
+            raise ValueError(f"device must be the CPU for more than {MOST_ROWS:,} vectors, got {stored:,}")
+        codec, count = self._codec, stored - held.stored
+        staged = self._key.bits > 1
+        each = codec.bytes_per_vector() + 4 * (staged + (self._metric == "l2"))
+        advice = "free memory there, or search on the CPU: the index is as it was"
+        with arrays.memory_for(f"copying {count:,} vectors of an index", int(count * each), self.device, advice):
+            cupy = cupy_for("device")
+            parts, starts = held.parts, held.starts
+            if count:
+                packed = cupy.empty((count, codec._core.row_bytes(codec._core.full)), np.uint8)
+                scales = cupy.empty((count,), np.float32)
+                bounds = cupy.empty((count,), np.uint32) if staged else None
+                squares = cupy.empty((count,), np.float32) if self._metric == "l2" else None
+                step = max(1, COPY_BYTES // packed.shape[1])
+                for first in range(0, count, step):
+                    last = min(first + step, count)
+                    state, copied = _core.copy_rows(self._core, held.stored + first, held.stored + last, False)
+                    if state[0] != held.changes or len(copied[4]) != last - first:
+                        return None
+                    new: tuple[Any, ...] = copied
+                    for array, host in zip((packed, scales, bounds, squares), new[:4], strict=True):
+                        if array is not None:
+                            array[first:last].set(host.reshape(array[first:last].shape))
+                parts = (*parts, RowPart(packed, scales, bounds, squares, None, held.stored))
+                starts = (*starts, held.stored)
+            state, ids = _core.stored_ids(self._core)
+            if state[0] != held.changes or state[1] < stored:
+                return None
+            ids = ids[:stored]
+            if (ids[:-1] < ids[1:]).all():
+                parts = tuple(replace(part, ties=None) for part in parts)
+            else:
+                order = np.argsort(ids)
+                ranks = np.empty(stored, np.uint32)
+                ranks[order] = np.arange(stored, dtype=np.uint32)
+                ids = ids[order]
+                parts = tuple(
+                    replace(part, ties=cupy.asarray(ranks[start : start + len(part)]))
+                    for part, start in zip(parts, starts, strict=True)
+                )
+            # Other streams may read them from now on.
+            self._synchronize()
+        counted = stored == 0 or (ids[0] == 0 and ids[-1] == stored - 1)
+        return Held(held.changes, stored, parts, starts, None if counted else ids)
+
+    def _synchronize(self) -> None:
+        cupy_for("device").cuda.get_current_stream().synchronize()
+
+
+def _others(part: RowPart) -> tuple[Any, ...]:
+    return part.scales, part.bounds, part.squares, part.ties
+
+
+def _words(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return one bit a row, in words.
+
+    >>> _words(np.array([True, False, True])).tolist()
+    [5]
+    """
+    words = np.zeros(-(-len(allowed) // 32), "<u4")
+    packed = np.packbits(allowed, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    return words.astype(np.uint32)

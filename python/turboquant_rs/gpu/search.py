@@ -1,0 +1,357 @@
+"""The k nearest of the rows of an index on a device: candidates by their scores, cut by their first stage, k kept.
+
+Rows are scanned a chunk at a time for a block of queries. A chunk's rows whose score may still be among the k best
+so far become candidates (rank_dp4a.cu, rank_mma.cu), whose keys are cut at their upper ends (rank_cut.cu), and of which
+the k best are kept (rank_best.cu, or a sort for large k). No matrix of scores is written: candidates are numbers that
+order rows uniquely (ranking.cuh), so the answer is the CPU's however the work is split and in whatever order they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference.staged import bound_unit_of, rounding_allowance
+from .backend import Backend
+from .constants import CodecKey, score_levels
+from .faults import Fault, first_fault
+from .kernels import Kernel
+from .plan import WARPS, WAVES, Part, grid, query_bytes
+from .score import Prepared, launch_products, levels_of, prepare
+
+#: Up to this k the best are kept by a kernel, in shared memory; beyond, candidates are sorted by the array's library.
+MOST_KEPT = 1_024
+#: Candidates that a block sorts at a time (TQ_TILE of rank_best.cu), and its threads.
+TILE, BEST_THREADS = 1_024, 256
+#: Queries of a block, and the bytes that their candidates may take.
+MOST_QUERIES, CANDIDATE_BYTES = 1_024, 256 << 20
+#: Rows of the first chunk at least, and how much longer each is than the one before: as long as there is no floor every
+#: row is a candidate; later few are.
+FIRST_ROWS, GROWTH = 4_096, 8
+#: Threads that prepare a query's tables.
+STAGE_THREADS = 128
+#: Most rows that candidates can number.
+MOST_ROWS = 1 << 31
+
+#: No row, behind all candidates.
+NO_ROW = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+#: Every key reaches it.
+LOWEST_FLOOR = np.uint32(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True)
+class RowPart:
+    """Rows of one codec on a device, in the order of their numbers; all arrays are C-contiguous."""
+
+    #: (n, row bytes) uint8 and (n,) float32, as the encoder writes them.
+    packed: Any
+    scales: Any
+    #: (n,) uint32: the ratio of a row's first stage in the low half, its spread in the high one; None without a stage.
+    bounds: Any
+    #: (n,) float32 with metric l2, else None.
+    squares: Any
+    #: (n,) uint32: the place of every row among all by ascending ids; None where that is ``first`` + its number.
+    ties: Any
+    first: int
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+
+#: Parts with one bit a row that may be found, as words; None for all rows.
+Parts: TypeAlias = Sequence[tuple[RowPart, Any]]
+
+
+class Span(NamedTuple):
+    """Neighbouring rows of a part, from a multiple of 32 on, and their allowed bits, as words (None: all)."""
+
+    part: RowPart
+    rows: slice
+    allowed: Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Queries prepared for the first stage."""
+
+    #: Bytes of a row's first stage; 0 where its code has none.
+    size: int
+    allowance: int
+    tables: Any
+    factors: Any
+    deviations: Any
+    #: |q|² with metric l2.
+    squares: Any
+    #: Products with a fitted codec's center.
+    base: Any = None
+
+
+def search(
+    backend: Backend, codec: CodecKey, metric: str, parts: Parts, queries: Any, k: int
+) -> tuple[NDArray[np.uint64], Fault | None]:
+    """Return the k nearest rows of device queries, nearest first; waits for the device.
+
+    Parameters
+    ----------
+    metric : "ip", "cosine" or "l2"
+    parts : sequence of (RowPart, words)
+        At most 2^31 rows; words (⌈n/32⌉,) uint32 of which bit i of word j allows row 32·j + i, or None.
+    queries : (nq, dim) float32
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    keys : (nq, k) uint64
+        Candidates (ranking.cuh) with places by ascending ids; NO_ROW where there are fewer rows. :func:`read_keys`.
+    fault : Fault or None
+        The first query that is refused; keys are then undefined.
+    """
+    found = np.empty((len(queries), k), np.uint64)
+    step = queries_at_a_time(k)
+    longest = max((len(part) for part, _ in parts), default=0)
+    for first in range(0, len(queries), step):
+        some = queries[first : first + step]
+        ranking = Ranking(backend, len(some), k, longest)
+        fault = scan(backend, codec, metric, parts, some, ranking)
+        if fault is not None:
+            return found, replace(fault, row=fault.row + first)
+        found[first : first + step] = backend.to_host(ranking.best())
+    return found, None
+
+
+def within(
+    backend: Backend, codec: CodecKey, metric: str, parts: Parts, queries: Any, floor: np.uint32
+) -> tuple[list[NDArray[np.uint64]], Fault | None]:
+    """Return all rows of every query whose order is at most ``floor``, nearest first; as :func:`search`."""
+    found: list[NDArray[np.uint64]] = []
+    longest = max((len(part) for part, _ in parts), default=0)
+    for first in range(0, len(queries), MOST_QUERIES):
+        some = queries[first : first + MOST_QUERIES]
+        ranking = Collecting(backend, len(some), longest, floor)
+        fault = scan(backend, codec, metric, parts, some, ranking)
+        if fault is not None:
+            return found, replace(fault, row=fault.row + first)
+        found += ranking.found()
+    return found, None
+
+
+def scan(
+    backend: Backend,
+    codec: CodecKey,
+    metric: str,
+    parts: Parts,
+    queries: Any,
+    ranking: _Candidates,
+) -> Fault | None:
+    """Offer all rows of parts to a ranking, for one block of queries; waits and returns the first faulty query."""
+    prepared, stage = prepare_for_search(backend, codec, metric, queries)
+    for span in spans(parts, ranking.first_rows, ranking.rows):
+        part, rows = span.part, span.rows
+        packed, scales = part.packed[rows], part.scales[rows]
+        squares = None if part.squares is None else part.squares[rows]
+        counts = (np.int64(ranking.pitch), np.int64(len(packed)), np.int64(len(queries)))
+        shared = (stage.squares, squares)
+        rest = (*shared, span.allowed, ranking.floors, ranking.candidates, ranking.counts, *counts)
+        codes, levels = Part(codec.dim, codec.bits, codec.bits, packed.shape[1]), levels_of(backend, codec, codec.bits)
+        launch_products(backend, codes, levels, prepared, packed, scales, "rank", rest)
+        cut(backend, stage, span, shared, ranking, len(queries))
+        ranking.take()
+    return first_fault(backend, prepared.faults)
+
+
+def spans(parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
+    """Cut parts into chunks, of which the first has ``first_rows`` rows and each GROWTH times more, up to ``most``."""
+    step = min(first_rows, most)
+    for part, words in parts:
+        at = 0
+        while at < len(part):
+            rows = slice(at, min(at + step, len(part)))
+            yield Span(part, rows, None if words is None else words[at // 32 :])
+            at, step = rows.stop, min(step * GROWTH, most)
+
+
+def prepare_for_search(backend: Backend, codec: CodecKey, metric: str, queries: Any) -> tuple[Prepared, Stage]:
+    """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
+    cosine, l2 = metric == "cosine", metric == "l2"
+    size = stage_bytes(codec)
+    prepared = prepare(backend, codec, codec.bits, queries, cosine=cosine, staged=bool(size) or l2, columns=8 * size)
+    if not size and not l2:
+        return prepared, Stage(0, 0, None, None, None, None)
+    unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
+    return prepared, stage_of(backend, prepared, prepared.norms, unit, 2 * size, rounding_allowance(2 * size), metric)
+
+
+def stage_of(
+    backend: Backend, prepared: Any, reaches: Any, unit: np.float32, fours: int, allowance: int, metric: str
+) -> Stage:
+    """Tabulate prepared queries for a first stage of so many fours of bits, 0 for squared norms alone."""
+    nq = len(prepared.norms)
+    tables = backend.empty((nq, 16 * fours), np.uint8) if fours else None
+    factors, deviations = backend.empty((nq,), np.float32), backend.empty((nq,), np.float32)
+    squares = backend.empty((nq,), np.float32) if metric == "l2" else None
+    args = (
+        *(prepared.rotated, reaches, prepared.norms, prepared.exponents),
+        *(tables, factors, deviations, squares, prepared.faults),
+        *(np.float32(unit), np.int32(metric == "cosine"), np.int32(4 * fours), np.int64(nq)),
+    )
+    kernel = Kernel("stage_tables", (("TQ_THREADS", STAGE_THREADS),))
+    backend.launch(kernel, grid(backend, nq), STAGE_THREADS, args, 4 * STAGE_THREADS // 32)
+    return Stage(fours // 2, allowance if fours else 0, tables, factors, deviations, squares)
+
+
+def stage_bytes(codec: CodecKey) -> int:
+    """Return the bytes of a plain code's first stage, its sign plane; 0 for codes of one bit, which have none."""
+    return -(-codec.dim // 8) if codec.bits > 1 else 0
+
+
+def cut(backend: Backend, stage: Stage, span: Span, shared: tuple[Any, Any], ranking: _Candidates, nq: int) -> None:
+    """Cut the keys of the candidates of a chunk, and number them as rows of the index."""
+    part, rows = span.part, span.rows
+    packed = part.packed[rows]
+    # As many blocks as the device holds, a query's share each; they find out how many candidates there are.
+    spread = max(1, min(-(-len(packed) // WARPS), backend.processors * WAVES // nq))
+    args = (
+        *(packed, part.scales[rows], part.bounds[rows] if stage.size else None),
+        *((stage.tables, stage.factors, stage.deviations) if stage.size else (None, None, None)),
+        *(stage.base, *shared, None if part.ties is None else part.ties[rows]),
+        *(ranking.floors, ranking.candidates, ranking.counts),
+        *(np.int32(packed.shape[1]), np.int32(stage.allowance), np.int64(part.first + rows.start)),
+        *(np.int64(ranking.pitch), np.int64(spread), np.int64(nq)),
+    )
+    kernel = Kernel("rank_cut", (("TQ_STAGE_BYTES", stage.size), ("TQ_WARPS", WARPS)))
+    backend.launch(kernel, grid(backend, nq * spread), 32 * WARPS, args, 0)
+
+
+class _Candidates:
+    """Candidates of a block of queries: of each, numbers that are kept, and room for those of a chunk."""
+
+    first_rows: int
+
+    def __init__(self, backend: Backend, queries: int, kept: int, longest: int) -> None:
+        self.backend, self.queries, self.kept = backend, queries, kept
+        #: Rows of a chunk at most; all of them may become candidates.
+        self.rows = rows_at_a_time(queries, kept, longest)
+        self.pitch = kept + self.rows
+        self._numbers = backend.empty((queries * self.pitch,), np.uint64)
+        #: The numbers by query, kept ones first; and flat, from the first query's candidates on.
+        self.numbers = self._numbers.reshape(queries, self.pitch)
+        self.candidates = self._numbers[kept:]
+        self.floors = backend.empty((queries,), np.uint32)
+        self.counts = backend.empty((queries,), np.uint32)
+        self.floors[:] = LOWEST_FLOOR
+        self.counts[:] = np.uint32(0)
+
+    def take(self) -> None:
+        """Make something of the candidates of a chunk; there are none afterwards."""
+        raise NotImplementedError
+
+
+class Ranking(_Candidates):
+    """The k best so far."""
+
+    def __init__(self, backend: Backend, queries: int, k: int, longest: int) -> None:
+        super().__init__(backend, queries, kept_of(k), longest)
+        self.k = k
+        self.first_rows = max(FIRST_ROWS, 4 * k)
+        self.sorts = k > MOST_KEPT
+        self.numbers[:, : self.kept] = NO_ROW
+        if self.sorts:
+            self.numbers[:, self.kept :] = NO_ROW
+
+    def take(self) -> None:
+        """Keep the k best of those kept and of the candidates, and raise the floors."""
+        if self.sorts:
+            self.numbers.sort(axis=1)
+            self.numbers[:, self.kept :] = NO_ROW
+            self.floors[:] = (self.numbers[:, self.k - 1] >> np.uint64(32)).astype(np.uint32)
+            self.counts[:] = np.uint32(0)
+            return
+        args = (
+            *(self._numbers, self.counts, self.floors),
+            *(np.int32(self.k), np.int64(self.pitch), np.int64(self.queries)),
+        )
+        parameters = (("TQ_KEPT", self.kept), ("TQ_THREADS", BEST_THREADS), ("TQ_TILE", TILE))
+        blocks = grid(self.backend, self.queries)
+        self.backend.launch(Kernel("rank_best", parameters), blocks, BEST_THREADS, args, 8 * (self.kept + TILE))
+
+    def best(self) -> Any:
+        """Return the k best, (queries, k)."""
+        return self.numbers[:, : self.k]
+
+
+class Collecting(_Candidates):
+    """All rows that reach a fixed floor."""
+
+    def __init__(self, backend: Backend, queries: int, longest: int, floor: np.uint32) -> None:
+        super().__init__(backend, queries, 0, longest)
+        self.first_rows = self.rows
+        self.floors[:] = floor
+        self._found: list[list[NDArray[np.uint64]]] = [[] for _ in range(queries)]
+
+    def take(self) -> None:
+        """Bring the candidates of a chunk to the host; this waits."""
+        counts = self.backend.to_host(self.counts)
+        most = int(counts.max(initial=0))
+        if most:
+            numbers = self.backend.to_host(self.numbers[:, :most])
+            for found, row, count in zip(self._found, numbers, counts, strict=True):
+                found.append(row[:count][row[:count] != NO_ROW])
+        self.counts[:] = np.uint32(0)
+
+    def found(self) -> list[NDArray[np.uint64]]:
+        """Return the rows of every query, nearest first."""
+        return [np.sort(np.concatenate([np.empty(0, np.uint64), *parts])) for parts in self._found]
+
+
+def kept_of(k: int) -> int:
+    """Return how many numbers are kept for k: a power of two where a kernel merges them."""
+    return max(32, 1 << (k - 1).bit_length()) if k <= MOST_KEPT else k
+
+
+def queries_at_a_time(k: int) -> int:
+    """Return how many queries are searched for together."""
+    return max(1, min(MOST_QUERIES, CANDIDATE_BYTES // (8 * (kept_of(k) + max(FIRST_ROWS, 4 * k)))))
+
+
+def rows_at_a_time(queries: int, kept: int, longest: int) -> int:
+    """Return how many rows of parts of at most ``longest`` rows are scanned together: a multiple of 32."""
+    room = max(FIRST_ROWS, CANDIDATE_BYTES // (8 * queries) - kept)
+    return max(32, min(room // 32 * 32, -(-longest // 32) * 32))
+
+
+def buffer_bytes(codec: CodecKey, queries: int, k: int, longest: int) -> int:
+    """Return the bytes of a search beside rows: prepared queries, their tables, and candidates (twice where sorted)."""
+    block, kept = min(queries, queries_at_a_time(k)), kept_of(k)
+    candidates = 8 * block * (kept + rows_at_a_time(max(1, block), kept, longest)) * (2 if k > MOST_KEPT else 1)
+    each = query_bytes(codec.dim) * (2 if codec.bits > 4 else 1) + 64 * stage_bytes(codec) + 24
+    return candidates + block * each
+
+
+def order_of(key: float) -> np.uint32:
+    """Return the order of a key (tq_order of ranking.cuh).
+
+    >>> bool(order_of(2.0) < order_of(1.0) < order_of(0.0) == order_of(-0.0) < order_of(-1.0))
+    True
+    """
+    bits = int(np.float32(key).view(np.uint32))
+    return np.uint32(bits if bits > 0x8000_0000 else 0x7FFF_FFFF - (bits & 0x7FFF_FFFF))
+
+
+def read_keys(keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the key and the place by ascending ids that numbers of candidates stand for; −inf and −1 for no row.
+
+    >>> order = np.uint64(order_of(-2.5))
+    >>> read_keys(np.array([order << np.uint64(32) | np.uint64(7 << 1), NO_ROW]))
+    (array([-2.5, -inf], dtype=float32), array([ 7, -1]))
+    """
+    order, low = (keys >> np.uint64(32)).astype(np.uint32), keys.astype(np.uint32)
+    bits = np.where(order > 0x8000_0000, order, np.uint32(0x7FFF_FFFF) - order).astype(np.uint32)
+    bits = np.where((low & np.uint32(1)).astype(bool) & (bits == 0), np.uint32(0x8000_0000), bits)
+    none = keys == NO_ROW
+    values = np.where(none, np.float32(-np.inf), bits.view(np.float32)).astype(np.float32)
+    return values, np.where(none, -1, (low >> np.uint32(1)).astype(np.int64))

@@ -1,0 +1,76 @@
+"""The search on a backend beside the reference's index."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from turboquant_rs.gpu import search
+from turboquant_rs.gpu.backend import Backend
+from turboquant_rs.gpu.faults import Fault
+from turboquant_rs.reference.index import Index
+from turboquant_rs.reference.staged import has_first_stage, row_bounds
+
+from .parity import key_of
+
+Floats = NDArray[np.float32]
+Found = tuple[Floats, NDArray[np.int64]]
+
+
+def words_of(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return one bit a row, in words."""
+    padded = np.zeros(-(-len(allowed) // 32) * 32, bool)
+    padded[: len(allowed)] = allowed
+    return np.packbits(padded, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def parts_of(
+    backend: Backend, index: Index, cuts: list[int], allowed: NDArray[np.bool_] | None
+) -> list[tuple[search.RowPart, NDArray[np.uint32] | None]]:
+    """Return the rows of a reference index on a backend, cut into parts before the rows ``cuts``."""
+    parts = []
+    ties = np.argsort(np.argsort(index.ids)).astype(np.uint32)
+    ascending = bool((np.diff(index.ids) > 0).all())
+    for codec, _, codes in index.partitions:
+        bounds = row_bounds(codec, codes).view(np.uint32)[:, 0] if has_first_stage(codec) else None
+        for first, last in zip([0, *cuts], [*cuts, len(codes)], strict=True):
+            rows = slice(first, last)
+            part = search.RowPart(
+                backend.asarray(codes.packed[rows]),
+                backend.asarray(codes.scales[rows, 0]),
+                None if bounds is None else backend.asarray(bounds[rows]),
+                backend.asarray(index.squares[rows]) if index.metric == "l2" else None,
+                None if ascending else backend.asarray(ties[rows]),
+                first,
+            )
+            parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[rows]))))
+    return parts
+
+
+def as_found(index: Index, keys: NDArray[np.uint64]) -> Found:
+    """Return scores and ids of numbers of candidates."""
+    values, places = search.read_keys(keys)
+    ids = np.where(places < 0, -1, np.append(np.sort(index.ids), -1)[places])
+    if index.metric == "l2":
+        values = np.maximum(-values, np.float32(0))
+    return values, ids
+
+
+def run_search(
+    backend: Backend,
+    index: Index,
+    queries: Floats,
+    k: int,
+    *,
+    cuts: list[int] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Found | Fault:
+    """Search on the backend."""
+    parts = parts_of(backend, index, cuts or [], allowed)
+    key = key_of(index.codec)
+    keys, fault = search.search(backend, key, index.metric, parts, backend.asarray(queries), k)
+    return as_found(index, keys) if fault is None else fault
+
+
+def same_found(got: Found | Fault, want: Found) -> bool:
+    """Return whether scores and ids are equal, zeros of either sign among them."""
+    return isinstance(got, tuple) and np.array_equal(got[0], want[0]) and np.array_equal(got[1], want[1])
