@@ -47,12 +47,11 @@ def truncate(
 
 
 def check_finite(xp: Any, scales: Any) -> None:
-    """Refuse scales (n, norms) that are not all finite, naming the first row; waits for a GPU."""
-    finite = xp.isfinite(scales)
+    """Refuse scales (n, 1) that are not all finite, naming the first row; waits for a GPU."""
+    finite = xp.isfinite(scales[:, 0])
     if not bool(xp.all(finite)):
-        at = int(xp.argmax(xp.reshape(xp.astype(~finite, xp.uint8), (-1,))))
-        row, column = divmod(at, scales.shape[1])
-        raise ValueError(f"scales must be finite, got {float(scales[row, column])} at row {row}")
+        row = int(xp.argmax(xp.astype(~finite, xp.uint8)))
+        raise ValueError(f"scales must be finite, got {float(scales[row, 0])} at row {row}")
 
 
 def _factor(xp: Any, packed: Any, tables: list[Any], shape: tuple[int, int, int, int], scale: str) -> Any:

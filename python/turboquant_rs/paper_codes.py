@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._device import namespace_of, scope
 from .codec import TurboQuant
 from .codes import Codes, check_arrays
 
@@ -60,13 +59,13 @@ class PaperCodes(Codes):
         self.scales = scales
         self.codec = cast("TurboQuant", codec)
         self.bits = 0
-        if self.device == "cpu":
-            codec._core.check(*self._contiguous())
-        else:
-            with scope(self.device):
-                from ._truncate import check_finite
+        if self.device != "cpu":
+            from .gpu.papers import are_whole
 
-                check_finite(namespace_of(scales), scales)
+            if are_whole(codec, packed, scales):
+                return
+        # The CPU words the error.
+        codec._core.check(*self.to("cpu")._contiguous())
 
     @classmethod
     def _of(cls, packed: NDArray[np.uint8], scales: NDArray[np.float32], codec: PaperCodec) -> PaperCodes:

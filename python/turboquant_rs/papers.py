@@ -39,7 +39,10 @@ class PaperCodec:
 
     Instances are immutable, cheap to pickle, compare by value, and safe to use from any thread; the GIL is released
     while Rust works. Codes, decoded vectors and scores are the same on every machine, for any batch and number of
-    threads. In this version GPUs have kernels for QJL and TurboQuantProd (docs/gpu.md).
+    threads.
+
+    An array in a GPU's memory is encoded there, by CUDA kernels that give the same bytes and scores (docs/gpu.md); the
+    codes stay on that GPU, as those of :class:`TurboQuant` do.
     """
 
     __slots__ = ("_core", "dim", "seed")
@@ -47,6 +50,8 @@ class PaperCodec:
     dim: int
     seed: int
     _core: _core.PaperCodec
+    #: What GPUs have no kernels for, in words for an error: nothing.
+    _cpu_only = ""
 
     def _set(self, kind: str, choice: str, bits: tuple[int, ...], sketch_dim: int, /, **fields: Any) -> None:
         # Codes refer to their codec, so nobody may change one: __setattr__ refuses.
@@ -77,13 +82,8 @@ class PaperCodec:
             raise ValueError(f"bits must be left out for {type(self).__name__}, got {bits!r}")
         return self._core.row_bytes + 4 * self._core.norms
 
-    @property
-    def _cpu_only(self) -> str:
-        """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
-        return f"a {type(self).__name__}"
-
     def encode(self, x: ArrayLike, *, threads: int | None = None, validate: bool = True) -> PaperCodes:
-        """Return the codes of the rows of ``x``, on the device of ``x`` (not a GPU for PolarQuant, in this version).
+        """Return the codes of the rows of ``x``, on the device of ``x``.
 
         Parameters
         ----------
@@ -301,10 +301,6 @@ class QJL(PaperCodec):
             seed=as_int(seed, "seed", 0, _LARGEST_SEED),
         )
 
-    @property
-    def _cpu_only(self) -> str:
-        return ""
-
     def _products_per_row(self) -> int:
         return self.sketch_dim * (self.dim if self.projection != "hadamard" else 16)
 
@@ -366,10 +362,6 @@ class TurboQuantProd(PaperCodec):
         bits = as_int(bits, "bits", 1, 8)
         seed = as_int(seed, "seed", 0, _LARGEST_SEED)
         self._set("prod", projection, (bits,), dim, dim=dim, bits=bits, projection=projection, seed=seed)
-
-    @property
-    def _cpu_only(self) -> str:
-        return ""
 
     def _products_per_row(self) -> int:
         return self.dim * (self.dim if self.projection != "hadamard" else 16)
@@ -456,8 +448,12 @@ class PolarQuant(PaperCodec):
         self._set("polar", radius, widths, 0, dim=dim, levels=levels, bits=widths, radius=radius, seed=seed)
 
     def radii(self, codes: Codes) -> NDArray[np.float32]:
-        """Return the radii of encoded vectors, (n, dim/2**levels) float32, a copy."""
+        """Return the radii of encoded vectors, (n, dim/2**levels) float32, a copy on the device of the codes."""
         self._check(codes)
+        if codes.device != "cpu":
+            from .gpu.papers import radii
+
+            return radii(self, codes)  # type: ignore[no-any-return]
         dtype = np.dtype("<f2" if self.radius == "float16" else "<f4")
         size = dtype.itemsize * (self.dim >> self.levels)
         return np.ascontiguousarray(codes.packed[:, :size]).view(dtype).astype(np.float32)

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu import cubin
-from gpu.recorder import fitted_kernels_of, kernels_of, prod_kernels_of, qjl_kernels_of
+from gpu.recorder import fitted_kernels_of, kernels_of, polar_kernels_of, prod_kernels_of, qjl_kernels_of
 from turboquant_rs.gpu.kernels import Kernel
 
 TABLE = Path(__file__).with_name("cubins.json")
@@ -58,6 +58,11 @@ PRODS: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
     (3072, 4, "hadamard", ("rotate_block given", "unrotate_block given")),
 )
 
+#: PolarQuant: dim, bits of the levels, and which kernels. Those of one warp a row read all of it as they run.
+POLARS: tuple[tuple[int, tuple[int, ...], tuple[str, ...]], ...] = (
+    (1024, (4, 2, 2, 2), ("polar_codes", "polar_values", "polar_scores", "rotate_warp", "unrotate_warp given")),
+)
+
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
 #: barriers, integer products, byte selection.
 WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
@@ -82,6 +87,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in prod_kernels_of(dim, bits, projection).items():
             if name in names:
                 found[f"{name} dim={dim} bits={bits} prod {projection}"] = kernel
+    for dim, bits, names in POLARS:
+        for name, kernel in polar_kernels_of(dim, bits).items():
+            if name in names:
+                found[f"{name} dim={dim} polar"] = kernel
     return found
 
 

@@ -8,12 +8,13 @@ import numpy as np
 from gpu.parity import Floats
 from numpy.typing import NDArray
 from strategies import mixed_rows, same
-from turboquant_rs.gpu import prod, qjl
+from turboquant_rs.gpu import polar, prod, qjl
 from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.faults import Fault
+from turboquant_rs.gpu.polar import PolarKey
 from turboquant_rs.gpu.prod import ProdKey
 from turboquant_rs.gpu.sketch import Matrix, SketchKey
-from turboquant_rs.reference import QJL, TurboQuantProd
+from turboquant_rs.reference import QJL, PolarQuant, TurboQuantProd
 from turboquant_rs.reference.paper_codes import PaperCodes, row_bytes
 from turboquant_rs.reference.qjl import Sketch
 
@@ -68,6 +69,12 @@ def prod_subject(dim: int, bits: int, kind: str, seed: int = 0) -> Subject:
     plain = TurboQuantProd(dim, bits, projection=kind, seed=seed)
     key = sketch_key(plain.sketch, dim, kind, seed)
     return Subject(plain, prod, ProdKey(bits, key)) if bits > 1 else Subject(plain, qjl, key)
+
+
+def polar_subject(dim: int, bits: tuple[int, ...], radius: str = "float32", seed: int = 0) -> Subject:
+    """Return a PolarQuant."""
+    plain = PolarQuant(dim, len(bits), bits, radius=radius, seed=seed)
+    return Subject(plain, polar, PolarKey(dim, bits, radius, seed))
 
 
 class Encoded(NamedTuple):

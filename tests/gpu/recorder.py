@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, prod, qjl, score_fitted, search
+from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, polar, prod, qjl, score_fitted, search
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -102,6 +102,12 @@ def prod_kernels_of(dim: int, bits: int, projection: str) -> dict[str, Kernel]:
     """Return every kernel of a TurboQuantProd, likewise; scores of its signs are called "… added"."""
     key = prod.ProdKey(bits, _sketch_key(dim, dim, projection))
     return _paper_kernels(prod, key, dim, key.row_bytes, 2)
+
+
+def polar_kernels_of(dim: int, bits: tuple[int, ...]) -> dict[str, Kernel]:
+    """Return every kernel of a PolarQuant, by name."""
+    key = polar.PolarKey(dim, bits, "float16")
+    return _paper_kernels(polar, key, dim, key.row_bytes, 0)
 
 
 def _sketch_key(dim: int, size: int, projection: str) -> SketchKey:

@@ -10,6 +10,7 @@ from gpu import paper_parity
 from gpu.paper_parity import (
     Subject,
     differences,
+    polar_subject,
     prod_subject,
     qjl_subject,
     queries_of,
@@ -21,9 +22,10 @@ from gpu.shim import ShimBackend, missing
 from gpu.test_parity import backend_of
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import matrices, mixed_rows, same, seeds
-from turboquant_rs.gpu import dense, plan, prod, score, sketch
+from strategies import KINDS, matrices, mixed_rows, same, seeds
+from turboquant_rs.gpu import dense, plan, polar, prod, score, sketch
 from turboquant_rs.gpu.faults import Fault
+from turboquant_rs.reference.paper_codes import PaperCodes
 
 PROJECTIONS = ("gaussian", "orthogonal", "hadamard")
 #: Dimensions and signs: every remainder of a byte and of a warp, runs of several rotations, and of part of one.
@@ -36,8 +38,17 @@ EACH = {
     **{f"qjl {name}": lambda name=name: qjl_subject(40, 90, name, 5) for name in PROJECTIONS},
     "prod gaussian": lambda: prod_subject(40, 4, "gaussian", 5),
     "prod hadamard": lambda: prod_subject(40, 6, "hadamard", 5),
+    "polar": lambda: polar_subject(40, (4, 3, 2), "float32", 5),
 }
 each = pytest.mark.parametrize("name", EACH)
+#: Dims and bits of PolarQuant: one level to eight, widths that straddle bytes, dims of a warp and of a block.
+POLAR = (
+    *((2, (1,)), (2, (8,)), (4, (2, 1)), (4, (3, 8)), (6, (3,)), (8, (4, 2, 2)), (16, (4, 2, 2, 2))),
+    *((48, (5, 3, 2, 1)), (64, (4, 3, 3, 3, 3, 3)), (100, (4, 2)), (128, (4, 2, 2, 2)), (200, (2, 7, 1))),
+    *((256, (1, 2, 3, 4, 5, 6, 7, 8)), (768, (4, 3, 2, 2)), (2560, (4, 2, 2, 2))),
+)
+#: Rows that float16 can hold.
+MODEST = ("normal", "zero", "negative zero", "subnormal", "tiny", "one-hot", "2-sparse", "sparse", "constant", "whole")
 TOP = float(np.finfo(np.float32).max)
 
 
@@ -118,6 +129,84 @@ def test_shares_beyond_float32(device: str) -> None:
         assert same(run_score(backend_of(device), subject, queries[part], codes), want[part])
 
 
+@pytest.mark.parametrize("radius", ["float16", "float32"])
+def test_polar_of_every_shape(device: str, radius: str) -> None:
+    wrong = []
+    for i, (dim, bits) in enumerate(POLAR):
+        subject = polar_subject(dim, bits, radius, dim)
+        x = mixed_rows(dim, i, KINDS if radius == "float32" else MODEST)
+        found = differences(backend_of(device, i % 5, flush=bool(i % 2)), subject, x, queries_of(dim, i))
+        wrong += [f"dim {dim}, bits {bits}: {text}" for text in found]
+    assert not wrong, f"{len(wrong)} differ, the first: {wrong[:10]}"
+
+
+@given(data=st.data(), seed=seeds(), order=st.integers(0, 50))
+def test_any_polar_and_matrix(device: str, data: st.DataObject, seed: int, order: int) -> None:
+    bits = tuple(data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=5)))
+    dim = data.draw(st.integers(1, 160 >> len(bits))) << len(bits)
+    backend = backend_of(device, order, flush=data.draw(st.booleans()))
+    subject = polar_subject(dim, bits, "float32", seed)
+    assert differences(backend, subject, data.draw(matrices(dim)), queries_of(dim, order)) == []
+
+
+def test_coordinates_below_the_cut(device: str) -> None:
+    """Where large ones cancel, what 2^-39 leaves may be all of a coordinate: below 2^-40 it is 0."""
+    for dim, bits, seed in ((8, (4, 2), 0), (6, (3,), 4)):
+        subject = polar_subject(dim, bits, "float32", seed)
+        rng = np.random.default_rng(0)
+        x = rng.choice([0, 1, -1, 2.0**-39, 2.0**-40, 0.5], (2000, dim)).astype(np.float32)
+        x[:, 0] = 1
+        rotated = np.abs(subject.plain.rotation.apply(x))
+        x = x[((rotated > 0) & (rotated < 2.0**-40)).any(axis=1)]
+        assert len(x)
+        assert differences(backend_of(device), subject, x, x[:8]) == []
+
+
+def test_every_half_is_read_and_written(device: str) -> None:
+    """One radius and one angle a row: its square root is exact where one coordinate is 0."""
+    subject, backend = polar_subject(2, (1,), "float16"), backend_of(device, flush=True)
+    halves = np.arange(0x7C00, dtype=np.uint16)
+    packed = np.zeros((len(halves), 3), np.uint8)
+    packed[:, :2] = halves.view(np.uint8).reshape(-1, 2)
+    codes = PaperCodes(packed, np.empty((len(halves), 0), np.float32), subject.plain.spec)
+    assert same(run_decode(backend, subject, codes), subject.plain.decode(codes))
+    values = halves.view(np.float16).astype(np.float32)
+    middles = np.append((values[:-1] + values[1:]) / 2, np.nextafter(np.float32(65_520), np.float32(0)))
+    near = [np.nextafter(middles, np.float32(towards)) for towards in (0, 1e6)]
+    for lengths in (values, middles, *near):
+        lengths = lengths[lengths < 65_520].astype(np.float32)
+        x = subject.plain.rotation.apply_inverse(np.stack([lengths, np.zeros_like(lengths)], axis=1))
+        want = subject.plain.encode(x[np.abs(x).max(axis=1) < 65_000])
+        assert same(run_encode(backend, subject, x[np.abs(x).max(axis=1) < 65_000]).packed, want.packed)
+
+
+def test_radii_that_exceed_their_format(device: str) -> None:
+    x = mixed_rows(32, 1, MODEST)
+    for radius, value in (("float16", 1e5), ("float32", TOP)):
+        subject = polar_subject(32, (4, 2), radius)
+        for row in (7, 4):
+            x[row] = value
+            assert run_encode(backend_of(device, row), subject, x).fault == Fault("norm", row, 0)
+
+
+@pytest.mark.parametrize("level_bits", [(8,) * 12, (1,) * 12])
+def test_small_sines_and_radii_of_any_size(device: str, level_bits: tuple[int, ...]) -> None:
+    """Codes that no encoder writes: the smallest sines of twelve levels, and radii 2^40 apart and subnormal."""
+    dim = 2 << 12
+    subject = polar_subject(dim, level_bits)
+    codes = subject.plain.encode(np.ones((6, dim), np.float32))
+    rng = np.random.default_rng(0)
+    codes.packed[:, 8:] = rng.choice(np.array([0, 255], np.uint8), codes.packed[:, 8:].shape)
+    codes.packed[0, 8:] = 0
+    radii = np.array([[1, 2.0**-39], [2.0**-126, 2.0**-149], [3e38, 1], [0, 2.0**-140], [2.0**-100, 2.0**-139], [0, 0]])
+    codes.packed[:, :8] = radii.astype("<f4").view(np.uint8)
+    queries = queries_of(dim, 1)
+    for flush in (False, True):
+        backend = backend_of(device, 1, flush=flush)
+        assert same(run_decode(backend, subject, codes), subject.plain.decode(codes))
+        assert same(run_score(backend, subject, queries, codes), subject.plain.score(queries, codes))
+
+
 @pytest.mark.parametrize(
     ("dim", "size", "projection"),
     [(3000, 3100, "hadamard"), (2048, 4096, "hadamard"), (2500, 40, "gaussian"), (20, 16_384, "gaussian")],
@@ -148,7 +237,7 @@ def test_the_largest_sketches(device: str) -> None:
 @each
 def test_more_rows_than_blocks_and_than_are_in_hand(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block takes several rows, a call several parts of them, and queries come in batches."""
-    small_buffers(monkeypatch, 20_000)
+    small_buffers(monkeypatch, 10_000)
     monkeypatch.setattr(score, "MOST_QUERIES", 7)
     subject = EACH[name]()
     assert 1 < subject.driver.rows_at_a_time(subject.key, 10**6) < 70
@@ -159,7 +248,7 @@ def test_more_rows_than_blocks_and_than_are_in_hand(device: str, name: str, monk
 
 def small_buffers(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let rows in hand take so many bytes."""
-    for module in (sketch, prod):
+    for module in (sketch, prod, polar):
         monkeypatch.setattr(module, "BUFFER", size)
 
 
@@ -171,7 +260,14 @@ def test_no_rows_and_no_queries(device: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("shift", [1, 2, 4])
-@pytest.mark.parametrize("make", [lambda: qjl_subject(64, 128, "gaussian"), lambda: prod_subject(64, 4, "gaussian")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: qjl_subject(64, 128, "gaussian"),
+        lambda: prod_subject(64, 4, "gaussian"),
+        lambda: polar_subject(64, (4, 2)),
+    ],
+)
 def test_packed_rows_at_any_address(device: str, make: Any, shift: int) -> None:
     subject, backend = make(), backend_of(device)
     x = mixed_rows(64, 2)
@@ -198,12 +294,15 @@ def test_kernels_compiled_for_their_parameters(dim: int, size: int, projection: 
     if dim < 1000:
         subject = prod_subject(dim, 4, projection)
         assert differences(backend, subject, mixed_rows(dim, 1), queries_of(dim, 1)) == []
+    if dim % 16 == 0:
+        subject = polar_subject(dim, (4, 2, 2, 2))
+        assert differences(backend, subject, mixed_rows(dim, 1), queries_of(dim, 1)) == []
 
 
 @each
 def test_the_first_row_that_must_be_refused(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted over the parts of a call; of a row's faults the values count first."""
-    small_buffers(monkeypatch, 20_000)
+    small_buffers(monkeypatch, 10_000)
     subject = EACH[name]()
     x = np.random.default_rng(0).standard_normal((120, 40)).astype(np.float32)
     cases = [((77, 3), np.nan, "nonfinite"), ((70, 39), -np.inf, "nonfinite"), ((61, slice(None)), TOP, "norm")]
@@ -273,6 +372,9 @@ def test_the_buffers_are_bounded() -> None:
         assert rows * key.bytes_a_row <= dense.BUFFER or rows == 1
         assert sketch.decoding_signs_bytes(key, 10**9) <= dense.BUFFER
         assert prod.encoding_bytes(prod.ProdKey(4, key), 10**9) <= dense.BUFFER
+    angles = polar.PolarKey(65_536, (4, 2, 2, 2), "float16")
+    assert polar.encoding_bytes(angles, 10**9) <= dense.BUFFER
+    assert polar.scoring_bytes(angles, 10**9, 10**9) <= 2 * dense.BUFFER
 
 
 def test_a_difference_would_be_seen(device: str) -> None:

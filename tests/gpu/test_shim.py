@@ -57,11 +57,14 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
     try:
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
-        if kernel.startswith(("rotate", "unrotate", "sketch", "prod")):
+        if kernel.startswith(("rotate", "unrotate", "sketch", "prod", "polar")):
             subject = paper_parity.qjl_subject(300, 400, "hadamard")
             rows = mixed_rows(300, 1, ("normal", "wide", "whole", "sparse", "one-hot"))
-            other = paper_parity.prod_subject(300, 4, "hadamard")
-            return not [s for s in (subject, other) if paper_parity.differences(backend, s, rows, rows)]
+            others = paper_parity.prod_subject(300, 4, "hadamard"), paper_parity.polar_subject(300, (5, 3))
+            small = paper_parity.polar_subject(48, (5, 3))  # whose levels are fewer than two rounds of a warp
+            return not any(paper_parity.differences(backend, s, rows, rows) for s in (subject, *others)) and not (
+                paper_parity.differences(backend, small, rows[:, :48].copy(), rows[:, :48].copy())
+            )
         return all(_is_right(backend, kernel, dim) for dim in (1000, 300, 1100))
     except LaunchError:
         return False

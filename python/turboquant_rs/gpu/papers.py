@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import cupy_for, device_of, scope
 from ..codes import Codes
 from ..paper_codes import PaperCodes
-from ..papers import QJL, TurboQuantProd
-from . import prod, qjl
+from ..papers import QJL, PolarQuant, TurboQuantProd
+from . import polar, prod, qjl
 from .backend import Backend
 from .calls import Calls
 from .faults import Fault
@@ -37,6 +38,34 @@ def score(codec: PaperCodec, queries: Any, codes: Codes, *, validate: bool) -> A
     return _calls(codec).score(queries, codes, validate=validate)
 
 
+def radii(codec: PolarQuant, codes: Codes) -> Any:
+    """Return the radii of codes on a GPU, (n, dim/2^levels) float32 there."""
+    with scope(codes.device):
+        return _stored_radii(codec, codes.packed).astype(np.float32)
+
+
+def are_whole(codec: PaperCodec, packed: Any, scales: Any) -> bool:
+    """Return whether arrays on a GPU are what an encoder writes; waits for the GPU.
+
+    Scales are finite; radii are finite and without a sign, so that their bits are below those of infinity.
+    """
+    with scope(device_of(packed)):
+        if scales.size and not bool(cupy_for("scales").isfinite(scales).all()):
+            return False
+        if not isinstance(codec, PolarQuant) or not packed.size:
+            return True
+        found = _stored_radii(codec, packed)
+        bits, infinity = (np.uint16, 0x7C00) if codec.radius == "float16" else (np.uint32, 0x7F800000)
+        return bool((found.view(bits) < infinity).all())
+
+
+def _stored_radii(codec: PolarQuant, packed: Any) -> Any:
+    """Return the radii of packed rows as they are stored."""
+    dtype = np.dtype("<f2" if codec.radius == "float16" else "<f4")
+    size = dtype.itemsize * (codec.dim >> codec.levels)
+    return cupy_for("codes").ascontiguousarray(packed[:, :size]).view(dtype)
+
+
 class _Driver(Protocol):
     """A codec's module of drivers; its keys say what decides kernels and tables."""
 
@@ -54,7 +83,7 @@ class _Driver(Protocol):
 
     def decoding_bytes(self, key: Any, rows: int) -> int: ...
 
-    def scoring_bytes(self, key: Any, queries: int) -> int: ...
+    def scoring_bytes(self, key: Any, queries: int, rows: int) -> int: ...
 
 
 class _PaperCalls(Calls):
@@ -82,7 +111,7 @@ class _PaperCalls(Calls):
         return self.driver.decoding_bytes(self.key, rows)
 
     def _score_bytes(self, queries: int, codes: Codes) -> int:
-        return self.driver.scoring_bytes(self.key, queries)
+        return self.driver.scoring_bytes(self.key, queries, len(codes))
 
     def _encode_on_host(self, x: Any, first_row: int) -> None:
         self.codec._encode(x, "ip", 1, first_row=first_row)
@@ -99,7 +128,8 @@ def _calls(codec: PaperCodec) -> Calls:
         if codec.bits == 1:
             return _PaperCalls(codec, qjl, key)
         return _PaperCalls(codec, prod, prod.ProdKey(codec.bits, key))
-    raise NotImplementedError(type(codec).__name__)
+    assert isinstance(codec, PolarQuant)
+    return _PaperCalls(codec, polar, polar.PolarKey(codec.dim, codec.bits, codec.radius, codec.seed))
 
 
 @lru_cache(maxsize=8)

@@ -95,8 +95,8 @@ def decoding_bytes(key: ProdKey, rows: int) -> int:
     return decoding_signs_bytes(key.sketch, rows)
 
 
-def scoring_bytes(key: ProdKey, queries: int) -> int:
-    """Return the bytes that scoring takes beside its result."""
+def scoring_bytes(key: ProdKey, queries: int, rows: int) -> int:
+    """Return the bytes that scoring takes beside its result, for any number of rows."""
     wide = key.bits > 5
     each = 4 * key.dim + 8 + query_bytes(key.dim) * (2 if wide else 1) + 4
     count = min(queries, rows_at_a_time(key, MOST_QUERIES))

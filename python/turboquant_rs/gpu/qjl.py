@@ -85,8 +85,8 @@ def decoding_bytes(key: SketchKey, rows: int) -> int:
     return decoding_signs_bytes(key, rows)
 
 
-def scoring_bytes(key: SketchKey, queries: int) -> int:
-    """Return the bytes that scoring takes beside its result."""
+def scoring_bytes(key: SketchKey, queries: int, rows: int) -> int:
+    """Return the bytes that scoring takes beside its result, for any number of rows."""
     return preparing_bytes(key, min(queries, rows_at_a_time(key, MOST_QUERIES)))
 
 

@@ -28,6 +28,8 @@ CODECS: dict[str, Any] = {
     "prod of one bit": TurboQuantProd(DIM, 1, seed=3),
     "prod gaussian": TurboQuantProd(DIM, 4, seed=3),
     "prod hadamard": TurboQuantProd(DIM, 7, projection="hadamard", seed=3),
+    "polar": PolarQuant(DIM, 3, (4, 3, 2), seed=3),
+    "polar of float32": PolarQuant(DIM, 5, (5, 1, 2, 3, 8), radius="float32", seed=3),
 }
 each = pytest.mark.parametrize("name", CODECS)
 
@@ -249,12 +251,39 @@ def test_rubbish_touches_no_other_memory(cp: ModuleType, name: str) -> None:
     CUDA.check_surroundings()
 
 
-def test_codecs_without_kernels_say_so(cp: ModuleType) -> None:
-    q = PolarQuant(32)
-    text = "x must be on the CPU, where a PolarQuant encodes in this version, got cupy.ndarray; copy it to the host: "
-    refuses(lambda: q.encode(cp.asarray(X)), f"{text}x.get() in CuPy, x.cpu() in PyTorch")
-    codes = q.encode(X)
-    text = "codes of a PolarQuant must stay on the CPU in this version, got device 'cuda'"
-    refuses(lambda: codes.to("cuda"), text)
-    with pytest.raises(ValueError, match=r"copy them to the host: queries\.get"):
-        q.score(cp.asarray(X), codes)
+@pytest.mark.parametrize(("radius", "bad"), [("float16", 0x7C00), ("float16", 0x8000), ("float32", 0x7FC00000)])
+def test_radii(cp: ModuleType, radius: Any, bad: int) -> None:
+    """They are read where the codes are, and refused as on the CPU where no encoder writes them."""
+    q = PolarQuant(DIM, 3, (4, 3, 2), radius=radius)
+    host = q.encode(X)
+    codes = host.to("cuda")
+    found = q.radii(codes)
+    assert isinstance(found, cp.ndarray)
+    assert same(found.get(), q.radii(host))
+    damaged = host.packed.copy()
+    width = 2 if radius == "float16" else 4
+    damaged[7, width : 2 * width] = np.frombuffer(bad.to_bytes(width, "little"), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"^packed must be rows with finite radii that are not negative, got "
+    ) as caught:
+        PaperCodes(damaged, host.scales, q)
+    refuses(lambda: PaperCodes(cp.asarray(damaged), codes.scales, q), str(caught.value))  # type: ignore[arg-type]
+
+
+def test_radii_beyond_float16(cp: ModuleType) -> None:
+    q, x = PolarQuant(DIM), X.copy()
+    x[[20, 31]] *= 1e6
+    with pytest.raises(ValueError, match="float16") as caught:
+        q.encode(x)
+    refuses(lambda: q.encode(cp.asarray(x)), str(caught.value))
+
+
+@given(data=st.data(), seed=seeds(), radius=st.sampled_from(["float16", "float32"]))
+def test_every_polar_gives_the_cpu_s_bytes(cp: ModuleType, data: st.DataObject, seed: int, radius: Any) -> None:
+    bits = tuple(data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=5)))
+    dim = data.draw(st.integers(1, 128 >> len(bits))) << len(bits)
+    q = PolarQuant(dim, len(bits), bits, radius=radius, seed=seed)
+    x = data.draw(matrices(dim))
+    if radius == "float16":
+        x = np.clip(x, -1000, 1000)
+    equal_on_both(cp, q, x, data.draw(st.integers(1, 6)))

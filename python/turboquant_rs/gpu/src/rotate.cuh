@@ -4,6 +4,11 @@
 #define TQ_RUN_SIGNS (TQ_ROUNDS * TQ_TRANSFORMS * TQ_RUN_WORDS)
 #define TQ_RUN_PLACES (2 * TQ_DIM)
 
+// A rotated coordinate as it is kept. With TQ_CUT nothing that is made of squares and of products with sines is subnormal.
+__device__ __forceinline__ float tq_kept(float value) {
+    return TQ_CUT && tq_magnitude(tq_bits(value)) < (unsigned)(127 - 40) << 23 ? 0.0f : value;
+}
+
 // What rows are refused for.
 #define TQ_REFUSE_NORM 1   // a norm beyond float32
 #define TQ_REFUSE_QUERY 2  // a norm of 2^96 or more

@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) rotat
         }
         tq_block_rotate(block, signs + run * TQ_RUN_SIGNS, source ? source + run * TQ_RUN_PLACES : nullptr, factor);
         for (int i = threadIdx.x; i < TQ_DIM && i < size - start; i += TQ_THREADS) {
-            out[row * size + start + i] = block.row[TQ_AT(i)];
+            out[row * size + start + i] = tq_kept(block.row[TQ_AT(i)]);
         }
     }
 }

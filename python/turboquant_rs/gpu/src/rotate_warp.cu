@@ -1,6 +1,6 @@
 // Prepare and rotate rows, one warp a row and rotation: reads a row and writes `size` floats of it, its norm and its power of
 // two. A row with NaN or inf is reported, has norm 0, and what is written of it is undefined. TQ_GIVEN: rows are
-// rotated as they are, without norms.
+// rotated as they are, without norms. TQ_CUT: PolarQuant's, whose coordinates below 2^-40 are 0.
 
 #define TQ_RUN_WORDS (32 * TQ_SIGN_GROUPS)
 
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) rotate_
 #pragma unroll
         for (int j = 0; j < TQ_SLOTS_USED; j++) {
             const int i = 32 * j + tq_lane();
-            if (tq_holds(j) && i < size - start) out[row * size + start + i] = v[j] * TQ_LAST_FACTOR;
+            if (tq_holds(j) && i < size - start) out[row * size + start + i] = tq_kept(v[j] * TQ_LAST_FACTOR);
         }
     }
 }

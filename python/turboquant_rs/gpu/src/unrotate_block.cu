@@ -4,7 +4,8 @@
 
 extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) unrotate_block(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const unsigned* __restrict__ signs,
-    const unsigned short* __restrict__ source, float factor, float* __restrict__ out, float constant, int size,
+    const unsigned short* __restrict__ source, float factor, float* __restrict__ out,
+    const int* __restrict__ powers, float constant, int size,
     int row_bytes, int start, int norms, long long rows, float* scratch) {
     TQ_SHARED_MEMORY(memory);
     tq_block block = tq_block_memory(memory, 0, scratch);
@@ -14,7 +15,10 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS, 512 / TQ_THREADS) unrot
             float* const at = out + row * TQ_DIM;
             for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) block.row[TQ_AT(i)] = at[i];
             tq_block_rotate_back(block, signs, source, factor);
-            for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) at[i] = block.row[TQ_AT(i)];
+            for (int i = threadIdx.x; i < TQ_DIM; i += TQ_THREADS) {
+                const float value = block.row[TQ_AT(i)];
+                at[i] = TQ_POWERS ? tq_times_power_of_any(value, powers[row]) : value;
+            }
             continue;
         }
         const unsigned char* const bits = packed + row * row_bytes + start;

@@ -1,12 +1,13 @@
 // Decode a structured sketch, one warp a row: the sum over its rotations of the inverse rotation of ±1, from +0, times
 // length · constant. The sum passes through `out`, where each lane has its own coordinates. TQ_GIVEN: rotate the rows of
-// `out` back, in place, with subnormal numbers (TQ_EXACT).
+// `out` back, in place, with subnormal numbers (TQ_EXACT), times 2^power with TQ_POWERS.
 
 #define TQ_RUN_WORDS (32 * TQ_SIGN_GROUPS)
 
 extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) unrotate_warp(
     const unsigned char* __restrict__ packed, const float* __restrict__ scales, const unsigned* __restrict__ signs,
-    const unsigned short* __restrict__ places, float factor, float* __restrict__ out, float constant, int size,
+    const unsigned short* __restrict__ places, float factor, float* __restrict__ out,
+    const int* __restrict__ powers, float constant, int size,
     int row_bytes, int start, int norms, long long rows) {
     TQ_SHARED_MEMORY(memory);
     float* const buffer = (float*)memory + tq_warp() * TQ_WARP_FLOATS;
@@ -21,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, TQ_RESIDENT) unrotat
             tq_warp_rotate_back(v, buffer, signs, places, factor);
 #pragma unroll
             for (int j = 0; j < TQ_SLOTS_USED; j++) {
-                if (tq_holds(j)) at[32 * j] = v[j];
+                if (tq_holds(j)) at[32 * j] = TQ_POWERS ? tq_times_power_of_any(v[j], powers[row]) : v[j];
             }
             continue;
         }
