@@ -144,6 +144,9 @@ class FlatIndex:
     def metric(self) -> str: ...
     @property
     def mapped_nbytes(self) -> int: ...
+    def add(
+        self, x: NDArray[np.float32], ids: NDArray[np.int64] | list[str] | None, replace: bool
+    ) -> NDArray[np.int64]: ...
     def add_codes(
         self,
         packed: NDArray[np.uint8],

@@ -52,6 +52,25 @@ def assert_same(one: Index, other: Index) -> None:
 
 
 @each_metric
+@pytest.mark.parametrize("batch", [1, 200])
+def test_few_rows_are_added_as_many_are(metric: str, batch: int) -> None:
+    """Few values take a way of their own into the index; the bytes of a file are the same."""
+    parts = random_parts(32, 3, axes=12)
+    codecs = (TurboQuant._from_parts(*parts[:5]), TurboQuant(32, 4), TurboQuant(32, 3, rotation="dense", refine=8))
+    x, ids = mixed_rows_of(parts, 400), np.random.default_rng(1).permutation(400)
+    for codec, keep in ((codecs[0], None), (codecs[1], None), (codecs[1], "int8"), (codecs[2], None)):
+        whole, index = (Index(codec=codec, metric=metric, keep=keep) for _ in range(2))  # type: ignore[arg-type]
+        whole.add(x, ids)
+        for first in range(0, 400, batch):
+            part = slice(first, first + batch)
+            assert same(index.add(x[part], ids[part]), ids[part])
+        if keep is None:
+            assert index.to_bytes() == whole.to_bytes()
+        else:
+            assert all(map(same, index.search(x, 400, rescore=1), whole.search(x, 400, rescore=1)))
+
+
+@each_metric
 @pytest.mark.parametrize("mmap", [False, True])
 def test_an_opened_index_is_the_saved_one(tmp_path: Path, metric: str, mmap: bool) -> None:
     for i, index in enumerate([filled(metric), filled(metric, ids=np.arange(500)[::-1]), fitted(metric)]):

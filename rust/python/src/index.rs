@@ -32,6 +32,23 @@ pub(crate) enum GivenIds<'py> {
     Strings(Vec<String>),
 }
 
+impl GivenIds<'_> {
+    fn names(&self) -> Option<Vec<&str>> {
+        if let Self::Strings(names) = self { Some(strs(names)) } else { None }
+    }
+}
+
+/// The ids that rows get; `names` are those of `ids`, if they are strings.
+fn row_ids<'a>(ids: Option<&'a GivenIds<'_>>, names: Option<&'a [&'a str]>, replace: bool) -> PyResult<RowIds<'a>> {
+    Ok(match (ids, names, replace) {
+        (Some(GivenIds::Integers(ids)), _, false) => RowIds::New(ids.as_slice()?),
+        (Some(GivenIds::Integers(ids)), _, true) => RowIds::Upsert(ids.as_slice()?),
+        (_, Some(names), false) => RowIds::NewNames(names),
+        (_, Some(names), true) => RowIds::UpsertNames(names),
+        (_, None, _) => RowIds::Assigned,
+    })
+}
+
 /// What a search read: rows and bytes of first stages, rows and bytes in full.
 type Read = (usize, usize, usize, usize);
 
@@ -164,6 +181,21 @@ impl FlatIndex {
         self.read(py, Index::mapped_nbytes)
     }
 
+    /// add(x, ids, replace) -> ids of the new rows, integers. They are encoded on this thread while the index is held: for few values,
+    /// which would else spend more time on the way.
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        ids: Option<GivenIds<'py>>,
+        replace: bool,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let (x, names) = (x.as_slice()?, ids.as_ref().and_then(GivenIds::names));
+        let ids = row_ids(ids.as_ref(), names.as_deref(), replace)?;
+        let added = self.write(py, |index| index.add_with(x, ids, Exec { serial: true, ..Exec::default() }));
+        Ok(PyArray1::from_vec(py, added.map_err(|error| to_py(error, 0))?))
+    }
+
     /// add_codes(packed, scales, squares, ids, replace, split, originals) -> ids of the new rows, integers; split is which rows a fitted
     /// codec codes badly, with their packed rows and scales by its plain codec; originals are what `convert_rows` made.
     #[allow(clippy::too_many_arguments, reason = "one array each")]
@@ -179,18 +211,8 @@ impl FlatIndex {
         originals: Option<Originals<'py>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let (packed, scales, squares) = (packed.as_slice()?, scales.as_slice()?, squares.as_slice()?);
-        let (integers, names) = match &ids {
-            Some(GivenIds::Integers(ids)) => (Some(ids.as_slice()?), None),
-            Some(GivenIds::Strings(names)) => (None, Some(strs(names))),
-            None => (None, None),
-        };
-        let ids = match (integers, &names, replace) {
-            (Some(ids), _, false) => RowIds::New(ids),
-            (Some(ids), _, true) => RowIds::Upsert(ids),
-            (None, Some(names), false) => RowIds::NewNames(names),
-            (None, Some(names), true) => RowIds::UpsertNames(names),
-            (None, None, _) => RowIds::Assigned,
-        };
+        let names = ids.as_ref().and_then(GivenIds::names);
+        let ids = row_ids(ids.as_ref(), names.as_deref(), replace)?;
         let split = match &split {
             None => None,
             Some((badly, packed, scales)) => Some((badly.as_slice()?, packed.as_slice()?, scales.as_slice()?)),

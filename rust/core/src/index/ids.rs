@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::gone::Gone;
 use super::names::Names;
@@ -37,7 +38,8 @@ pub(super) struct Ids {
     /// Whether ids ascend: halving then finds them, and no table is needed.
     ascending: bool,
     pub(super) gone: Gone,
-    /// Numbers of the rows that are there by the hash of their ids, made when first needed.
+    /// Numbers of rows by the hash of their ids, made when first needed: of every id the last row, which may be gone, so that removing
+    /// one is a lookup and a bit.
     table: OnceLock<HashTable<usize>>,
     hasher: RandomState,
     /// The strings that the ids stand for.
@@ -128,7 +130,8 @@ impl Ids {
             let found = if self.ids.get(guess) == Some(&id) { guess } else { self.ids.binary_search(&id).ok()? };
             return Some(found).filter(|&number| !self.gone.holds(number));
         }
-        self.table().find(self.hasher.hash_one(id), |&number| self.ids[number] == id).copied()
+        let found = self.table().find(self.hasher.hash_one(id), |&number| self.ids[number] == id);
+        found.copied().filter(|&number| !self.gone.holds(number))
     }
 
     /// The number of the row of a string id.
@@ -208,9 +211,7 @@ impl Ids {
         self.ids.to_mut().extend_from_slice(&new.ids);
         self.largest = new.ids.iter().fold(self.largest, |largest, &id| largest.max(id));
         if let Some(table) = self.table.get_mut() {
-            for (number, id) in (first..).zip(&new.ids) {
-                table.insert_unique(self.hasher.hash_one(id), number, |&n| self.hasher.hash_one(self.ids[n]));
-            }
+            (first..self.ids.len()).for_each(|number| note(table, &self.hasher, &self.ids, number));
         }
         if let Some(names) = new.names.filter(|names| !names.is_empty()) {
             self.names.get_or_insert_default().push(names);
@@ -227,12 +228,6 @@ impl Ids {
             if let Some(names) = &mut self.names {
                 names.forget(number);
             }
-            if let Some(table) = self.table.get_mut() {
-                let hash = self.hasher.hash_one(self.ids[number]);
-                if let Ok(entry) = table.find_entry(hash, |&other| other == number) {
-                    entry.remove();
-                }
-            }
         }
     }
 
@@ -245,6 +240,7 @@ impl Ids {
             self.table.take();
         }
         if let Some(table) = self.table.get_mut() {
+            table.retain(|number| !self.gone.holds(*number));
             table.iter_mut().for_each(|number| *number = ranks.of(*number));
         }
         if let Some(names) = &mut self.names {
@@ -267,11 +263,17 @@ impl Ids {
     fn table(&self) -> &HashTable<usize> {
         self.table.get_or_init(|| {
             let mut table = HashTable::with_capacity(self.gone.live());
-            for number in self.gone.iter_live() {
-                let hash_of = |&other: &usize| self.hasher.hash_one(self.ids[other]);
-                table.insert_unique(self.hasher.hash_one(self.ids[number]), number, hash_of);
-            }
+            self.gone.iter_live().for_each(|number| note(&mut table, &self.hasher, &self.ids, number));
             table
         })
+    }
+}
+
+/// Notes that a row, by number, is the last of its id.
+fn note(table: &mut HashTable<usize>, hasher: &RandomState, ids: &[i64], number: usize) {
+    let id = ids[number];
+    match table.entry(hasher.hash_one(id), |&other| ids[other] == id, |&other| hasher.hash_one(ids[other])) {
+        Entry::Occupied(mut entry) => *entry.get_mut() = number,
+        Entry::Vacant(entry) => drop(entry.insert(number)),
     }
 }
