@@ -26,7 +26,7 @@ class Stored:
         """Write the index to a file of its own: docs/format.md, version 1. From then on :meth:`commit` appends to it.
 
         Removed vectors whose place is not yet taken back stay in the file, marked as such; :meth:`compact` first leaves
-        them out. Files do not hold the vectors of ``keep=`` in this version, and an index with such is refused.
+        them out. String ids and the vectors of ``keep=`` are in the file, too.
 
         The file takes the place of what is at ``path`` as a whole, when it is on the device: a crash leaves the old one
         or the new one. Who has mapped the old one keeps it.
@@ -92,7 +92,7 @@ class Stored:
         Returns
         -------
         Index
-            With the file's codec and metric. Vectors that are added are kept in memory until :meth:`commit`.
+            With the file's codec, metric and ``keep``. Vectors that are added are kept in memory until :meth:`commit`.
 
         Raises
         ------

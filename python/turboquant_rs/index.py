@@ -272,7 +272,8 @@ class Index(Rows, Searches, Stored, Placed):
     @classmethod
     def _from_core(cls, core: _core.FlatIndex) -> Index:
         index = object.__new__(cls)
-        index._take(TurboQuant._from_core(core.codec), one_of(core.metric, "metric", _METRICS), None, core)
+        keep = None if core.keep is None else one_of(core.keep, "keep", tuple(_WIDTHS))
+        index._take(TurboQuant._from_core(core.codec), one_of(core.metric, "metric", _METRICS), keep, core)
         return index
 
     def _take(

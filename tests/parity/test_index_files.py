@@ -33,6 +33,11 @@ def check(index: Index, data: bytes) -> None:
             want_scores, want_ids = read.search(queries, k)
             assert ids.tolist() == [[names[i] for i in row] for row in want_ids.tolist()]
             assert same(scores, want_scores)
+            if index.keep is not None:
+                scores, ids = index.search(queries, k, rescore=2)
+                want_scores, want_ids = read.search(queries, k, 2)
+                assert ids.tolist() == [[names[i] for i in row] for row in want_ids.tolist()]
+                assert same(scores, want_scores)
 
 
 @given(
@@ -43,6 +48,7 @@ def check(index: Index, data: bytes) -> None:
     seed=seeds(),
     commits=st.integers(0, 3),
     named=st.booleans(),
+    keep=st.sampled_from([None, "float32", "float16", "bfloat16", "int8"]),
 )
 def test_any_file(
     tmp_path_factory: pytest.TempPathFactory,
@@ -53,11 +59,13 @@ def test_any_file(
     seed: int,
     commits: int,
     named: bool,
+    keep: Any,
 ) -> None:
     path = tmp_path_factory.mktemp("files") / "index.tqi"
-    index = Index(codec=TurboQuant(dim, width, seed=seed), metric=metric)  # type: ignore[arg-type]
+    index = Index(codec=TurboQuant(dim, width, seed=seed), metric=metric, keep=keep)  # type: ignore[arg-type]
+    limit = 60_000.0 if keep == "float16" else 2.0**40
     for _ in range(commits + 1):
-        x = np.clip(data.draw(matrices(dim)), -(2.0**40), 2.0**40)
+        x = np.clip(data.draw(matrices(dim)), -limit, limit)
         ids: Any = None
         if named:
             ids = data.draw(st.lists(st.text(), min_size=len(x), max_size=len(x), unique=True))
@@ -89,7 +97,9 @@ def test_files_of_fitted_codecs(tmp_path: Path, metric: str) -> None:
         check(index, index.to_bytes())
 
 
-@pytest.mark.parametrize("name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi"])
+@pytest.mark.parametrize(
+    "name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi", "plain-kept-v1.tqi"]
+)
 def test_golden_files(name: str) -> None:
     path = Path(__file__).parents[2] / "rust" / "core" / "tests" / "data" / name
     if not path.is_file():
@@ -100,7 +110,7 @@ def test_golden_files(name: str) -> None:
 @pytest.mark.parametrize("ids", [list(range(5)), ["a", "", "éé", "b", "cd"]])
 def test_the_reference_refuses_damage(tmp_path: Path, ids: Any) -> None:
     path = tmp_path / "index.tqi"
-    index = Index(8, 3, "l2")
+    index = Index(8, 3, "l2", keep=None if ids[0] == 0 else "int8")
     index.add(rows(3, 8), ids[:3])
     index.save(path)
     index.add(rows(2, 8, 1), ids[3:])

@@ -376,9 +376,16 @@ def test_string_ids_are_in_files(tmp_path: Path) -> None:
         assert list(back) == ["", "ä"]
 
 
-def test_files_hold_codes_alone(tmp_path: Path) -> None:
-    index = Index(DIM, keep="int8")
-    with pytest.raises(ValueError, match="to be saved in this version, got rows kept as int8"):
-        index.save(tmp_path / "vectors.tqi")
-    with pytest.raises(ValueError, match="rows kept as int8"):
-        index.to_bytes()
+@pytest.mark.parametrize("keep", ["float32", "float16", "bfloat16", "int8"])
+def test_kept_vectors_are_in_files(tmp_path: Path, keep: Any) -> None:
+    index, path = Index(DIM, 1, keep=keep), tmp_path / "vectors.tqi"
+    index.save(path)
+    index.add(rows(20))
+    index.commit()
+    index.upsert(rows(2, 1), [3, 30])
+    index.commit()
+    wanted = index.search(rows(3, 2), 4, rescore=3)
+    for back in (Index.open(path), Index.open(path, mmap=False), pickle.loads(pickle.dumps(index))):
+        assert (back.keep, repr(back)) == (keep, repr(index))
+        assert back.info()["bytes"]["originals"] == index.info()["bytes"]["originals"]
+        assert all(map(same, back.search(rows(3, 2), 4, rescore=3), wanted))

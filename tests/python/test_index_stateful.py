@@ -12,7 +12,7 @@ import pytest
 from fits import fitted_pair, random_parts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from strategies import METRICS, pair, same
 from turboquant_rs import Index
 from turboquant_rs.reference import Index as ReferenceIndex
@@ -126,7 +126,6 @@ class Steps(RuleBasedStateMachine):
         self.index.compact()
         assert self.index.info()["removed"] == 0
 
-    @precondition(lambda self: self.keep is None)
     @rule(again=st.sampled_from([None, "map", "read", "bytes"]))
     def store(self, again: str | None) -> None:
         """Save, or commit where there is a file; go on with the index, or with what is opened."""

@@ -27,10 +27,11 @@ from .units import row_bytes, stage_ends
 MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
 VERSION = 1
 METRICS = ("ip", "cosine", "l2")
+KEEPS = (None, "float32", "float16", "bfloat16", "int8")
 ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
 #: Kinds of sections.
-BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES = range(1, 11)
-_HEADER = struct.Struct("<6sHQIB7sI")
+BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES, ORIGINALS, ORIGINAL_SCALES = range(1, 13)
+_HEADER = struct.Struct("<6sHQIBB6sI")
 _RECORD = struct.Struct("<QQQI32sI")
 _HEAD = struct.Struct("<6sHQQQQQIIq")
 _ENTRY = struct.Struct("<HBBIQQ8s")
@@ -71,8 +72,8 @@ class Chunk:
 
 def read_index(data: bytes) -> Index:
     """Return the index in the bytes of a file, all of which are checked; ValueError names the part and its byte."""
-    codec, metric, start = _read_header(data)
-    index = Index(codec, metric)
+    codec, metric, keep, start = _read_header(data)
+    index = Index(codec, metric, keep)
     record, known = _read_record(data, start)
     last = start
     stays = np.empty(0, bool)
@@ -90,14 +91,14 @@ def read_index(data: bytes) -> Index:
     return index
 
 
-def _read_header(data: bytes) -> tuple[TurboQuant, str, Record]:
-    """Return the codec, the metric, and the state of the file without any commit."""
+def _read_header(data: bytes) -> tuple[TurboQuant, str, str | None, Record]:
+    """Return the codec, the metric, the form of originals, and the state of the file without any commit."""
     _check(data[:6] == MAGIC, "header", 0, "not an index file")
     _check(len(data) >= 3 * SECTOR, "header", len(data), "cut short")
-    _, version, codec_len, codec_crc, metric, zeros, crc = _HEADER.unpack_from(data)
+    _, version, codec_len, codec_crc, metric, keep, zeros, crc = _HEADER.unpack_from(data)
     _check(version == VERSION, "header", 6, f"version {version}, this reader knows {VERSION}")
     _check(zlib.crc32(data[: _HEADER.size - 4]) == crc, "header", 0, "checksum")
-    _check(metric < len(METRICS) and not any(zeros), "header", 20, "unknown fields")
+    _check(metric < len(METRICS) and keep < len(KEEPS) and not any(zeros), "header", 20, "unknown fields")
     _check(not any(data[_HEADER.size : SECTOR]), "header", _HEADER.size, "padding")
     codec_at = 3 * SECTOR
     end = _up(codec_at + codec_len)
@@ -106,7 +107,7 @@ def _read_header(data: bytes) -> tuple[TurboQuant, str, Record]:
     _check(zlib.crc32(described) == codec_crc, "codec", codec_at, "checksum")
     _check(not any(data[codec_at + codec_len : end]), "codec", codec_at + codec_len, "padding")
     spec = Codes.from_bytes(described).spec
-    return codec_of(spec), METRICS[metric], Record(0, end, 0, crc)
+    return codec_of(spec), METRICS[metric], KEEPS[keep], Record(0, end, 0, crc)
 
 
 def codec_of(spec: CodecSpec) -> TurboQuant:
@@ -225,6 +226,8 @@ def _add_chunk(index: Index, chunk: Chunk, stays: NDArray[np.bool_]) -> NDArray[
         stays[gone] = False
     names = _read_names(sections, chunk.rows)
     index.names = None if names is None else (index.names or []) + names
+    if index.keep is not None and chunk.rows:
+        index.originals = np.concatenate([index.originals, _read_originals(sections, index, chunk.rows)])
     if sections:
         raise ValueError("a chunk has a section too many")
     if index.metric == "l2":
@@ -248,6 +251,25 @@ def _read_names(sections: deque[Section], rows: int) -> list[str] | None:
         return [text[start:end].decode() for start, end in zip(starts, ends, strict=True)]
     except UnicodeDecodeError:
         raise ValueError("string ids are not UTF-8") from None
+
+
+def _read_originals(sections: deque[Section], index: Index, rows: int) -> NDArray[np.float64]:
+    """Return the kept rows of a chunk, as values that float64 holds exactly."""
+    dim = index.codec.dim
+    dtype = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "i1"}[index.keep or ""]
+    content = _take(sections, ORIGINALS, 0, 0, dim * np.dtype(dtype).itemsize)
+    values = _numbers(content, dtype, rows * dim).reshape(rows, dim)
+    if index.keep == "bfloat16":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    result: NDArray[np.float64] = values.astype(np.float64)
+    if index.keep == "int8":
+        scales = _numbers(_take(sections, ORIGINAL_SCALES, 0, 0, 4), "<f4", rows).astype(np.float64)
+        if (values == -128).any() or not (np.isfinite(scales) & (scales >= 0)).all():
+            raise ValueError("originals or their scales are out of range")
+        result = result * scales[:, None]
+    if not np.isfinite(result).all():
+        raise ValueError("originals are not finite")
+    return result
 
 
 def _read_partition(

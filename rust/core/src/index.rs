@@ -227,7 +227,8 @@ impl Index {
     #[must_use]
     pub fn mapped_nbytes(&self) -> usize {
         let mapped = self.partitions.iter().filter(|partition| partition.is_mapped());
-        self.ids.mapped_nbytes() + mapped.map(Partition::nbytes).sum::<usize>()
+        let originals = self.originals.as_ref().map_or(0, Originals::mapped_nbytes);
+        self.ids.mapped_nbytes() + originals + mapped.map(Partition::nbytes).sum::<usize>()
     }
 
     /// Bytes of ids and of what marks removed rows.

@@ -7,16 +7,16 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use common::{Numbers, quick};
-use turboquant_rs::{Error, Exec, Index, Metric, Options, RowIds, TurboQuant};
+use turboquant_rs::{Error, Exec, Index, Keep, Metric, Options, RowIds, SearchOptions, TurboQuant};
 
 fn rows(dim: usize, n: usize, seed: u64) -> Vec<f32> {
     Numbers(seed).floats(dim * n)
 }
 
-/// The bytes of a file of two commits, and how many of them the first one counts.
+/// The bytes of a file of two commits: of integer ids and codes alone, or of string ids and with kept rows.
 fn two_commits(name: &str, named: bool) -> Vec<u8> {
     let codec = Arc::new(TurboQuant::new(16, 4, Options::default()).unwrap());
-    let mut index = Index::new(codec, Metric::L2);
+    let mut index = if named { Index::keeping(codec, Metric::L2, Keep::Int8) } else { Index::new(codec, Metric::L2) };
     let add = |index: &mut Index, rows: &[f32], names: &[&str], ids: &[i64]| {
         let ids = if named { RowIds::NewNames(names) } else { RowIds::New(ids) };
         index.add_with(rows, ids, Exec::default()).unwrap()
@@ -89,7 +89,7 @@ fn every_missing_byte_is_reported() {
 fn wrong_bytes_of_a_mapped_file_are_reported_before_they_are_used() {
     let codec = Arc::new(TurboQuant::new(96, 4, Options::default()).unwrap());
     let (dim, path) = (96, std::env::temp_dir().join(format!("turboquant-damage-{}", std::process::id())));
-    let mut index = Index::new(codec, Metric::L2);
+    let mut index = Index::keeping(codec, Metric::L2, Keep::Int8);
     index.add(&rows(dim, 20_000, 1), None).unwrap();
     index.save(&path).unwrap();
     index.add(&rows(dim, 40, 2), None).unwrap();
@@ -101,7 +101,11 @@ fn wrong_bytes_of_a_mapped_file_are_reported_before_they_are_used() {
     let queries = rows(dim, 9, 3);
     let [one, many] = [&queries[..dim], &queries[..]];
     let whole = Index::open(&path, true).unwrap();
-    let right = [whole.search(one, 10).unwrap(), whole.search(many, 10).unwrap()];
+    let found = |index: &Index, queries: &[f32], rescore| {
+        index.search_with(queries, SearchOptions { rescore, ..SearchOptions::new(10) })
+    };
+    let asked = [(one, 0), (many, 0), (one, 2)];
+    let right = asked.map(|(queries, rescore)| found(&whole, queries, rescore).unwrap());
     let some = [3, 19_998, 20_005];
     let decoded = whole.reconstruct(&some).unwrap();
     drop(whole);
@@ -131,8 +135,9 @@ fn wrong_bytes_of_a_mapped_file_are_reported_before_they_are_used() {
             Ok(index) => {
                 // Either the bytes are reported or what is found is right; in whichever order one looks.
                 let mut reported = false;
-                for i in [trial % 2, 1 - trial % 2] {
-                    match index.search([one, many][i], 10) {
+                for i in [trial % 3, (trial + 1) % 3, (trial + 2) % 3] {
+                    let (queries, rescore) = asked[i];
+                    match found(&index, queries, rescore) {
                         Ok(found) => assert_eq!(found, right[i], "{what}"),
                         Err(error) => {
                             assert_reported(&error, bytes.len(), &what);

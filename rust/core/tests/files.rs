@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::Numbers;
-use turboquant_rs::{Error, Exec, FittedParts, Index, Metric, Options, RowIds, SearchOptions, TurboQuant};
+use turboquant_rs::{Error, Exec, FittedParts, Index, Keep, Metric, Options, RowIds, SearchOptions, TurboQuant};
 
 /// A folder of its own that goes with the test.
 struct Folder(PathBuf);
@@ -279,6 +279,45 @@ fn string_ids_are_in_files() {
     }
 }
 
+#[test]
+fn originals_are_in_files() {
+    let folder = Folder::new("originals");
+    let codec = Arc::new(TurboQuant::new(40, 2, Options::default()).unwrap());
+    let path = folder.file("index.tqi");
+    let rescored = |index: &Index| {
+        let options = SearchOptions { rescore: 3, ..SearchOptions::new(5) };
+        index.search_with(&rows(40, 4, 9), options).unwrap()
+    };
+    for keep in [Keep::Float32, Keep::Float16, Keep::BFloat16, Keep::Int8] {
+        for n in [0, 70, if keep == Keep::Int8 || !common::quick() { (1 << 20) / 40 } else { 7 }] {
+            let mut index = Index::keeping(Arc::clone(&codec), Metric::Cosine, keep);
+            index.add(&rows(40, n, 1), None).unwrap();
+            index.save(&path).unwrap();
+            index.add(&rows(40, 80, 2), None).unwrap();
+            index.upsert(&rows(40, 2, 3), &[n as i64 + 1, 3]).unwrap();
+            index.commit().unwrap();
+            for map in [false, true] {
+                let mut opened = Index::open(&path, map).unwrap();
+                assert_eq!((opened.keep(), opened.mapped_nbytes() > 0), (Some(keep), map && n > 70));
+                opened.verify().unwrap();
+                assert_same(&index, &opened, keep.name());
+                assert_eq!(rescored(&opened), rescored(&index));
+                assert_eq!(opened.to_bytes().unwrap(), index.to_bytes().unwrap());
+                // A mapped index takes more, and what it takes back is found no more.
+                let mut twin = index.clone();
+                for index in [&mut opened, &mut twin] {
+                    index.add(&rows(40, 3, 4), None).unwrap();
+                    index.add(&[f32::NAN; 40], None).unwrap_err();
+                    index.remove(&[5, n as i64 + 3]).unwrap();
+                    index.compact().unwrap();
+                }
+                assert_eq!(rescored(&opened), rescored(&twin));
+                assert_same(&twin, &opened, keep.name());
+            }
+        }
+    }
+}
+
 /// The index whose file of two commits is tests/data/`name`.
 fn golden(name: &str) -> (Index, PathBuf) {
     let codec = if name.starts_with("fitted") {
@@ -286,7 +325,9 @@ fn golden(name: &str) -> (Index, PathBuf) {
     } else {
         Arc::new(TurboQuant::new(40, 4, Options { seed: 7, ..Options::default() }).unwrap())
     };
-    let mut index = Index::new(codec, if name.starts_with("fitted") { Metric::Cosine } else { Metric::L2 });
+    let metric = if name.starts_with("fitted") { Metric::Cosine } else { Metric::L2 };
+    let mut index =
+        if name.contains("kept") { Index::keeping(codec, metric, Keep::Int8) } else { Index::new(codec, metric) };
     let dim = index.codec().dim();
     let names: Vec<_> = (0..75).map(|i| format!("{i}{}", "é".repeat(i % 4))).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -311,11 +352,14 @@ fn golden(name: &str) -> (Index, PathBuf) {
     (index, path)
 }
 
+const GOLDEN: [&str; 5] =
+    ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi", "plain-kept-v1.tqi"];
+
 /// Files written on an x86-64 are those that every machine writes, and reads. `TURBOQUANT_WRITE_GOLDEN=1` writes them anew.
 #[test]
 fn golden_files_are_written_and_read_everywhere() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for name in ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi"] {
+    for name in GOLDEN {
         let (index, written) = golden(name);
         let path = folder.join(name);
         if std::env::var_os("TURBOQUANT_WRITE_GOLDEN").is_some() {

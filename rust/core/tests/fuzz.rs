@@ -12,6 +12,7 @@ use turboquant_rs::{Index, Options, TurboQuant};
 const PLAIN: &[u8] = include_bytes!("data/plain-v1.tqi");
 const FITTED: &[u8] = include_bytes!("data/fitted-v1.tqi");
 const REMOVED: &[u8] = include_bytes!("data/fitted-removed-v1.tqi");
+const KEPT: &[u8] = include_bytes!("data/plain-kept-v1.tqi");
 const NAMES: &[u8] = include_bytes!("data/plain-names-v1.tqi");
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -86,7 +87,7 @@ fn run(seed: &[u8], random: &mut Numbers, seal: impl Fn(&mut [u8]) -> Option<()>
 
 #[test]
 fn any_index_file_is_an_error_or_an_index() {
-    for seed in [PLAIN, FITTED, REMOVED, NAMES] {
+    for seed in [PLAIN, FITTED, REMOVED, NAMES, KEPT] {
         let mut sealed = seed.to_vec();
         seal_index(&mut sealed).expect("a whole file");
         assert!(sealed == seed, "the checksums of a whole file are right");

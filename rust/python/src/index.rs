@@ -175,6 +175,12 @@ impl FlatIndex {
         self.read(py, |index| index.metric().name())
     }
 
+    /// The form in which it keeps rows for exact scores, or None.
+    #[getter]
+    fn keep(&self, py: Python<'_>) -> Option<&'static str> {
+        self.read(py, |index| index.keep().map(Keep::name))
+    }
+
     /// Bytes of rows in a mapped file, which are counted in `nbytes`, too.
     #[getter]
     fn mapped_nbytes(&self, py: Python<'_>) -> usize {

@@ -16,7 +16,7 @@ use crate::parallel::Exec;
 use crate::scan::{FirstStage, Rows};
 use crate::storage::Array;
 use crate::units::{Unit, stage_ends};
-pub(super) use sections::{Pieces, numbers};
+pub(super) use sections::{Pieces, Sink, floats, numbers};
 
 #[derive(Debug, Clone)]
 pub(super) struct Partition {

@@ -1,6 +1,6 @@
 //! What must hold for any bytes: an error or something whole, no panic. `tests/fuzz.rs` calls these; so may a fuzzer, with `--cfg fuzzing`.
 
-use turboquant_rs::{Codes, Header, Index, TurboQuant, papers::PaperCodes};
+use turboquant_rs::{Codes, Error, Header, Index, SearchOptions, TurboQuant, papers::PaperCodes};
 
 /// Larger codecs take a fuzzer's time and show nothing new.
 const MOST_DIMS: usize = 256;
@@ -23,6 +23,14 @@ pub(crate) fn index_file(bytes: &[u8]) {
     for (nq, k) in [(1, 3), (2, index.len() + 1)] {
         let found = index.search(&queries[..nq * dim], k).expect("what was read can be searched");
         assert!(found.ids.iter().all(|&id| id >= -1));
+    }
+    if index.keep().is_some() {
+        let options = SearchOptions { rescore: 2, ..SearchOptions::new(3) };
+        match index.search_with(&queries, options) {
+            Ok(found) => assert!(found.scores.iter().all(|score| !score.is_nan())),
+            // An id that no writer gives twice may be that of a removed row.
+            Err(error) => assert!(matches!(error, Error::UnknownId { .. }), "{error}"),
+        }
     }
     // Ids of no writer may stand twice; each then means one of its rows.
     let ids: Vec<_> = index.ids().unwrap().iter().copied().take(4).collect();

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::gone::Gone;
 use crate::index::names::Names;
-use crate::index::partition::Partition;
+use crate::index::originals::{Originals, Piece};
+use crate::index::partition::{Partition, floats};
 use crate::storage::{Array, Checks, Map, Plain, numbers_of};
 
 /// Chunks of fewer bytes are copied into memory, with their neighbours: a search would lose more by taking each on its own than mapping saves.
@@ -32,6 +33,7 @@ struct Rows {
     group: Vec<Partition>,
     ids: Array<i64>,
     names: Option<Names>,
+    originals: Option<Piece>,
 }
 
 impl Additions {
@@ -90,7 +92,7 @@ impl Additions {
             });
             let group = group.collect::<Result<_>>()?;
             let ids = chunk.array(Kind::Ids, 0, 0, 8, all, Box::new(negative))?;
-            self.chunks.push(Rows { group, ids, names: None });
+            self.chunks.push(Rows { group, ids, names: None, originals: None });
             gone.grow(all);
         }
         if let Some((len @ 1.., _)) = chunk.next_section(Kind::Gone) {
@@ -114,6 +116,7 @@ impl Additions {
         }
         if let Some(rows) = self.chunks.last_mut().filter(|_| all > 0) {
             rows.names = names;
+            rows.originals = index.originals.as_ref().map(|kept| chunk.originals(all, kept)).transpose()?;
         }
         match chunk.entries.next() {
             None => Ok(()),
@@ -139,9 +142,12 @@ impl Additions {
                 chunk.names.iter().try_for_each(Names::check)?;
             }
         }
-        for Rows { group, ids, names } in self.chunks {
+        for Rows { group, ids, names, originals } in self.chunks {
             let base = index.stored();
             index.ids.load(ids, names);
+            if let (Some(kept), Some(new)) = (&mut index.originals, originals) {
+                kept.extend(new);
+            }
             if base == 0 {
                 index.partitions.clear();
                 index.partitions.extend(group);
@@ -188,6 +194,18 @@ impl Chunk<'_> {
         let (len, text_at) = self.next_section(Kind::Names).unwrap_or_default();
         let text = self.array(Kind::Names, 0, 0, 1, len, Box::new(|_| None))?;
         Names::from_file(text, ends, [text_at, ends_at]).map(Some)
+    }
+
+    /// So many rows that are kept for exact scores, as `kept` says.
+    fn originals(&mut self, rows: usize, kept: &Originals) -> Result<Piece> {
+        let (keep, stride) = (kept.keep(), kept.stride());
+        let checks: Checks = Box::new(move |bytes| keep.fault(bytes));
+        let bytes = self.array(Kind::Originals, 0, 0, stride, rows * stride, checks)?;
+        let scales = match keep.scales() {
+            0 => Array::default(),
+            _ => self.array(Kind::OriginalScales, 0, 0, 4, rows, floats(0.0, "finite and at least 0"))?,
+        };
+        Ok(Piece::new(rows, bytes, scales))
     }
 
     /// The next section, which must be this one: `elements` numbers, `width` bytes a row.

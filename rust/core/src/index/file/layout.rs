@@ -1,6 +1,7 @@
 //! The fixed parts of an index file: its header with two commit records, and the heads of chunks (docs/format.md).
 
 use crate::error::{Error, Result};
+use crate::index::Keep;
 use crate::metric::Metric;
 use crate::storage::{BLOCK_BYTES, holds};
 
@@ -25,11 +26,14 @@ const ENTRY: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) metric: Metric,
+    pub(super) keep: Option<Keep>,
     pub(super) codec_len: usize,
     pub(super) codec_crc: u32,
 }
 
 const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
+const KEEPS: [Option<Keep>; 5] =
+    [None, Some(Keep::Float32), Some(Keep::Float16), Some(Keep::BFloat16), Some(Keep::Int8)];
 
 impl Header {
     /// Where chunks start.
@@ -48,7 +52,8 @@ impl Header {
         bytes.extend(INDEX_VERSION.to_le_bytes());
         bytes.extend((self.codec_len as u64).to_le_bytes());
         bytes.extend(self.codec_crc.to_le_bytes());
-        bytes.extend([METRICS.iter().position(|&metric| metric == self.metric).expect("one of three") as u8]);
+        bytes.push(METRICS.iter().position(|&metric| metric == self.metric).expect("one of three") as u8);
+        bytes.push(KEEPS.iter().position(|&keep| keep == self.keep).expect("one of five") as u8);
         bytes.resize(FIELDS - 4, 0);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes.resize(SECTOR, 0);
@@ -71,12 +76,14 @@ impl Header {
             return Err(Error::corrupt("header fails its checksum", FIELDS - 4));
         }
         check_zero(bytes, FIELDS..SECTOR, "header's padding")?;
-        check_zero(bytes, 21..FIELDS - 4, "header's unused bytes")?;
+        check_zero(bytes, 22..FIELDS - 4, "header's unused bytes")?;
         let metric = METRICS.get(usize::from(bytes[20])).copied();
         let metric = metric.ok_or_else(|| Error::corrupt("header holds an unknown metric", 20))?;
+        let keep = KEEPS.get(usize::from(bytes[21])).copied();
+        let keep = keep.ok_or_else(|| Error::corrupt("header holds an unknown form of originals", 21))?;
         let codec_len = usize::try_from(u64_at(bytes, 8)).ok().filter(|&len| len < 1 << 40);
         let codec_len = codec_len.ok_or_else(|| Error::corrupt("header holds an impossible codec length", 8))?;
-        Ok(Self { metric, codec_len, codec_crc: u32_at(bytes, 16) })
+        Ok(Self { metric, keep, codec_len, codec_crc: u32_at(bytes, 16) })
     }
 }
 
@@ -157,6 +164,10 @@ pub(crate) enum Kind {
     NameEnds = 9,
     /// String ids, UTF-8, one after another.
     Names = 10,
+    /// Rows that are kept for exact scores.
+    Originals = 11,
+    /// Scales of kept rows, float32.
+    OriginalScales = 12,
 }
 
 impl Kind {
@@ -173,13 +184,18 @@ impl Kind {
             Self::Gone => "removed rows",
             Self::NameEnds => "ends of string ids",
             Self::Names => "string ids",
+            Self::Originals => "originals",
+            Self::OriginalScales => "scales of originals",
         }
     }
 
     fn of(number: u16) -> Option<Self> {
-        use Kind::{Blocks, Bounds, Gone, Ids, NameEnds, Names, Numbers, Scales, Squares, Stage};
-        let mut kinds = [Blocks, Stage, Bounds, Scales, Squares, Numbers, Ids, Gone, NameEnds, Names].into_iter();
-        kinds.find(|kind| *kind as u16 == number)
+        use Kind::{
+            Blocks, Bounds, Gone, Ids, NameEnds, Names, Numbers, OriginalScales, Originals, Scales, Squares, Stage,
+        };
+        let arrays = [Blocks, Stage, Bounds, Scales, Squares, Numbers];
+        let others = [Ids, Gone, NameEnds, Names, Originals, OriginalScales];
+        arrays.into_iter().chain(others).find(|kind| *kind as u16 == number)
     }
 }
 

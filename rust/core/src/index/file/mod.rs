@@ -21,6 +21,7 @@ mod testing;
 use std::path::Path;
 
 use super::Index;
+use super::originals::Originals;
 use super::partition::Partition;
 use crate::error::Result;
 pub(super) use additions::Chunk;
@@ -90,6 +91,7 @@ impl Index {
     pub fn verify(&self) -> Result<()> {
         self.ids.check_all()?;
         self.ids.check_distinct(false)?;
+        self.originals.iter().try_for_each(Originals::check_all)?;
         self.partitions.iter().try_for_each(Partition::check_all)
     }
 

@@ -63,7 +63,10 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Coun
     let header = Header::parse(bytes)?;
     let codec = Arc::new(codec(bytes, &header)?);
     let (record, repair) = counted(bytes, &header)?;
-    let mut index = Index::new(codec, header.metric);
+    let mut index = match header.keep {
+        None => Index::new(codec, header.metric),
+        Some(keep) => Index::keeping(codec, header.metric, keep),
+    };
     let none = Counted::none(&header);
     Additions::read(&index, bytes, map, &none, record)?.take(&mut index)?;
     index.ids.check_distinct(map.is_some())?;

@@ -19,9 +19,9 @@ pub(super) fn codec_bytes(index: &Index) -> Vec<u8> {
 
 /// Writes a whole file of one commit; nothing is synchronised.
 pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Counted> {
-    savable(index)?;
     let codec = codec_bytes(index);
-    let header = Header { metric: index.metric(), codec_len: codec.len(), codec_crc: crc32fast::hash(&codec) };
+    let (codec_len, codec_crc) = (codec.len(), crc32fast::hash(&codec));
+    let header = Header { metric: index.metric(), keep: index.keep(), codec_len, codec_crc };
     let mut bytes = header.to_bytes();
     bytes.resize(CODEC_AT, 0);
     bytes.extend(codec);
@@ -39,7 +39,6 @@ pub(super) fn whole(index: &Index, disk: &mut dyn Disk) -> Result<Counted> {
 
 /// Writes what of an index `last` does not count as the chunk behind it; returns what the file counts with it.
 pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Result<Counted> {
-    savable(index)?;
     let gone = index.ids.gone.since(&last.gone);
     let last = last.record;
     let sequence = last.sequence + 1;
@@ -63,6 +62,14 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
         entries.push(Entry::new(Kind::NameEnds, 0, 0, 8, 8 * ends.len()));
         entries.push(Entry::new(Kind::Names, 0, 0, 1, text.len()));
     }
+    let originals = index.originals.as_ref().filter(|_| rows > 0);
+    if let Some(originals) = originals {
+        let stride = originals.stride();
+        entries.push(Entry::new(Kind::Originals, 0, 0, stride, stride * rows));
+        if originals.keep().scales() > 0 {
+            entries.push(Entry::new(Kind::OriginalScales, 0, 0, 4, 4 * rows));
+        }
+    }
     let head_len = Head::len_of(&entries) as u64;
     let mut writer =
         Writer { disk, at: last.end + head_len, waiting: Vec::new(), crcs: Vec::new(), block: Block::new() };
@@ -74,6 +81,10 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
             Kind::Gone => numbers(&gone, &mut out)?,
             Kind::NameEnds => numbers(&names.as_ref().expect("listed above").1, &mut out)?,
             Kind::Names => out(names.as_ref().expect("listed above").0)?,
+            Kind::Originals | Kind::OriginalScales => {
+                let originals = originals.expect("listed above");
+                originals.write(before, entry.kind == Kind::OriginalScales, &mut out)?;
+            }
             _ => kinds[usize::from(entry.partition)].write(entry, before, &mut out)?,
         }
         entry.crcs = writer.finish()?;
@@ -88,13 +99,6 @@ pub(super) fn chunk(index: &Index, disk: &mut dyn Disk, last: &Counted) -> Resul
     disk.write_at(last.end, &bytes).map_err(written)?;
     let record = Record { sequence, end, rows: before + rows, chain };
     Ok(Counted { record, gone: index.ids.gone.clone(), largest })
-}
-
-/// Refuses what this version of the format does not hold.
-fn savable(index: &Index) -> Result<()> {
-    let Some(keep) = index.keep() else { return Ok(()) };
-    let got = format!("rows kept as {}", keep.name());
-    Err(Error::argument("index", "one of codes alone to be saved in this version", got))
 }
 
 /// What the system says of a write, before the path is known.

@@ -227,7 +227,7 @@ fn any() -> crate::storage::Checks {
 }
 
 /// Looks for floats that are not finite or below the least.
-fn floats(least: f32, expected: &'static str) -> crate::storage::Checks {
+pub(in crate::index) fn floats(least: f32, expected: &'static str) -> crate::storage::Checks {
     Box::new(move |bytes| {
         let mut values = bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word));
         let at = values.clone().position(|value| !(value.is_finite() && value >= least))?;
