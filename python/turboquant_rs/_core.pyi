@@ -16,6 +16,7 @@ __all__ = [
     "codes_from_bytes",
     "convert_rows",
     "copy_rows",
+    "count_rows",
     "header_from_bytes",
     "header_len",
     "level",
@@ -288,6 +289,7 @@ def codes_from_bytes(
 ) -> tuple[Codec, list[int], NDArray[np.uint8], NDArray[np.float32]]: ...
 def row_state(index: FlatIndex) -> tuple[int, int, int]: ...
 def stored_ids(index: FlatIndex) -> tuple[tuple[int, int, int], NDArray[np.int64]]: ...
+def count_rows(index: FlatIndex, first: int, end: int, plain: bool) -> tuple[tuple[int, int, int], int]: ...
 def copy_rows(
     index: FlatIndex, first: int, end: int, plain: bool
 ) -> tuple[

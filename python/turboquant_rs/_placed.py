@@ -49,8 +49,8 @@ class Placed:
         Raises
         ------
         ValueError
-            For what is no device of this machine, and for codecs that no GPU searches in this version: fitted ones,
-            with outliers, with dense rotations.
+            For what is no device of this machine, and for codecs that no GPU searches in this version: with outliers,
+            with dense rotations.
         ImportError, RuntimeError
             If CuPy or a GPU is missing.
         MemoryError
@@ -68,9 +68,9 @@ class Placed:
             return self  # type: ignore[return-value]
         placed = None
         if name != "cpu":
-            reason = self.codec._cpu_only or ("a fitted codec" if self.codec.fitted else "")
-            if reason:
-                raise ValueError(f'device must be "cpu" for an index of {reason} in this version, got {device!r}')
+            if self.codec._cpu_only:
+                what = f"an index of {self.codec._cpu_only}"
+                raise ValueError(f'device must be "cpu" for {what} in this version, got {device!r}')
             from .gpu.index import DeviceIndex
 
             placed = DeviceIndex(self._core, self.codec, self.metric, name)

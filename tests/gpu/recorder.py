@@ -14,6 +14,7 @@ from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.gpu.gate import check_launch
 from turboquant_rs.gpu.kernels import Kernel
 from turboquant_rs.gpu.score import score
+from turboquant_rs.gpu.search_fitted import FittedRows
 from turboquant_rs.gpu.sketch import Matrix, SketchKey
 from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.units import row_bytes
@@ -67,7 +68,7 @@ def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
     part = search.RowPart(packed, scales, words, scales, words, 0)
     found = {kernel.name: kernel for kernel in recorder.kernels}
     for queries in (x[:1], x):
-        search.search(recorder, codec, "l2", [(part, words)], queries, 10)
+        search.search(recorder, "l2", [(search.PlainRows(codec), [(part, words)])], queries, 10)
     # Queries are prepared by the same kernel, with more to write.
     staged = [kernel for kernel in recorder.kernels if kernel not in found.values()]
     return found | {f"{k.name} staged" if k.name in found else k.name: k for k in staged}
@@ -88,6 +89,13 @@ def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int 
     score_fitted.score(recorder, key, key.full, x[:1], packed, scales, out[:1])
     score_fitted.score(recorder, key, key.full, x, packed, scales, out)
     found = {kernel.name: kernel for kernel in recorder.kernels}
+    recorder.kernels.clear()
+    words = recorder.empty((8,), np.uint32)
+    part = search.RowPart(packed, scales, words, scales, words, 0)
+    for queries in (x[:1], x):
+        search.search(recorder, "l2", [(FittedRows(key), [(part, words)])], queries, 10)
+    staged = [kernel for kernel in recorder.kernels if kernel not in found.values()]
+    found |= {f"{kernel.name} staged" if kernel.name in found else kernel.name: kernel for kernel in staged}
     recorder.kernels.clear()
     decode_fitted.decode(recorder, key, key.full, packed, scales, x)
     return found | {f"{kernel.name} back".replace("values back", "values"): kernel for kernel in recorder.kernels}

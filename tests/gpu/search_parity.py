@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from turboquant_rs.gpu import search
 from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.faults import Fault
+from turboquant_rs.gpu.fitted import FittedKey
+from turboquant_rs.gpu.search_fitted import FittedRows
+from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.index import Index
 from turboquant_rs.reference.staged import has_first_stage, row_bounds
 
@@ -23,27 +26,34 @@ def words_of(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return np.packbits(padded, bitorder="little").view("<u4").astype(np.uint32)
 
 
-def parts_of(
+def kinds_of(
     backend: Backend, index: Index, cuts: list[int], allowed: NDArray[np.bool_] | None
-) -> list[tuple[search.RowPart, NDArray[np.uint32] | None]]:
+) -> list[tuple[search.Scanned, list[tuple[search.RowPart, NDArray[np.uint32] | None]]]]:
     """Return the rows of a reference index on a backend, cut into parts before the rows ``cuts``."""
-    parts = []
+    kinds: list[tuple[search.Scanned, list[tuple[search.RowPart, NDArray[np.uint32] | None]]]] = []
     ties = np.argsort(np.argsort(index.ids)).astype(np.uint32)
     ascending = bool((np.diff(index.ids) > 0).all())
-    for codec, _, codes in index.partitions:
+    for codec, numbers, codes in index.partitions:
         bounds = row_bounds(codec, codes).view(np.uint32)[:, 0] if has_first_stage(codec) else None
-        for first, last in zip([0, *cuts], [*cuts, len(codes)], strict=True):
-            rows = slice(first, last)
+        fitted = isinstance(codec, FittedTurboQuant)
+        parts = []
+        inside = [at for at in cuts if at <= len(codes)]
+        for first, last in zip([0, *inside], [*inside, len(codes)], strict=True):
+            rows, own = slice(first, last), numbers[first:last]
+            plain = ascending and np.array_equal(own, np.arange(first, last))
             part = search.RowPart(
                 backend.asarray(codes.packed[rows]),
                 backend.asarray(codes.scales[rows, 0]),
                 None if bounds is None else backend.asarray(bounds[rows]),
-                backend.asarray(index.squares[rows]) if index.metric == "l2" else None,
-                None if ascending else backend.asarray(ties[rows]),
+                backend.asarray(index.squares[own]) if index.metric == "l2" else None,
+                None if plain else backend.asarray(ties[own]),
                 first,
             )
-            parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[rows]))))
-    return parts
+            parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[own]))))
+        scanned = FittedRows(FittedKey(codec)) if fitted else search.PlainRows(key_of(codec))
+        kinds.append((scanned, parts))
+    kinds.sort(key=lambda kind: isinstance(kind[0], search.PlainRows))
+    return kinds
 
 
 def as_found(index: Index, keys: NDArray[np.uint64]) -> Found:
@@ -65,9 +75,8 @@ def run_search(
     allowed: NDArray[np.bool_] | None = None,
 ) -> Found | Fault:
     """Search on the backend."""
-    parts = parts_of(backend, index, cuts or [], allowed)
-    key = key_of(index.codec)
-    keys, fault = search.search(backend, key, index.metric, parts, backend.asarray(queries), k)
+    kinds = kinds_of(backend, index, cuts or [], allowed)
+    keys, fault = search.search(backend, index.metric, kinds, backend.asarray(queries), k)
     return as_found(index, keys) if fault is None else fault
 
 

@@ -58,8 +58,12 @@ def test_integer_products_use_their_instructions(built: dict[tuple[str, str], cu
     """Four products by IDP in the one score kernel, 4,096 by IMMA in the other, and never the other way round."""
     for (name, _), compiled in built.items():
         counts = compiled.instructions
-        assert bool(counts["IDP"]) == name.startswith(("score_dp4a", "rank_dp4a", "dense_dp4a", "fitted_lanes")), name
-        assert bool(counts["IMMA"]) == name.startswith(("score_mma", "rank_mma", "dense_mma", "fitted_mma")), name
+        assert bool(counts["IDP"]) == name.startswith(
+            ("score_dp4a", "rank_dp4a", "dense_dp4a", "fitted_lanes", "rank_fitted_lanes")
+        ), name
+        assert bool(counts["IMMA"]) == name.startswith(
+            ("score_mma", "rank_mma", "dense_mma", "fitted_mma", "rank_fitted_mma")
+        ), name
 
 
 def test_a_wrong_source_is_an_error() -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu.parity import key_of
-from gpu.search_parity import as_found, parts_of, run_search, same_found
+from gpu.search_parity import as_found, kinds_of, run_search, same_found
 from gpu.shim import ShimBackend
 from gpu.shim import missing as shim_missing
 from gpu.test_parity import QUERIES, backend_of
@@ -179,10 +178,10 @@ def test_all_rows_within_a_threshold(device: str, small_chunks: None, metric: st
     scores = index.search(queries, 201)[0]
     for threshold in np.unique(scores)[:: max(1, len(np.unique(scores)) // 7)]:
         backend = backend_of(device, 3)
-        parts = parts_of(backend, index, [64], None)
+        kinds = kinds_of(backend, index, [64], None)
         floor = search.order_of(-threshold if metric == "l2" else threshold)
         arrays = backend.asarray(queries)
-        found, fault = search.within(backend, key_of(index.codec), metric, parts, arrays, floor)
+        found, fault = search.within(backend, metric, kinds, arrays, floor)
         lims, want_scores, want_ids = index.range_search(queries, threshold)
         got = as_found(index, np.concatenate(found))
         assert fault is None

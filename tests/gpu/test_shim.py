@@ -55,6 +55,8 @@ def only_in(kernel: str, mutation: Mutation) -> Mutation:
 def is_right(backend: ShimBackend, kernel: str) -> bool:
     """Return whether a kernel gives the reference's bytes; an error of the launch is a wrong answer too."""
     try:
+        if kernel.startswith("rank_fitted"):
+            return fitted_search_is_right(backend, kernel)
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
         if kernel.startswith(("rotate", "unrotate", "sketch", "prod", "polar")):
@@ -125,6 +127,16 @@ def fitted_is_right(backend: ShimBackend, kernel: str) -> bool:
         return same(fitted_parity.run_cut(backend, key, few, short.keep), short.scales)
     queries = x[: 4 if kernel in ("fitted_lanes", "dense_dp4a") else 5]
     return fitted_parity.score_differences(backend, key, queries, codes) == []
+
+
+def fitted_search_is_right(backend: ShimBackend, kernel: str) -> bool:
+    key, _, codes = fitted_codec()
+    index = Index(key.codec, "ip")
+    index.append(key.codec, np.arange(len(codes)), codes)
+    index.ids = np.arange(len(codes))
+    queries = mixed_rows(150, 2, ("normal", "wide", "whole", "sparse", "one-hot"))
+    queries = queries[: 4 if kernel == "rank_fitted_lanes" else 5]
+    return same_found(run_search(backend, index, queries, 34), index.search(queries, 34))
 
 
 @pytest.mark.parametrize(("name", "number"), barriers())

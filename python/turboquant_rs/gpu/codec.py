@@ -44,7 +44,7 @@ def score(codec: TurboQuant, queries: Any, codes: Codes, *, validate: bool) -> A
 
 def cut(codes: Codes, held: list[int], keep: list[int]) -> tuple[Any, Any]:
     """Return (packed, scales) of fitted codes on a GPU that keep ``keep`` of the ``held`` bits of every segment."""
-    key = _fitted_key(codes.codec, int(codes.codec.refine))
+    key = fitted_key(codes.codec, int(codes.codec.refine))
     n, row_bytes = len(codes), key.row_bytes(tuple(keep))
     with arrays.working_beside(codes.packed, "codes") as device:
         advice = "truncate fewer rows a call (codes[first:last]), or free memory there"
@@ -99,7 +99,7 @@ class _Plain(_TurboQuantCalls):
 class _Fitted(_TurboQuantCalls):
     def __init__(self, codec: TurboQuant) -> None:
         super().__init__(codec)
-        self.key = _fitted_key(codec, int(codec.refine))
+        self.key = fitted_key(codec, int(codec.refine))
 
     def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
         return encode_fitted.encode(backend, self.key, x, packed, scales, validate=validate)
@@ -136,7 +136,7 @@ def _calls(codec: TurboQuant) -> Calls:
 
 
 @lru_cache(maxsize=8)
-def _fitted_key(codec: TurboQuant, refine: int) -> FittedKey:
+def fitted_key(codec: TurboQuant, refine: int) -> FittedKey:
     """Return a fitted codec for the drivers; codecs that differ in ``refine`` alone are equal, but not their tables."""
     parts = codec._core.parts()
     assert parts is not None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..reference.codebook import boundaries, integer_levels, levels
 from ..reference.codes import SCALES
 from ..reference.fitted_codec import GAUSSIAN_DIM, FittedTurboQuant
+from ..reference.linear_stage import linear_stage
 from ..reference.rotation import Block, Rotation, Shuffle
 from .backend import Backend
 from .constants import uploaded
@@ -64,6 +65,20 @@ class ScoreTables:
     def wide(self) -> bool:
         """Whether integers of any group take two bytes."""
         return bool((self.groups[:, 2] > 4).any())
+
+
+@dataclass(frozen=True)
+class StageTables:
+    """The first stage of a codec, for kernels (docs/numerics.md section 12)."""
+
+    #: Its bytes of a row.
+    size: int
+    #: (units, 2) int32: the segment of a unit and its first column; (units,) float32: what its bits are worth.
+    units: NDArray[np.int32]
+    values: NDArray[np.float32]
+    #: (segments,) float32 what is expected of a coordinate's squared residual, and what the rounding of entries adds.
+    residuals: NDArray[np.float32]
+    rounding: np.float32
 
 
 class FittedKey:
@@ -156,6 +171,22 @@ class FittedKey:
         return ScoreTables(
             columns, np.array(groups, np.int32), np.array(scales, np.float32), np.concatenate(words), table
         )
+
+    @cached_property
+    def stage(self) -> StageTables | None:
+        """The first stage, where a code has more than one unit."""
+        stage = linear_stage(self.codec)
+        if stage is None:
+            return None
+        order, taken, at, units, values = self.fitted.order[: stage.units], [0] * len(self.segments), 0, [], []
+        for s in order:
+            units.append([s, at])
+            values.append(stage.values[s][taken[s]])
+            taken[s] += 1
+            at += -(-self.segments[s].dim // 8) * 8
+        residuals = np.array(stage.residuals, np.float32)
+        rounding = np.float32(stage.rounding)
+        return StageTables(stage.size, np.array(units, np.int32), np.array(values, np.float32), residuals, rounding)
 
     def _tables(
         self, keep: tuple[int, ...], table_at: list[int], tables: Iterable[NDArray[np.float32]]

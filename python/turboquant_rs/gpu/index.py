@@ -18,9 +18,21 @@ from .. import _core
 from .._arrays import as_queries
 from .._device import cupy_for, on_cuda
 from . import arrays
-from .codec import plain_key
+from .codec import fitted_key, plain_key
 from .runtime import CupyBackend
-from .search import MOST_ROWS, RowPart, buffer_bytes, order_of, queries_at_a_time, read_keys, search, within
+from .search import (
+    MOST_ROWS,
+    PlainRows,
+    RowPart,
+    Scanned,
+    buffer_bytes,
+    order_of,
+    queries_at_a_time,
+    read_keys,
+    search,
+    within,
+)
+from .search_fitted import FittedRows
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -33,15 +45,28 @@ MOST_PARTS = 16
 State = tuple[int, int, int]
 
 
+class Copied(NamedTuple):
+    """Rows of one kind on the GPU."""
+
+    part: RowPart
+    #: Numbers of the rows in the order of adding, or the first of as many as there are.
+    numbers: NDArray[np.int64] | int
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return those of values, one a number, that belong to the rows."""
+        if isinstance(self.numbers, int):
+            return values[self.numbers : self.numbers + len(self.part)]
+        return values[self.numbers]
+
+
 class Held(NamedTuple):
     """Rows on the GPU."""
 
     #: How often rows got new numbers, and how many rows there are.
     changes: int
     stored: int
-    #: Parts with the number of their first row.
-    parts: tuple[RowPart, ...]
-    starts: tuple[int, ...]
+    #: For each kind, rows of the codec and rows that it codes badly, what was copied of it.
+    kinds: tuple[tuple[Copied, ...], ...]
     #: Ids, ascending; None where they are 0, 1, 2 ….
     ids: NDArray[np.int64] | None
 
@@ -70,19 +95,25 @@ class DeviceIndex:
 
     def __init__(self, core: _core.FlatIndex, codec: TurboQuant, metric: str, device: str) -> None:
         self._core, self._codec, self._metric, self.device = core, codec, metric, device
-        self._key = plain_key(codec)
+        self._scanned: tuple[Scanned, ...] = (PlainRows(plain_key(codec)),)
+        if codec.fitted:
+            plain = codec._core.plain()
+            others = () if plain is None else (PlainRows(plain_key(type(codec)._from_core(plain))),)
+            self._scanned = (FittedRows(fitted_key(codec, int(codec.refine))), *others)
+        self._none = Held(-1, 0, ((),) * len(self._scanned), None)
         self._lock = Lock()
-        self._held = Held(-1, 0, (), (), None)
-        #: The state of which rows are marked as removed, and the marks of each part.
-        self._live: tuple[State, tuple[Any, ...]] | None = None
+        self._held = self._none
+        #: The state of which rows are marked as removed, and the marks of each part of each kind.
+        self._live: tuple[State, list[list[Any]]] | None = None
         with self._scope():
             self._refreshed()
 
     @property
     def nbytes(self) -> int:
         """Bytes on the GPU."""
-        held = (part.packed for part in self._held.parts), *map(_others, self._held.parts)
-        return sum(int(array.nbytes) for some in held for array in some if array is not None)
+        parts = [copied.part for kind in self._held.kinds for copied in kind]
+        held = [(part.packed, part.scales, part.bounds, part.squares, part.ties) for part in parts]
+        return sum(int(array.nbytes) for arrays in held for array in arrays if array is not None)
 
     def rows_of(self, queries: Any) -> tuple[Any, bool]:
         """Return CUDA queries as CuPy's (nq, dim) float32 on this GPU, and whether they were a single 1-D one."""
@@ -99,13 +130,13 @@ class DeviceIndex:
         ``rows`` are the caller's ``queries`` as float32: on the host, or by :meth:`rows_of`.
         """
         with self._working(queries):
-            held, parts = self._allowed(allowed)
-            most, longest = max(1, min(k, held.stored)), max((len(part) for part, _ in parts), default=0)
-            size = buffer_bytes(self._key, len(rows), most, longest)
+            held, kinds = self._allowed(allowed)
+            most = max(1, min(k, held.stored))
+            size = buffer_bytes(kinds, len(rows), most)
             size += 0 if on_cuda(rows, "queries") else 4 * self._codec.dim * len(rows)
             with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
                 moved = cupy_for("queries").asarray(rows)
-                keys, fault = search(CupyBackend(), self._key, self._metric, parts, moved, most)
+                keys, fault = search(CupyBackend(), self._metric, kinds, moved, most)
             if fault is not None:
                 self._refuse(rows)
         values, ids = self._read(held, keys)
@@ -117,13 +148,12 @@ class DeviceIndex:
         """Return limits, scores and ids of the rows within a threshold, on the host, and what was read."""
         l2 = self._metric == "l2"
         with self._working(queries):
-            held, parts = self._allowed(allowed)
-            longest = max((len(part) for part, _ in parts), default=0)
-            size = buffer_bytes(self._key, len(rows), 1, longest)
+            held, kinds = self._allowed(allowed)
+            size = buffer_bytes(kinds, len(rows), 1)
             with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
                 moved = cupy_for("queries").asarray(rows)
                 floor = order_of(-threshold if l2 else threshold)
-                found, fault = within(CupyBackend(), self._key, self._metric, parts, moved, floor)
+                found, fault = within(CupyBackend(), self._metric, kinds, moved, floor)
             if fault is not None:
                 self._refuse(rows)
         none = np.empty(0, np.uint64)
@@ -173,27 +203,29 @@ class DeviceIndex:
         empty.search(host, 1, 0, scores, ids, None, True, 1)
         raise RuntimeError("the GPU refuses queries that the CPU takes; please report this as a bug of turboquant-rs")
 
-    def _allowed(self, allowed: _core.Filter | None) -> tuple[Held, list[tuple[RowPart, Any]]]:
-        """Return the rows, up to date, and for each part the bits of those that may be found (None: all)."""
+    def _allowed(self, allowed: _core.Filter | None) -> tuple[Held, list[tuple[Scanned, list[tuple[RowPart, Any]]]]]:
+        """Return the rows, up to date, by kinds, and for each part the bits of those that may be found (None: all)."""
         while True:
             held = self._refreshed()
             state = _core.row_state(self._core)
-            if allowed is None and not state[2]:
-                return held, [(part, None) for part in held.parts]
+            words: list[list[Any]] = [[None] * len(kind) for kind in held.kinds]
             live = self._live
             if allowed is None and live is not None and live[0] == (held.changes, held.stored, state[2]):
-                return held, list(zip(held.parts, live[1], strict=True))
-            state, rows = _core.allowed_rows(self._core, allowed)
-            if state[0] != held.changes or state[1] < held.stored:
-                continue
-            words = tuple(
-                cupy_for("codes").asarray(_words(rows[start : start + len(part)]))
-                for part, start in zip(held.parts, held.starts, strict=True)
-            )
-            if allowed is None and state[1] == held.stored:
-                self._synchronize()
-                self._live = state, words
-            return held, list(zip(held.parts, words, strict=True))
+                words = live[1]
+            elif allowed is not None or state[2]:
+                state, rows = _core.allowed_rows(self._core, allowed)
+                if state[0] != held.changes or state[1] < held.stored:
+                    continue
+                asarray = cupy_for("codes").asarray
+                words = [[asarray(_words(copied.of(rows))) for copied in kind] for kind in held.kinds]
+                if allowed is None and state[1] == held.stored:
+                    self._synchronize()
+                    self._live = state, words
+            parts = [
+                [(copied.part, some) for copied, some in zip(kind, of_kind, strict=True)]
+                for kind, of_kind in zip(held.kinds, words, strict=True)
+            ]
+            return held, list(zip(self._scanned, parts, strict=True))
 
     def _refreshed(self) -> Held:
         """Return the rows on the GPU, with those that the index has now."""
@@ -203,10 +235,10 @@ class DeviceIndex:
                 held = self._held
                 if (held.changes, held.stored) == (changes, stored):
                     return held
-                if held.changes != changes or held.stored > stored or len(held.parts) >= MOST_PARTS:
-                    held = Held(changes, 0, (), (), None)
+                if held.changes != changes or held.stored > stored or len(held.kinds[0]) >= MOST_PARTS:
+                    held = self._none._replace(changes=changes)
                     # What is held now goes before its successor comes: there may be no room for both.
-                    self._held, self._live = Held(-1, 0, (), (), None), None
+                    self._held, self._live = self._none, None
                 new = self._longer(held, stored)
                 if new is not None:
                     self._held, self._live = new, None
@@ -216,56 +248,74 @@ class DeviceIndex:
         """Return rows with those up to number ``stored``; None if rows got new numbers meanwhile."""
         if stored > MOST_ROWS:
             raise ValueError(f"device must be the CPU for more than {MOST_ROWS:,} vectors, got {stored:,}")
-        codec, count = self._codec, stored - held.stored
-        staged = self._key.bits > 1
-        each = codec.bytes_per_vector() + 4 * (staged + (self._metric == "l2"))
+        count = stored - held.stored
+        each = self._codec.bytes_per_vector() + 4 * (bool(self._scanned[0].stage_bytes) + (self._metric == "l2"))
         advice = "free memory there, or search on the CPU: the index is as it was"
         with arrays.memory_for(f"copying {count:,} vectors of an index", int(count * each), self.device, advice):
-            cupy = cupy_for("device")
-            parts, starts = held.parts, held.starts
-            if count:
-                packed = cupy.empty((count, codec._core.row_bytes(codec._core.full)), np.uint8)
-                scales = cupy.empty((count,), np.float32)
-                bounds = cupy.empty((count,), np.uint32) if staged else None
-                squares = cupy.empty((count,), np.float32) if self._metric == "l2" else None
-                step = max(1, COPY_BYTES // packed.shape[1])
-                for first in range(0, count, step):
-                    last = min(first + step, count)
-                    state, copied = _core.copy_rows(self._core, held.stored + first, held.stored + last, False)
-                    if state[0] != held.changes or len(copied[4]) != last - first:
-                        return None
-                    new: tuple[Any, ...] = copied
-                    for array, host in zip((packed, scales, bounds, squares), new[:4], strict=True):
-                        if array is not None:
-                            array[first:last].set(host.reshape(array[first:last].shape))
-                parts = (*parts, RowPart(packed, scales, bounds, squares, None, held.stored))
-                starts = (*starts, held.stored)
+            kinds = []
+            for kind, before in enumerate(held.kinds):
+                new = self._copied(held, stored, kind)
+                if new is None:
+                    return None
+                kinds.append((*before, *new))
             state, ids = _core.stored_ids(self._core)
             if state[0] != held.changes or state[1] < stored:
                 return None
             ids = ids[:stored]
-            if (ids[:-1] < ids[1:]).all():
-                parts = tuple(replace(part, ties=None) for part in parts)
-            else:
+            ranks = None
+            if not (ids[:-1] < ids[1:]).all():
                 order = np.argsort(ids)
                 ranks = np.empty(stored, np.uint32)
                 ranks[order] = np.arange(stored, dtype=np.uint32)
                 ids = ids[order]
-                parts = tuple(
-                    replace(part, ties=cupy.asarray(ranks[start : start + len(part)]))
-                    for part, start in zip(parts, starts, strict=True)
-                )
+            placed = tuple(tuple(_placed(copied, ranks) for copied in kind) for kind in kinds)
             # Other streams may read them from now on.
             self._synchronize()
         counted = stored == 0 or (ids[0] == 0 and ids[-1] == stored - 1)
-        return Held(held.changes, stored, parts, starts, None if counted else ids)
+        return Held(held.changes, stored, placed, None if counted else ids)
+
+    def _copied(self, held: Held, stored: int, kind: int) -> tuple[Copied, ...] | None:
+        """Return copies of rows of a kind from those that are held up to number ``stored``; None as :meth:`_longer`."""
+        cupy, scanned, plain = cupy_for("device"), self._scanned[kind], kind == 1
+        state, count = _core.count_rows(self._core, held.stored, stored, plain)
+        if state[0] != held.changes:
+            return None
+        if not count:
+            return ()
+        packed = cupy.empty((count, scanned.row_bytes), np.uint8)
+        scales = cupy.empty((count,), np.float32)
+        bounds = cupy.empty((count,), np.uint32) if scanned.stage_bytes else None
+        squares = cupy.empty((count,), np.float32) if self._metric == "l2" else None
+        numbers, step, at = np.empty(count, np.int64), max(1, COPY_BYTES // scanned.row_bytes), 0
+        for first in range(held.stored, stored, step):
+            state, rows = _core.copy_rows(self._core, first, min(first + step, stored), plain)
+            copied: tuple[Any, ...] = rows
+            if state[0] != held.changes:
+                return None
+            here = slice(at, at + len(copied[4]))
+            numbers[here] = copied[4]
+            for array, host in zip((packed, scales, bounds, squares), copied[:4], strict=True):
+                if array is not None and len(copied[4]):
+                    array[here].set(host.reshape(array[here].shape))
+            at = here.stop
+        first = int(numbers[0])
+        together = int(numbers[-1]) - first == count - 1
+        part = RowPart(packed, scales, bounds, squares, None, first)
+        return (Copied(part, first if together else numbers),)
 
     def _synchronize(self) -> None:
         cupy_for("device").cuda.get_current_stream().synchronize()
 
 
-def _others(part: RowPart) -> tuple[Any, ...]:
-    return part.scales, part.bounds, part.squares, part.ties
+def _placed(copied: Copied, ranks: NDArray[np.uint32] | None) -> Copied:
+    """Return rows with their places by ascending ids: ``ranks``, one a number, or numbers themselves."""
+    if ranks is not None:
+        ties = copied.of(ranks)
+    elif isinstance(copied.numbers, int):
+        return copied._replace(part=replace(copied.part, ties=None))
+    else:
+        ties = copied.numbers.astype(np.uint32)
+    return copied._replace(part=replace(copied.part, ties=cupy_for("device").asarray(ties)))
 
 
 def _words(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:

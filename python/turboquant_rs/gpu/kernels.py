@@ -194,6 +194,7 @@ _FITTED_SCORE = (
     _scalar("rows", np.int64),
     _scalar("queries", np.int64),
 )
+_FITTED_RANK = (*_FITTED_SCORE[:9], *_RANK[:6], _scalar("row_bytes", np.int32), *_RANK[6:])
 _SCRATCH = (_array("scratch", np.float32, 16, optional=True),)
 
 #: Arguments of every kernel, by name; each is the one kernel of ``src/<name>.cu``.
@@ -211,12 +212,15 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _array("reaches", np.float32),
         _array("norms", np.float32),
         _array("exponents", np.int32),
+        _array("lengths", np.float32, optional=True),
+        _array("residuals", np.float32, optional=True),
         _array("tables", np.uint8, 16, optional=True),
         _array("factors", np.float32),
         _array("deviations", np.float32),
         _array("squares", np.float32, optional=True),
         _array("faults", np.uint64),
         _scalar("unit", np.float32),
+        _scalar("rounding", np.float32),
         _scalar("cosine", np.int32),
         _scalar("columns", np.int32),
         _scalar("queries", np.int64),
@@ -420,6 +424,11 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _array("high", np.int8, 16),
         _array("low", np.int8, 16, optional=True),
         _array("worth", np.float32),
+        _array("units", np.int32, optional=True),
+        _array("values", np.float32, optional=True),
+        _array("rotated", np.float32, optional=True),
+        _array("largests", np.float32, optional=True),
+        _array("lengths", np.float32, optional=True),
         _array("faults", np.uint64),
         _scalar("cosine", np.int32),
         _scalar("rows", np.int64),
@@ -441,4 +450,6 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
     ),
     "fitted_lanes": _FITTED_SCORE,
     "fitted_mma": _FITTED_SCORE,
+    "rank_fitted_lanes": _FITTED_RANK,
+    "rank_fitted_mma": _FITTED_RANK,
 }

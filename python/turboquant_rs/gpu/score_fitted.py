@@ -16,6 +16,7 @@ from .faults import Fault, fault_buffer
 from .fitted import (
     FittedKey,
     ScoreTables,
+    StageTables,
     uploaded_center,
     uploaded_planes,
     uploaded_rotations,
@@ -44,6 +45,13 @@ class Prepared:
     #: (nq,) float32: products with the center, if there is one.
     base: Any
     faults: Any
+    #: As of :class:`.score.Prepared`; for a first stage also the largest magnitude of a rotated coordinate, (nq,)
+    #: float32, and the segments' lengths over it, (nq, segments) float32.
+    rotated: Any = None
+    norms: Any = None
+    exponents: Any = None
+    largests: Any = None
+    lengths: Any = None
 
 
 def score(
@@ -87,8 +95,16 @@ def buffer_bytes(codec: FittedKey, keep: tuple[int, ...], queries: int) -> int:
     return min(queries, queries_at_a_time(codec, tables)) * each
 
 
-def prepare(backend: Backend, codec: FittedKey, keep: tuple[int, ...], queries: Any, *, cosine: bool) -> Prepared:
-    """Take queries (nq, dim) float32, nq ≥ 1, to integers on the device."""
+def prepare(
+    backend: Backend,
+    codec: FittedKey,
+    keep: tuple[int, ...],
+    queries: Any,
+    *,
+    cosine: bool,
+    stage: StageTables | None = None,
+) -> Prepared:
+    """Take queries (nq, dim) float32, nq ≥ 1, to integers on the device; for a search with a first stage also to it."""
     nq, tables, line = len(queries), codec.scoring(keep), stride(codec.dim)
     planes = backend.empty((nq, line), np.int8), backend.empty((nq, line), np.int8)
     norms, exponents = backend.empty((nq,), np.float32), backend.empty((nq,), np.int32)
@@ -112,13 +128,29 @@ def prepare(backend: Backend, codec: FittedKey, keep: tuple[int, ...], queries: 
         for name in ("columns", "groups", "level_scales")
     }
     gains = uploaded(backend, "fitted gains", codec.key[:1], lambda: codec.codec.gains)
+    staged: tuple[Any, ...] = (None,) * 5
+    if stage is not None:
+        units, values = (
+            uploaded(backend, f"fitted stage {name}", codec.key, lambda name=name: getattr(stage, name))  # type: ignore[misc]
+            for name in ("units", "values")
+        )
+        sizes = ((nq, 8 * stage.size), (nq,), (nq, len(codec.segments)))
+        staged = (units, values, *(backend.empty(size, np.float32) for size in sizes))
     args = (
         *(products, norms, exponents, gains, shape, *uploaded_rotations(backend, codec, inverse=False)),
-        *(found["columns"], found["groups"], found["level_scales"], high, low, worth, faults, np.int32(cosine)),
+        *(found["columns"], found["groups"], found["level_scales"], high, low, worth),
+        *(*staged, faults, np.int32(cosine)),
     )
-    parameters = {"TQ_QUERY_BYTES": tables.query_bytes, "TQ_GROUPS": len(tables.groups)}
+    parameters = {
+        "TQ_QUERY_BYTES": tables.query_bytes,
+        "TQ_GROUPS": len(tables.groups),
+        "TQ_STAGE_COLUMNS": 0 if stage is None else 8 * stage.size,
+        "TQ_STAGE_UNITS": 0 if stage is None else len(stage.units),
+        "TQ_STAGE_SEGMENTS": 0 if stage is None else len(codec.segments),
+    }
     axes_plan(backend, codec, 0).launch(backend, "fitted_integers", 0, nq, parameters, args)
-    return Prepared(high, low, worth, base, faults)
+    rotated, largests, lengths = staged[2:]
+    return Prepared(high, low, worth, base, faults, rotated, norms, exponents, largests, lengths)
 
 
 def _multiply(
@@ -130,7 +162,27 @@ def _multiply(
     scales: Any,
     out: Any,
 ) -> None:
-    (nq, n), tables, width = out.shape, codec.scoring(keep), codec.row_bytes(keep)
+    nq, n = out.shape
+    width = np.int32(packed.shape[1])
+    rest = (out, width, np.int64(n), np.int64(nq))
+    launch_products(backend, codec, keep, prepared, packed, scales, "fitted", rest)
+
+
+def launch_products(
+    backend: Backend,
+    codec: FittedKey,
+    keep: tuple[int, ...],
+    prepared: Prepared,
+    packed: Any,
+    scales: Any,
+    what: str,
+    rest: tuple[Any, ...],
+) -> None:
+    """Launch the kernel of few or of many queries that does ``what`` with scores: "fitted" or "rank_fitted".
+
+    ``rest`` are its arguments behind those of all such kernels; the last two are the numbers of rows and of queries.
+    """
+    n, nq, tables, width = int(rest[-2]), int(rest[-1]), codec.scoring(keep), codec.row_bytes(keep)
     found = {
         name: uploaded(backend, f"fitted {name}", (*codec.key, keep), lambda name=name: getattr(tables, name))  # type: ignore[misc]
         for name in ("places", "groups", "levels")
@@ -153,10 +205,9 @@ def _multiply(
         words = width % 4 == 0 and address(packed) % 4 == 0
         parameters |= {"TQ_PITCH": pitch, "TQ_THREADS": LANE_ROWS, "TQ_WHOLE_WORDS": int(bool(pitch) and words)}
         blocks, threads, shared = -(-n // LANE_ROWS), LANE_ROWS, table + pitch * LANE_ROWS
-    kernel = Kernel("fitted_mma" if matrix else "fitted_lanes", tuple(sorted(parameters.items())))
+    kernel = Kernel(f"{what}_mma" if matrix else f"{what}_lanes", tuple(sorted(parameters.items())))
     args = (
         *(packed, scales, found["places"], found["groups"], found["levels"]),
-        *(prepared.high, prepared.low, prepared.worth, prepared.base, out),
-        *(np.int32(width), np.int64(n), np.int64(nq)),
+        *(prepared.high, prepared.low, prepared.worth, prepared.base, *rest),
     )
     backend.launch(kernel, grid(backend, blocks), threads, args, shared)

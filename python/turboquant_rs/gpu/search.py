@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.staged import bound_unit_of, rounding_allowance
+from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, score_levels
 from .faults import Fault, first_fault
@@ -39,6 +40,8 @@ MOST_ROWS = 1 << 31
 
 #: No row, behind all candidates.
 NO_ROW = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+#: Of plain codes no deviation has the rounding of entries in it.
+NO_ROUNDING = np.float32(0)
 #: Every key reaches it.
 LOWEST_FLOOR = np.uint32(0xFFFF_FFFF)
 
@@ -66,6 +69,42 @@ class RowPart:
 Parts: TypeAlias = Sequence[tuple[RowPart, Any]]
 
 
+class Scanned(Protocol):
+    """How rows of a codec are scanned."""
+
+    #: Bytes of a packed row, and of its first stage; 0 where it has none.
+    row_bytes: int
+    stage_bytes: int
+
+    def prepare(self, backend: Backend, queries: Any, metric: str) -> tuple[Any, Stage]:
+        """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
+
+    def rank(
+        self,
+        backend: Backend,
+        prepared: Any,
+        packed: Any,
+        scales: Any,
+        ranking: tuple[Any, ...],
+        counts: tuple[Any, ...],
+    ) -> None:
+        """Make rows whose score may be among the best candidates.
+
+        ``ranking`` and ``counts`` are arguments of the rank kernels: squared norms to counts, and from the pitch on.
+        """
+
+    def query_bytes(self) -> int:
+        """Return the bytes that a query takes."""
+
+
+Kinds: TypeAlias = Sequence[tuple[Scanned, Parts]]
+
+
+def longest_of(kinds: Kinds) -> int:
+    """Return the rows of the longest part."""
+    return max((len(part) for _, parts in kinds for part, _ in parts), default=0)
+
+
 class Span(NamedTuple):
     """Neighbouring rows of a part, from a multiple of 32 on, and their allowed bits, as words (None: all)."""
 
@@ -90,16 +129,21 @@ class Stage:
     base: Any = None
 
 
+#: Codes of one bit, but for metric l2.
+NO_STAGE = Stage(0, 0, None, None, None, None)
+
+
 def search(
-    backend: Backend, codec: CodecKey, metric: str, parts: Parts, queries: Any, k: int
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, k: int
 ) -> tuple[NDArray[np.uint64], Fault | None]:
     """Return the k nearest rows of device queries, nearest first; waits for the device.
 
     Parameters
     ----------
     metric : "ip", "cosine" or "l2"
-    parts : sequence of (RowPart, words)
-        At most 2^31 rows; words (⌈n/32⌉,) uint32 of which bit i of word j allows row 32·j + i, or None.
+    kinds : sequence of (Scanned, parts)
+        Rows of one codec, or of a fitted one and of the plain one of rows that it codes badly; parts as (RowPart,
+        words), at most 2^31 rows; words (⌈n/32⌉,) uint32 of which bit i of word j allows row 32·j + i, or None.
     queries : (nq, dim) float32
     k : int
         At least 1.
@@ -113,11 +157,11 @@ def search(
     """
     found = np.empty((len(queries), k), np.uint64)
     step = queries_at_a_time(k)
-    longest = max((len(part) for part, _ in parts), default=0)
+    longest = longest_of(kinds)
     for first in range(0, len(queries), step):
         some = queries[first : first + step]
         ranking = Ranking(backend, len(some), k, longest)
-        fault = scan(backend, codec, metric, parts, some, ranking)
+        fault = scan(backend, metric, kinds, some, ranking)
         if fault is not None:
             return found, replace(fault, row=fault.row + first)
         found[first : first + step] = backend.to_host(ranking.best())
@@ -125,43 +169,40 @@ def search(
 
 
 def within(
-    backend: Backend, codec: CodecKey, metric: str, parts: Parts, queries: Any, floor: np.uint32
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, floor: np.uint32
 ) -> tuple[list[NDArray[np.uint64]], Fault | None]:
     """Return all rows of every query whose order is at most ``floor``, nearest first; as :func:`search`."""
     found: list[NDArray[np.uint64]] = []
-    longest = max((len(part) for part, _ in parts), default=0)
+    longest = longest_of(kinds)
     for first in range(0, len(queries), MOST_QUERIES):
         some = queries[first : first + MOST_QUERIES]
         ranking = Collecting(backend, len(some), longest, floor)
-        fault = scan(backend, codec, metric, parts, some, ranking)
+        fault = scan(backend, metric, kinds, some, ranking)
         if fault is not None:
             return found, replace(fault, row=fault.row + first)
         found += ranking.found()
     return found, None
 
 
-def scan(
-    backend: Backend,
-    codec: CodecKey,
-    metric: str,
-    parts: Parts,
-    queries: Any,
-    ranking: _Candidates,
-) -> Fault | None:
-    """Offer all rows of parts to a ranking, for one block of queries; waits and returns the first faulty query."""
-    prepared, stage = prepare_for_search(backend, codec, metric, queries)
-    for span in spans(parts, ranking.first_rows, ranking.rows):
-        part, rows = span.part, span.rows
-        packed, scales = part.packed[rows], part.scales[rows]
-        squares = None if part.squares is None else part.squares[rows]
-        counts = (np.int64(ranking.pitch), np.int64(len(packed)), np.int64(len(queries)))
-        shared = (stage.squares, squares)
-        rest = (*shared, span.allowed, ranking.floors, ranking.candidates, ranking.counts, *counts)
-        codes, levels = Part(codec.dim, codec.bits, codec.bits, packed.shape[1]), levels_of(backend, codec, codec.bits)
-        launch_products(backend, codes, levels, prepared, packed, scales, "rank", rest)
-        cut(backend, stage, span, shared, ranking, len(queries))
-        ranking.take()
-    return first_fault(backend, prepared.faults)
+def scan(backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: _Candidates) -> Fault | None:
+    """Offer all rows to a ranking, for one block of queries; waits and returns the first faulty query."""
+    faults: list[Any] = []
+    for scanned, parts in kinds:
+        # The first kind looks for faults even if it has no rows; both find the same.
+        if faults and not any(len(part) for part, _ in parts):
+            continue
+        prepared, stage = scanned.prepare(backend, queries, metric)
+        faults.append(prepared.faults)
+        for span in spans(parts, ranking.first_rows, ranking.rows):
+            part, rows = span.part, span.rows
+            packed, scales = part.packed[rows], part.scales[rows]
+            shared = (stage.squares, None if part.squares is None else part.squares[rows])
+            some = (*shared, span.allowed, ranking.floors, ranking.candidates, ranking.counts)
+            counts = (np.int64(ranking.pitch), np.int64(len(packed)), np.int64(len(queries)))
+            scanned.rank(backend, prepared, packed, scales, some, counts)
+            cut(backend, stage, span, shared, ranking, len(queries))
+            ranking.take()
+    return first_fault(backend, faults[0])
 
 
 def spans(parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
@@ -175,38 +216,77 @@ def spans(parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
             at, step = rows.stop, min(step * GROWTH, most)
 
 
-def prepare_for_search(backend: Backend, codec: CodecKey, metric: str, queries: Any) -> tuple[Prepared, Stage]:
-    """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
-    cosine, l2 = metric == "cosine", metric == "l2"
-    size = stage_bytes(codec)
-    prepared = prepare(backend, codec, codec.bits, queries, cosine=cosine, staged=bool(size) or l2, columns=8 * size)
-    if not size and not l2:
-        return prepared, Stage(0, 0, None, None, None, None)
-    unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
-    return prepared, stage_of(backend, prepared, prepared.norms, unit, 2 * size, rounding_allowance(2 * size), metric)
+class PlainRows:
+    """How rows of a plain codec are scanned."""
+
+    def __init__(self, codec: CodecKey) -> None:
+        self.codec = codec
+        self.row_bytes = row_bytes(codec.dim, codec.bits, codec.bits)
+        #: Bytes of a code's first stage, its sign plane; codes of one bit have none.
+        self.stage_bytes = -(-codec.dim // 8) if codec.bits > 1 else 0
+
+    def prepare(self, backend: Backend, queries: Any, metric: str) -> tuple[Prepared, Stage]:
+        """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
+        codec, size, l2 = self.codec, self.stage_bytes, metric == "l2"
+        shape = {"staged": bool(size) or l2, "columns": 8 * size}
+        prepared = prepare(backend, codec, codec.bits, queries, cosine=metric == "cosine", **shape)  # type: ignore[arg-type]
+        if not size and not l2:
+            return prepared, NO_STAGE
+        unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
+        return prepared, stage_of(
+            backend, prepared, prepared.norms, unit, 2 * size, metric, allowance=rounding_allowance(2 * size)
+        )
+
+    def rank(
+        self,
+        backend: Backend,
+        prepared: Prepared,
+        packed: Any,
+        scales: Any,
+        ranking: tuple[Any, ...],
+        counts: tuple[Any, ...],
+    ) -> None:
+        """Make rows whose score may be among the best candidates."""
+        codec = self.codec
+        codes, levels = Part(codec.dim, codec.bits, codec.bits, packed.shape[1]), levels_of(backend, codec, codec.bits)
+        launch_products(backend, codes, levels, prepared, packed, scales, "rank", (*ranking, *counts))
+
+    def query_bytes(self) -> int:
+        """Return the bytes that a query takes."""
+        codec = self.codec
+        return query_bytes(codec.dim) * (2 if codec.bits > 4 else 1) + 64 * self.stage_bytes + 24
 
 
 def stage_of(
-    backend: Backend, prepared: Any, reaches: Any, unit: np.float32, fours: int, allowance: int, metric: str
+    backend: Backend,
+    prepared: Any,
+    reaches: Any,
+    unit: np.float32,
+    fours: int,
+    metric: str,
+    *,
+    allowance: int = 0,
+    lengths: tuple[Any, Any] = (None, None),
+    rounding: np.float32 = NO_ROUNDING,
+    base: Any = None,
 ) -> Stage:
-    """Tabulate prepared queries for a first stage of so many fours of bits, 0 for squared norms alone."""
+    """Tabulate prepared queries for a first stage of so many fours of bits, 0 for squared norms alone.
+
+    ``lengths`` are those of a fitted codec's segments, and what is expected of a squared residual in each.
+    """
     nq = len(prepared.norms)
     tables = backend.empty((nq, 16 * fours), np.uint8) if fours else None
     factors, deviations = backend.empty((nq,), np.float32), backend.empty((nq,), np.float32)
     squares = backend.empty((nq,), np.float32) if metric == "l2" else None
     args = (
-        *(prepared.rotated, reaches, prepared.norms, prepared.exponents),
+        *(prepared.rotated, reaches, prepared.norms, prepared.exponents, *lengths),
         *(tables, factors, deviations, squares, prepared.faults),
-        *(np.float32(unit), np.int32(metric == "cosine"), np.int32(4 * fours), np.int64(nq)),
+        *(np.float32(unit), rounding, np.int32(metric == "cosine"), np.int32(4 * fours), np.int64(nq)),
     )
-    kernel = Kernel("stage_tables", (("TQ_THREADS", STAGE_THREADS),))
+    segments = 0 if lengths[1] is None else len(lengths[1])
+    kernel = Kernel("stage_tables", (("TQ_STAGE_SEGMENTS", segments), ("TQ_THREADS", STAGE_THREADS)))
     backend.launch(kernel, grid(backend, nq), STAGE_THREADS, args, 4 * STAGE_THREADS // 32)
-    return Stage(fours // 2, allowance if fours else 0, tables, factors, deviations, squares)
-
-
-def stage_bytes(codec: CodecKey) -> int:
-    """Return the bytes of a plain code's first stage, its sign plane; 0 for codes of one bit, which have none."""
-    return -(-codec.dim // 8) if codec.bits > 1 else 0
+    return Stage(fours // 2, allowance if fours else 0, tables, factors, deviations, squares, base)
 
 
 def cut(backend: Backend, stage: Stage, span: Span, shared: tuple[Any, Any], ranking: _Candidates, nq: int) -> None:
@@ -324,12 +404,12 @@ def rows_at_a_time(queries: int, kept: int, longest: int) -> int:
     return max(32, min(room // 32 * 32, -(-longest // 32) * 32))
 
 
-def buffer_bytes(codec: CodecKey, queries: int, k: int, longest: int) -> int:
+def buffer_bytes(kinds: Kinds, queries: int, k: int) -> int:
     """Return the bytes of a search beside rows: prepared queries, their tables, and candidates (twice where sorted)."""
     block, kept = min(queries, queries_at_a_time(k)), kept_of(k)
-    candidates = 8 * block * (kept + rows_at_a_time(max(1, block), kept, longest)) * (2 if k > MOST_KEPT else 1)
-    each = query_bytes(codec.dim) * (2 if codec.bits > 4 else 1) + 64 * stage_bytes(codec) + 24
-    return candidates + block * each
+    rows = rows_at_a_time(max(1, block), kept, longest_of(kinds))
+    candidates = 8 * block * (kept + rows) * (2 if k > MOST_KEPT else 1)
+    return candidates + block * sum(scanned.query_bytes() for scanned, _ in kinds)
 
 
 def order_of(key: float) -> np.uint32:

@@ -17,6 +17,8 @@ _ENCODE = ("rows.cuh", "units.cuh", "codebook.cuh", "scale.cuh")
 _STREAM = ("rows.cuh", "lanes.cuh", "stream.cuh")
 _FEW = ("units.cuh", "nibbles.cuh", "panel.cuh", "few.cuh")
 _MANY = ("units.cuh", "nibbles.cuh", "panel.cuh", "tiles.cuh", "many.cuh")
+_FITTED_FEW = ("nibbles.cuh", "groups.cuh", "fitted_few.cuh")
+_FITTED_MANY = ("nibbles.cuh", "groups.cuh", "tiles.cuh", "fitted_many.cuh")
 PARTS: dict[str, tuple[str, ...]] = {
     "encode_warp": (*_ENCODE, "lanes.cuh", "exact.cuh", "warp.cuh", "planes.cuh"),
     "encode_block": (*_ENCODE, "exact.cuh", "block.cuh"),
@@ -51,10 +53,12 @@ PARTS: dict[str, tuple[str, ...]] = {
     "fitted_codes": ("rows.cuh", "lanes.cuh", "segments.cuh", "axes.cuh"),
     "fitted_values": (*_STREAM, "segments.cuh", "axes.cuh"),
     "fitted_queries": _STREAM,
-    "fitted_integers": ("rows.cuh", "lanes.cuh", "query.cuh", "segments.cuh", "axes.cuh"),
+    "fitted_integers": (*_STREAM, "query.cuh", "segments.cuh", "axes.cuh"),
     "fitted_cut": (*_STREAM, "segments.cuh"),
-    "fitted_lanes": ("nibbles.cuh", "groups.cuh"),
-    "fitted_mma": ("nibbles.cuh", "groups.cuh", "tiles.cuh"),
+    "fitted_lanes": _FITTED_FEW,
+    "fitted_mma": _FITTED_MANY,
+    "rank_fitted_lanes": (*_FITTED_FEW, "ranking.cuh"),
+    "rank_fitted_mma": (*_FITTED_MANY, "ranking.cuh"),
 }
 
 

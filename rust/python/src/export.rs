@@ -41,6 +41,19 @@ pub(crate) fn stored_ids<'py>(
     Ok((state, PyArray1::from_vec(py, ids)))
 }
 
+/// count_rows(index, first, end, plain) -> the state of rows, and how many `copy_rows` copies.
+#[pyfunction]
+pub(crate) fn count_rows(
+    py: Python<'_>,
+    index: &Bound<'_, FlatIndex>,
+    first: usize,
+    end: usize,
+    plain: bool,
+) -> PyResult<(State, usize)> {
+    let count = index.get().read(py, |index| Ok((tuple(index.row_state()), index.count_rows(first..end, plain)?)));
+    count.map_err(|error| to_py(error, 0))
+}
+
 /// copy_rows(index, first, end, plain) -> the state of rows, and copies of packed codes, scales, bounds, squares and numbers of those with
 /// numbers in a range, of the codec or of its plain one.
 #[pyfunction]

@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_export]
     use crate::error::CorruptError;
     #[pymodule_export]
-    use crate::export::{allowed_rows, copy_rows, row_state, stored_ids};
+    use crate::export::{allowed_rows, copy_rows, count_rows, row_state, stored_ids};
     #[pymodule_export]
     use crate::filter::Filter;
     #[pymodule_export]

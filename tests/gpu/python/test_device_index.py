@@ -141,6 +141,33 @@ def test_an_empty_index(cp: ModuleType) -> None:
     agree(index, placed, QUERIES[:0])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_fitted_indexes(cp: ModuleType, metric: Any) -> None:
+    """With rows that the fit codes badly, between the others; added and removed, filtered, with ids in any order."""
+    spread = (RNG.standard_normal((2000, DIM)) * np.arange(1, DIM + 1) ** -1.0).astype(np.float32)
+    index = Index.fit(spread, bits=2.5, metric=metric)
+    index.add(np.concatenate([spread[:50], X[:20], spread[50:90]]))
+    placed = index.to("cuda")
+    assert index.codec.fitted
+    assert index.plain_rows > 5
+    agree(index, placed, k=120)
+    agree(index, placed, QUERIES[0], k=5, filter=range(40, 80))
+    index.add(np.concatenate([X[20:25], spread[90:120]]))
+    index.remove(range(30, 60))
+    agree(index, placed, k=200)
+    index.add(spread[120:125], [900, 800, 700, 600, 500])
+    agree(index, placed, cp.asarray(QUERIES), k=30, filter=slice(700))
+    index.compact()
+    agree(index, placed, k=200)
+    limit = float(index.search(QUERIES, 40)[0][0, -1])
+    for want, got in zip(index.range_search(QUERIES, limit), placed.range_search(QUERIES, limit), strict=True):
+        assert np.array_equal(want, got)
+    faulty = QUERIES.copy()
+    faulty[3, 1] = np.nan
+    with refuses(ValueError, "queries must be finite, got NaN at row 3, column 1"):
+        placed.search(faulty)
+
+
 # --- one set of rows ---------------------------------------------------------------------------------------------
 
 
@@ -151,9 +178,9 @@ def test_what_is_added_and_removed_is_found(cp: ModuleType, metric: Any) -> None
     placed, other = index.to("cuda"), index.to("cuda:1")
     placed.add(X[:40] + 1)
     assert len(index) == N + 40
-    packed = [part.packed for part in placed._placed._held.parts]  # type: ignore[union-attr]
+    packed = placed._placed._held.kinds[0][0].part.packed  # type: ignore[union-attr]
     agree(index, placed, k=50)
-    assert placed._placed._held.parts[0].packed is packed[0]  # type: ignore[union-attr]
+    assert placed._placed._held.kinds[0][0].part.packed is packed  # type: ignore[union-attr]
     index.remove(np.arange(0, 60, 2))
     for some in (placed, other):
         agree(index, some, k=50)
@@ -167,7 +194,7 @@ def test_what_is_added_and_removed_is_found(cp: ModuleType, metric: Any) -> None
     for i in range(gpu_index.MOST_PARTS + 2):
         index.add(X[i : i + 1])
         agree(index, placed, k=5)
-    assert len(placed._placed._held.parts) <= gpu_index.MOST_PARTS  # type: ignore[union-attr]
+    assert len(placed._placed._held.kinds[0]) <= gpu_index.MOST_PARTS  # type: ignore[union-attr]
 
 
 def test_rows_are_copied_in_blocks(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +274,8 @@ def test_what_a_search_takes_is_accounted(cp: ModuleType) -> None:
         before = CUDA.used[0]
         CUDA.reset()
         placed.search(QUERIES, k)
-        size = search.buffer_bytes(placed._placed._key, 7, min(k, N), N) + QUERIES.nbytes  # type: ignore[union-attr]
+        kinds = placed._placed._allowed(None)[1]  # type: ignore[union-attr]
+        size = search.buffer_bytes(kinds, 7, min(k, N)) + QUERIES.nbytes  # type: ignore[union-attr]
         assert CUDA.peak[0] - before <= size + 20 * 512
 
 
@@ -308,9 +336,6 @@ def test_devices_and_codecs_that_are_not_there(cp: ModuleType) -> None:
     dense = Index(codec=TurboQuant(DIM, 4, rotation="dense"))
     with refuses(ValueError, 'device must be "cpu" for an index of a codec with rotation="dense" in this version'):
         dense.to("cuda")
-    fitted = Index.fit(RNG.standard_normal((2000, DIM)) * np.arange(1, DIM + 1) ** -1.0, bits=2)
-    with refuses(ValueError, 'device must be "cpu" for an index of a fitted codec in this version'):
-        fitted.to("cuda")
 
 
 def test_more_rows_than_candidates_can_number(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 // Queries for the first stage (docs/numerics.md section 12), one block each: sixteen entries for every four bits of it, and
 // what one unit of their sums and of a row's spread is worth; with metric l2 also squared norms.
 //
-// Reads what every bit is worth to a query, `columns` floats (a multiple of 8), and writes four times as many bytes.
+// Reads what every bit is worth to a query, `columns` floats (a multiple of 8), and writes four times as many bytes. How far
+// a row of spread 1 may be is the query's norm, or, of a fitted codec with so many TQ_STAGE_SEGMENTS, from their lengths.
 
 extern "C" __global__ void __launch_bounds__(TQ_THREADS) stage_tables(
     const float* __restrict__ worths, const float* __restrict__ reaches, const float* __restrict__ norms,
-    const int* __restrict__ exponents, unsigned char* __restrict__ tables, float* __restrict__ factors,
-    float* __restrict__ deviations, float* __restrict__ squares, unsigned long long* faults, float unit, int cosine,
-    int columns, long long queries) {
+    const int* __restrict__ exponents, const float* __restrict__ lengths, const float* __restrict__ residuals,
+    unsigned char* __restrict__ tables, float* __restrict__ factors,
+    float* __restrict__ deviations, float* __restrict__ squares, unsigned long long* faults, float unit,
+    float rounding, int cosine, int columns, long long queries) {
     TQ_SHARED_MEMORY(memory);
     unsigned* const shared = (unsigned*)memory;
     const int fours = columns / 4;
@@ -47,7 +49,18 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS) stage_tables(
             const float norm = norms[query];
             const int e = exponents[query];
             if (fours) {
-                const float factor = tq_divide(largest, 63.0f) * unit, deviation = (3.0f * reaches[query]) * unit;
+                const float entry = tq_divide(largest, 63.0f);
+                float reach = reaches[query];
+                if (TQ_STAGE_SEGMENTS) {
+                    const float relative = tq_divide(entry, reach == 0.0f ? 1.0f : reach);
+                    float sum = rounding * (relative * relative);
+                    for (int s = 0; s < TQ_STAGE_SEGMENTS; s++) {
+                        const float length = lengths[query * TQ_STAGE_SEGMENTS + s];
+                        sum = sum + residuals[s] * (length * length);
+                    }
+                    reach = reach * tq_root(sum);
+                }
+                const float factor = entry * unit, deviation = (3.0f * reach) * unit;
                 const float divisor = norm == 0.0f ? 1.0f : norm;
                 factors[query] = cosine ? tq_divide(factor, divisor) : tq_times_power(factor, e);
                 deviations[query] = cosine ? tq_divide(deviation, divisor) : tq_times_power(deviation, e);

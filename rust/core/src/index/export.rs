@@ -76,6 +76,16 @@ impl Index {
         Ok(copy)
     }
 
+    /// How many rows [`copy_rows`](Self::copy_rows) copies.
+    ///
+    /// # Errors
+    /// Those of a mapped file that is damaged.
+    pub fn count_rows(&self, numbers: Range<usize>, plain: bool) -> Result<usize> {
+        self.check_numbers()?;
+        let partitions = self.partitions.iter().skip(usize::from(plain)).step_by(self.kinds);
+        Ok(partitions.map(|partition| partition.places_of(numbers.clone()).len()).sum())
+    }
+
     /// Which stored rows a search may return: those of the filter that are not removed, or all of these; one value a number.
     ///
     /// # Errors
@@ -120,6 +130,7 @@ mod tests {
         assert_eq!(some.scales, all.scales[60..70]);
         assert_eq!((some.bounds, some.squares), (all.bounds[60..70].to_vec(), all.squares[60..70].to_vec()));
         assert_eq!(some.numbers, (60..70).collect::<Vec<u64>>());
+        assert_eq!((index.count_rows(60..70, false).unwrap(), index.count_rows(60..1_000, false).unwrap()), (10, 70));
         let codec = index.codec();
         let mut rows = vec![0.0; 10 * 5];
         codec.decode_rows(&some.packed, &some.scales, &codec.spec().full(), &mut rows, crate::Exec::default()).unwrap();
