@@ -53,8 +53,8 @@ test-gpu: gpu ## Run the parity tests on this machine's GPU, then some under com
 	@if command -v compute-sanitizer > /dev/null; then \
 		for tool in memcheck racecheck; do \
 			TURBOQUANT_GPU_POOL=0 compute-sanitizer --tool $$tool --error-exitcode 1 --target-processes all \
-				$(PY) -m pytest -m gpu tests/gpu/test_parity.py tests/gpu/test_faults.py \
-				-k "kind_of_row or more_rows or any_address or largest_dimensions or not_finite"; \
+				$(PY) -m pytest -m gpu tests/gpu/test_parity.py tests/gpu/test_faults.py tests/gpu/test_search.py \
+				-k "kind_of_row or more_rows or any_address or largest_dimensions or not_finite or every_k or are_cut"; \
 		done; \
 	else \
 		echo "compute-sanitizer is not installed (it comes with the CUDA toolkit): memcheck and racecheck were not run" >&2; \
@@ -99,6 +99,7 @@ test-page: page ## Run docs/explained.html in headless Chromium, which must be t
 
 bench-gpu: gpu ## Run the benchmarks of this machine's GPU
 	$(PY) benches/gpu.py
+	$(PY) benches/gpu_search.py
 
 lock: $(VENV)/.dev ## Renew constraints.txt and Cargo.lock
 	$(PIP) install --constraint constraints.txt --group lock

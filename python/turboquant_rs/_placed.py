@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._arrays import as_int
 from ._device import as_device
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Placed:
         """Where searches run: "cpu", or "cuda:0" and so on."""
         return "cpu" if self._placed is None else self._placed.device
 
-    def to(self, device: str) -> Index:
+    def to(self, device: str, *, memory: int | None = None) -> Index:
         """Return an index of the same rows that is searched on another device.
 
         Its codes are copied to the GPU; the rows stay in host memory too, where they are added, removed, decoded and
@@ -40,11 +41,15 @@ class Placed:
         ----------
         device : str
             "cpu", "cuda" (CuPy's current GPU), or "cuda:0", "cuda:1" ….
+        memory : int, optional
+            Bytes of the GPU that codes may take, for an index larger than the GPU: the others are kept in pinned memory
+            of the host, a second time, and copied to the GPU a chunk at a time in every search. By default all are on
+            the GPU.
 
         Returns
         -------
         Index
-            This one if it is there already.
+            This one if it is there already, with as much memory.
 
         Raises
         ------
@@ -64,7 +69,10 @@ class Placed:
         ('cpu', True)
         """
         name = as_device(device, "an index")
-        if name == self.device:
+        limit = None if memory is None else as_int(memory, "memory", 0, (1 << 63) - 1)
+        if limit is not None and name == "cpu":
+            raise ValueError(f'memory must be None on "cpu", got {memory!r}')
+        if name == self.device and (self._placed is None or self._placed.memory == limit):
             return self  # type: ignore[return-value]
         placed = None
         if name != "cpu":
@@ -73,7 +81,7 @@ class Placed:
                 raise ValueError(f'device must be "cpu" for {what} in this version, got {device!r}')
             from .gpu.index import DeviceIndex
 
-            placed = DeviceIndex(self._core, self.codec, self.metric, name)
+            placed = DeviceIndex(self._core, self.codec, self.metric, name, limit)
         moved: Any = object.__new__(type(self))
         moved._take(self.codec, self.metric, self.keep, self._core, placed)
         return moved  # type: ignore[no-any-return]

@@ -69,7 +69,8 @@ class Rows:
             ``n`` (rows that can be found), ``removed`` (rows whose place is not yet taken back), ``dim``, ``bits``,
             ``metric``, ``keep``, ``string_ids`` (bool), ``plain_rows``, ``device``, and ``bytes``, a dictionary with
             the parts ``codes`` (scales, bounds, squared norms and the codec among them), ``ids``, ``originals``,
-            ``id_map`` (made when it is first needed; none while ids ascend) and ``device`` (on a GPU, beside those).
+            ``id_map`` (made when it is first needed; none while ids ascend), ``device`` (on a GPU, beside those) and
+            ``pinned`` (copies on the host of what is not on the GPU).
 
         Examples
         --------
@@ -97,6 +98,7 @@ class Rows:
                 "originals": originals,
                 "id_map": id_map,
                 "device": 0 if self._placed is None else self._placed.nbytes,
+                "pinned": 0 if self._placed is None else self._placed.pinned_nbytes,
             },
         }
 

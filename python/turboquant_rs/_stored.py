@@ -76,7 +76,7 @@ class Stored:
         self._core.commit()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], mmap: bool = True) -> Index:
+    def open(cls, path: str | os.PathLike[str], mmap: bool = True, *, device: str = "cpu") -> Index:
         """Return the index in a file that :meth:`save` and :meth:`commit` wrote.
 
         Parameters
@@ -88,6 +88,8 @@ class Stored:
             block of 64 KiB is compared with its checksum before it is first used; :meth:`verify` looks at all of them
             at once. With False, everything is read and compared now. Either way, commits of less than 1 MiB are copied
             into memory, and so are the ids of a file of several commits; :meth:`save` puts them together again.
+        device : str, default "cpu"
+            Where to search it, as for :meth:`Index.to`.
 
         Returns
         -------
@@ -101,13 +103,15 @@ class Stored:
         CorruptError
             If it is no index file, of a newer format, or damaged, with section and offset. Of a mapped file, a search
             raises that before it uses damaged bytes.
+        ValueError, ImportError, RuntimeError, MemoryError
+            As for :meth:`Index.to`.
 
         Notes
         -----
         A mapped file may be replaced (:meth:`save`) and appended to (:meth:`commit`), but must not be cut short by
         others: the operating system then ends the process (SIGBUS).
         """
-        return cls._from_core(FlatIndex.open(os.fspath(path), bool(mmap)))
+        return cls._from_core(FlatIndex.open(os.fspath(path), bool(mmap))).to(device)
 
     def verify(self) -> None:
         """Compare all that is mapped with its checksums; what is in memory has been compared when it was read.

@@ -351,6 +351,7 @@ def _module() -> types.ModuleType:
     cuda.get_current_stream = lambda device_id=-1: Stream(  # type: ignore[attr-defined]
         stream_of(current() if device_id == -1 else device_id)
     )
+    cuda.alloc_pinned_memory = bytearray  # type: ignore[attr-defined]
     cuda.is_available = lambda: CUDA.devices > 0  # type: ignore[attr-defined]
     cuda.runtime = types.SimpleNamespace(  # type: ignore[attr-defined]
         CUDARuntimeError=CUDARuntimeError,

@@ -7,12 +7,13 @@ new. So an index that does not fit leaves everything as it is, and one set of ro
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .. import _core
 from .._arrays import as_queries
@@ -59,6 +60,16 @@ class Copied(NamedTuple):
         return values[self.numbers]
 
 
+class Room(NamedTuple):
+    """Room for rows: packed codes, scales, bounds and squares, the last two where there are such."""
+
+    arrays: tuple[Any, Any, Any, Any]
+    on_host: bool
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+
 class Held(NamedTuple):
     """Rows on the GPU."""
 
@@ -84,6 +95,9 @@ class DeviceIndex:
     metric : "ip", "cosine" or "l2"
     device : str
         "cuda:0" and so on.
+    memory : int, optional
+        Bytes that rows may take on the GPU. Others are kept in pinned memory of the host, and copied as they are
+        searched.
 
     Raises
     ------
@@ -93,8 +107,10 @@ class DeviceIndex:
         For more rows than a GPU's candidates can number.
     """
 
-    def __init__(self, core: _core.FlatIndex, codec: TurboQuant, metric: str, device: str) -> None:
-        self._core, self._codec, self._metric, self.device = core, codec, metric, device
+    def __init__(
+        self, core: _core.FlatIndex, codec: TurboQuant, metric: str, device: str, memory: int | None = None
+    ) -> None:
+        self._core, self._codec, self._metric, self.device, self.memory = core, codec, metric, device, memory
         self._scanned: tuple[Scanned, ...] = (PlainRows(plain_key(codec)),)
         if codec.fitted:
             plain = codec._core.plain()
@@ -110,10 +126,13 @@ class DeviceIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the GPU."""
-        parts = [copied.part for kind in self._held.kinds for copied in kind]
-        held = [(part.packed, part.scales, part.bounds, part.squares, part.ties) for part in parts]
-        return sum(int(array.nbytes) for arrays in held for array in arrays if array is not None)
+        """Bytes of rows on the GPU."""
+        return _bytes_of(self._held.kinds, on_host=False)
+
+    @property
+    def pinned_nbytes(self) -> int:
+        """Bytes of rows in pinned memory of the host."""
+        return _bytes_of(self._held.kinds, on_host=True)
 
     def rows_of(self, queries: Any) -> tuple[Any, bool]:
         """Return CUDA queries as CuPy's (nq, dim) float32 on this GPU, and whether they were a single 1-D one."""
@@ -250,14 +269,15 @@ class DeviceIndex:
             raise ValueError(f"device must be the CPU for more than {MOST_ROWS:,} vectors, got {stored:,}")
         count = stored - held.stored
         each = self._codec.bytes_per_vector() + 4 * (bool(self._scanned[0].stage_bytes) + (self._metric == "l2"))
-        advice = "free memory there, or search on the CPU: the index is as it was"
-        with arrays.memory_for(f"copying {count:,} vectors of an index", int(count * each), self.device, advice):
-            kinds = []
+        advice = "free memory there, let rows stay on the host (memory=), or search on the CPU: the index is as it was"
+        size = int(count * each) if self.memory is None else min(int(count * each), self.memory)
+        with arrays.memory_for(f"copying {count:,} vectors of an index", size, self.device, advice):
+            kinds: list[tuple[Copied, ...]] = list(held.kinds)
             for kind, before in enumerate(held.kinds):
-                new = self._copied(held, stored, kind)
+                new = self._copied(held, stored, kind, _bytes_of(kinds, on_host=False))
                 if new is None:
                     return None
-                kinds.append((*before, *new))
+                kinds[kind] = (*before, *new)
             state, ids = _core.stored_ids(self._core)
             if state[0] != held.changes or state[1] < stored:
                 return None
@@ -274,34 +294,53 @@ class DeviceIndex:
         counted = stored == 0 or (ids[0] == 0 and ids[-1] == stored - 1)
         return Held(held.changes, stored, placed, None if counted else ids)
 
-    def _copied(self, held: Held, stored: int, kind: int) -> tuple[Copied, ...] | None:
-        """Return copies of rows of a kind from those that are held up to number ``stored``; None as :meth:`_longer`."""
-        cupy, scanned, plain = cupy_for("device"), self._scanned[kind], kind == 1
+    def _copied(self, held: Held, stored: int, kind: int, taken: int) -> tuple[Copied, ...] | None:
+        """Return copies of rows of a kind from those that are held up to number ``stored``; None as :meth:`_longer`.
+
+        ``taken`` bytes on the GPU hold other rows.
+        """
+        scanned, plain = self._scanned[kind], kind == 1
         state, count = _core.count_rows(self._core, held.stored, stored, plain)
         if state[0] != held.changes:
             return None
-        if not count:
-            return ()
-        packed = cupy.empty((count, scanned.row_bytes), np.uint8)
-        scales = cupy.empty((count,), np.float32)
-        bounds = cupy.empty((count,), np.uint32) if scanned.stage_bytes else None
-        squares = cupy.empty((count,), np.float32) if self._metric == "l2" else None
+        each = scanned.row_bytes + 4 * (1 + bool(scanned.stage_bytes) + (self._metric == "l2"))
+        fit = count if self.memory is None else min(count, max(0, self.memory - taken) // each)
+        # Rows on the GPU, then rows on the host.
+        rooms = [self._room(scanned, fit, on_host=False), self._room(scanned, count - fit, on_host=True)]
         numbers, step, at = np.empty(count, np.int64), max(1, COPY_BYTES // scanned.row_bytes), 0
         for first in range(held.stored, stored, step):
             state, rows = _core.copy_rows(self._core, first, min(first + step, stored), plain)
             copied: tuple[Any, ...] = rows
             if state[0] != held.changes:
                 return None
-            here = slice(at, at + len(copied[4]))
-            numbers[here] = copied[4]
-            for array, host in zip((packed, scales, bounds, squares), copied[:4], strict=True):
-                if array is not None and len(copied[4]):
-                    array[here].set(host.reshape(array[here].shape))
-            at = here.stop
-        first = int(numbers[0])
-        together = int(numbers[-1]) - first == count - 1
-        part = RowPart(packed, scales, bounds, squares, None, first)
-        return (Copied(part, first if together else numbers),)
+            n = len(copied[4])
+            numbers[at : at + n] = copied[4]
+            for room, start in zip(rooms, (0, fit), strict=True):
+                here = slice(max(at, start), min(at + n, start + len(room)))
+                for array, host in zip(room.arrays, copied[:4], strict=True):
+                    if array is not None and here.start < here.stop:
+                        part = array[here.start - start : here.stop - start]
+                        some = host.reshape(n, -1)[here.start - at : here.stop - at].reshape(part.shape)
+                        if room.on_host:
+                            part[...] = some
+                        else:
+                            part.set(some)
+            at += n
+        made = []
+        for room, own in zip(rooms, (numbers[:fit], numbers[fit:]), strict=True):
+            if len(own):
+                first, together = int(own[0]), int(own[-1] - own[0]) == len(own) - 1
+                part = RowPart(*room.arrays, None, first, room.on_host)
+                made.append(Copied(part, first if together else own))
+        return tuple(made)
+
+    def _room(self, scanned: Scanned, count: int, *, on_host: bool) -> Room:
+        """Return room for rows: on the GPU, or in memory of the host that it can read by itself."""
+        empty = _pinned if on_host else cupy_for("device").empty
+        packed, scales = empty((count, scanned.row_bytes), np.uint8), empty((count,), np.float32)
+        bounds = empty((count,), np.uint32) if scanned.stage_bytes else None
+        squares = empty((count,), np.float32) if self._metric == "l2" else None
+        return Room((packed, scales, bounds, squares), on_host)
 
     def _synchronize(self) -> None:
         cupy_for("device").cuda.get_current_stream().synchronize()
@@ -315,7 +354,22 @@ def _placed(copied: Copied, ranks: NDArray[np.uint32] | None) -> Copied:
         return copied._replace(part=replace(copied.part, ties=None))
     else:
         ties = copied.numbers.astype(np.uint32)
-    return copied._replace(part=replace(copied.part, ties=cupy_for("device").asarray(ties)))
+    if not copied.part.on_host:
+        ties = cupy_for("device").asarray(ties)
+    return copied._replace(part=replace(copied.part, ties=ties))
+
+
+def _bytes_of(kinds: Sequence[Sequence[Copied]], *, on_host: bool) -> int:
+    parts = [copied.part for kind in kinds for copied in kind if copied.part.on_host == on_host]
+    held = [(part.packed, part.scales, part.bounds, part.squares, part.ties) for part in parts]
+    return sum(int(array.nbytes) for arrays in held for array in arrays if array is not None)
+
+
+def _pinned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an uninitialised host array whose memory the GPU reads without the processor's help."""
+    kind, count = np.dtype(dtype), int(np.prod(shape, dtype=np.int64))
+    memory = cupy_for("device").cuda.alloc_pinned_memory(max(1, count * kind.itemsize))
+    return np.frombuffer(memory, kind, count).reshape(shape)
 
 
 def _words(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:

@@ -33,6 +33,8 @@ MOST_QUERIES, CANDIDATE_BYTES = 1_024, 256 << 20
 #: Rows of the first chunk at least, and how much longer each is than the one before: as long as there is no floor every
 #: row is a candidate; later few are.
 FIRST_ROWS, GROWTH = 4_096, 8
+#: Bytes of codes in the host's memory that are copied at a time.
+HOST_BYTES = 128 << 20
 #: Threads that prepare a query's tables.
 STAGE_THREADS = 128
 #: Most rows that candidates can number.
@@ -60,9 +62,20 @@ class RowPart:
     #: (n,) uint32: the place of every row among all by ascending ids; None where that is ``first`` + its number.
     ties: Any
     first: int
+    #: Whether the arrays are in the host's memory; they are then copied to the device a chunk at a time.
+    on_host: bool = False
 
     def __len__(self) -> int:
         return len(self.packed)
+
+    def part(self, backend: Backend, rows: slice) -> RowPart:
+        """Return some of the rows, on the device: views, or copies of what is on the host."""
+        arrays = (self.packed, self.scales, self.bounds, self.squares, self.ties)
+        some = [None if array is None else array[rows] for array in arrays]
+        if self.on_host:
+            some = [None if array is None else backend.asarray(array) for array in some]
+        packed, scales, bounds, squares, ties = some
+        return RowPart(packed, scales, bounds, squares, ties, self.first + rows.start)
 
 
 #: Parts with one bit a row that may be found, as words; None for all rows.
@@ -106,10 +119,9 @@ def longest_of(kinds: Kinds) -> int:
 
 
 class Span(NamedTuple):
-    """Neighbouring rows of a part, from a multiple of 32 on, and their allowed bits, as words (None: all)."""
+    """Neighbouring rows of a part, from a multiple of 32 on, on the device; and their allowed bits (None: all)."""
 
     part: RowPart
-    rows: slice
     allowed: Any
 
 
@@ -193,26 +205,25 @@ def scan(backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: _Ca
             continue
         prepared, stage = scanned.prepare(backend, queries, metric)
         faults.append(prepared.faults)
-        for span in spans(parts, ranking.first_rows, ranking.rows):
-            part, rows = span.part, span.rows
-            packed, scales = part.packed[rows], part.scales[rows]
-            shared = (stage.squares, None if part.squares is None else part.squares[rows])
-            some = (*shared, span.allowed, ranking.floors, ranking.candidates, ranking.counts)
-            counts = (np.int64(ranking.pitch), np.int64(len(packed)), np.int64(len(queries)))
-            scanned.rank(backend, prepared, packed, scales, some, counts)
-            cut(backend, stage, span, shared, ranking, len(queries))
+        for part, allowed in spans(backend, parts, ranking.first_rows, ranking.rows):
+            shared = (stage.squares, part.squares)
+            some = (*shared, allowed, ranking.floors, ranking.candidates, ranking.counts)
+            counts = (np.int64(ranking.pitch), np.int64(len(part)), np.int64(len(queries)))
+            scanned.rank(backend, prepared, part.packed, part.scales, some, counts)
+            cut(backend, stage, part, ranking, len(queries))
             ranking.take()
     return first_fault(backend, faults[0])
 
 
-def spans(parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
+def spans(backend: Backend, parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
     """Cut parts into chunks, of which the first has ``first_rows`` rows and each GROWTH times more, up to ``most``."""
     step = min(first_rows, most)
     for part, words in parts:
         at = 0
         while at < len(part):
-            rows = slice(at, min(at + step, len(part)))
-            yield Span(part, rows, None if words is None else words[at // 32 :])
+            longest = max(32, HOST_BYTES // part.packed.shape[1] // 32 * 32) if part.on_host else most
+            rows = slice(at, min(at + min(step, longest), len(part)))
+            yield Span(part.part(backend, rows), None if words is None else words[at // 32 :])
             at, step = rows.stop, min(step * GROWTH, most)
 
 
@@ -289,18 +300,16 @@ def stage_of(
     return Stage(fours // 2, allowance if fours else 0, tables, factors, deviations, squares, base)
 
 
-def cut(backend: Backend, stage: Stage, span: Span, shared: tuple[Any, Any], ranking: _Candidates, nq: int) -> None:
+def cut(backend: Backend, stage: Stage, part: RowPart, ranking: _Candidates, nq: int) -> None:
     """Cut the keys of the candidates of a chunk, and number them as rows of the index."""
-    part, rows = span.part, span.rows
-    packed = part.packed[rows]
     # As many blocks as the device holds, a query's share each; they find out how many candidates there are.
-    spread = max(1, min(-(-len(packed) // WARPS), backend.processors * WAVES // nq))
+    spread = max(1, min(-(-len(part) // WARPS), backend.processors * WAVES // nq))
     args = (
-        *(packed, part.scales[rows], part.bounds[rows] if stage.size else None),
+        *(part.packed, part.scales, part.bounds if stage.size else None),
         *((stage.tables, stage.factors, stage.deviations) if stage.size else (None, None, None)),
-        *(stage.base, *shared, None if part.ties is None else part.ties[rows]),
+        *(stage.base, stage.squares, part.squares, part.ties),
         *(ranking.floors, ranking.candidates, ranking.counts),
-        *(np.int32(packed.shape[1]), np.int32(stage.allowance), np.int64(part.first + rows.start)),
+        *(np.int32(part.packed.shape[1]), np.int32(stage.allowance), np.int64(part.first)),
         *(np.int64(ranking.pitch), np.int64(spread), np.int64(nq)),
     )
     kernel = Kernel("rank_cut", (("TQ_STAGE_BYTES", stage.size), ("TQ_WARPS", WARPS)))
@@ -409,7 +418,10 @@ def buffer_bytes(kinds: Kinds, queries: int, k: int) -> int:
     block, kept = min(queries, queries_at_a_time(k)), kept_of(k)
     rows = rows_at_a_time(max(1, block), kept, longest_of(kinds))
     candidates = 8 * block * (kept + rows) * (2 if k > MOST_KEPT else 1)
-    return candidates + block * sum(scanned.query_bytes() for scanned, _ in kinds)
+    # Of a chunk on the host the next copy may be there before the last one is let go.
+    copied = [len(part) * part.packed.shape[1] for _, parts in kinds for part, _ in parts if part.on_host]
+    chunks = 3 * min(HOST_BYTES, max(copied, default=0))
+    return chunks + candidates + block * sum(scanned.query_bytes() for scanned, _ in kinds)
 
 
 def order_of(key: float) -> np.uint32:

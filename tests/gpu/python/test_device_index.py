@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -203,6 +204,77 @@ def test_rows_are_copied_in_blocks(cp: ModuleType, monkeypatch: pytest.MonkeyPat
     agree(index, index.to("cuda"))
 
 
+@pytest.mark.parametrize("memory", [0, 1_000, 4_000, 10**9])
+def test_more_rows_than_the_gpu_may_hold(cp: ModuleType, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+    """Rows beyond `memory` stay on the host, and are copied some at a time by every search."""
+    monkeypatch.setattr(search, "HOST_BYTES", 64 * DIM // 2)
+    monkeypatch.setattr(gpu_index, "COPY_BYTES", 70 * DIM // 2)
+    for metric in METRICS:
+        index = Index(DIM, metric=metric)
+        index.add(X, RNG.permutation(N) if metric == "cosine" else None)
+        placed = index.to("cuda", memory=memory)
+        info = placed.info()["bytes"]
+        each = DIM // 2 + 8 + 4 * (metric == "l2") + 4 * (metric == "cosine")
+        assert info["device"] <= memory + 4 * N
+        assert info["device"] + info["pinned"] == N * each
+        agree(index, placed, k=20)
+        agree(index, placed, cp.asarray(QUERIES), k=400, filter=range(0, 250, 3))
+        index.add(X[:100] * 2)
+        index.remove(range(20))
+        agree(index, placed, k=50)
+    spread = (RNG.standard_normal((2000, DIM)) * np.arange(1, DIM + 1) ** -1.0).astype(np.float32)
+    index = Index.fit(spread, bits=2.5)
+    index.add(np.concatenate([spread[:150], X[:40]]))
+    assert index.plain_rows
+    agree(index, index.to("cuda", memory=memory), k=200)
+    assert placed.to("cuda", memory=memory) is placed
+    assert placed.to("cuda") is not placed
+
+
+def test_rows_on_the_host_take_no_more_of_the_gpu_than_a_chunk(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CANDIDATE_BYTES", 1 << 16)
+    monkeypatch.setattr(search, "FIRST_ROWS", 64)
+    monkeypatch.setattr(search, "HOST_BYTES", 64 * DIM // 2)
+    index = Index(DIM)
+    index.add(np.repeat(X, 20, axis=0))
+    placed = index.to("cuda", memory=0)
+    placed.search(QUERIES, 3)
+    before = CUDA.used[0]
+    CUDA.reset()
+    placed.search(QUERIES, 3)
+    kinds = placed._placed._allowed(None)[1]  # type: ignore[union-attr]
+    assert CUDA.peak[0] - before <= search.buffer_bytes(kinds, 7, 3) + QUERIES.nbytes + 40 * 512
+    assert CUDA.peak[0] - before < index.nbytes
+
+
+def test_a_file_is_opened_on_a_gpu(cp: ModuleType, tmp_path: Any) -> None:
+    index = index_of("l2")
+    index.save(tmp_path / "index.tqi")
+    for mmap in (True, False):
+        placed = Index.open(tmp_path / "index.tqi", mmap, device="cuda:1")
+        assert placed.device == "cuda:1"
+        agree(index, placed)
+        placed.add(X[:5])
+        placed.commit()
+        assert len(Index.open(tmp_path / "index.tqi")) == len(placed)
+        placed.save(tmp_path / "index.tqi")
+        index = Index.open(tmp_path / "index.tqi")
+    with refuses(ValueError, "device must be one of this machine's 2 GPUs"):
+        Index.open(tmp_path / "index.tqi", device="cuda:5")
+
+
+def test_the_example_of_the_documentation(cp: ModuleType, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built on the CPU, searched on the GPU, saved from there, opened on the CPU and on the GPU: the same ids."""
+    text = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text()
+    example = text.split("## Search\n```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example.replace("10_000", "500"), names)
+    assert names["again"].device == "cpu"
+    assert np.array_equal(names["ids"], names["index"].search(names["queries"], k=10)[1])
+    assert names["there"].device == "cuda:0"
+
+
 def test_there_and_back(cp: ModuleType, tmp_path: Any) -> None:
     index = index_of()
     placed = index.to("cuda:0")
@@ -336,6 +408,14 @@ def test_devices_and_codecs_that_are_not_there(cp: ModuleType) -> None:
     dense = Index(codec=TurboQuant(DIM, 4, rotation="dense"))
     with refuses(ValueError, 'device must be "cpu" for an index of a codec with rotation="dense" in this version'):
         dense.to("cuda")
+
+
+def test_memory_that_is_none(cp: ModuleType) -> None:
+    index = index_of()
+    with refuses(ValueError, 'memory must be None on "cpu", got 5'):
+        index.to("cpu", memory=5)
+    with refuses(ValueError, "memory must be at least 0, got -1"):
+        index.to("cuda", memory=-1)
 
 
 def test_more_rows_than_candidates_can_number(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
