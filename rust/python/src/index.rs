@@ -9,11 +9,12 @@ use numpy::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use turboquant_rs::{CodesView, EncodedRows, Error, Exec, Index, Keep, Metric, RowIds, SearchOptions, SearchStats};
+use turboquant_rs::{CodesView, EncodedRows, Error, Exec, Index, Keep, Metric, SearchOptions, SearchStats};
 
 use crate::codec::Codec;
 use crate::error::to_py;
 use crate::filter::Filter;
+use crate::ids::{GivenIds, row_ids, strs};
 use crate::pool;
 
 /// Products that a search does between two looks at pending signals: a few tenths of a second on one core.
@@ -24,30 +25,6 @@ type Split<'py> = (PyReadonlyArray1<'py, bool>, PyReadonlyArray2<'py, u8>, PyRea
 
 /// What an index keeps of rows: bytes, and scales.
 type Originals<'py> = (PyReadonlyArray2<'py, u8>, PyReadonlyArray1<'py, f32>);
-
-/// Ids as they come from Python.
-#[derive(FromPyObject)]
-pub(crate) enum GivenIds<'py> {
-    Integers(PyReadonlyArray1<'py, i64>),
-    Strings(Vec<String>),
-}
-
-impl GivenIds<'_> {
-    fn names(&self) -> Option<Vec<&str>> {
-        if let Self::Strings(names) = self { Some(strs(names)) } else { None }
-    }
-}
-
-/// The ids that rows get; `names` are those of `ids`, if they are strings.
-fn row_ids<'a>(ids: Option<&'a GivenIds<'_>>, names: Option<&'a [&'a str]>, replace: bool) -> PyResult<RowIds<'a>> {
-    Ok(match (ids, names, replace) {
-        (Some(GivenIds::Integers(ids)), _, false) => RowIds::New(ids.as_slice()?),
-        (Some(GivenIds::Integers(ids)), _, true) => RowIds::Upsert(ids.as_slice()?),
-        (_, Some(names), false) => RowIds::NewNames(names),
-        (_, Some(names), true) => RowIds::UpsertNames(names),
-        (_, None, _) => RowIds::Assigned,
-    })
-}
 
 /// What a search read: rows and bytes of first stages, rows and bytes in full.
 type Read = (usize, usize, usize, usize);
@@ -110,10 +87,6 @@ impl FlatIndex {
 
 fn made(filter: turboquant_rs::Result<turboquant_rs::Filter>) -> PyResult<Filter> {
     filter.map(Filter::from).map_err(|error| to_py(error, 0))
-}
-
-fn strs(names: &[String]) -> Vec<&str> {
-    names.iter().map(String::as_str).collect()
 }
 
 #[pymethods]

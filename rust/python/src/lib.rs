@@ -8,6 +8,7 @@ mod codec;
 mod error;
 mod export;
 mod filter;
+mod ids;
 mod index;
 mod originals;
 mod paper_index;
