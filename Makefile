@@ -12,6 +12,7 @@ VENV ?= .venv
 CARGO ?= cargo
 # For the GPU targets: the CuPy of the driver's CUDA, cupy-cuda12x or cupy-cuda13x.
 CUPY ?= cupy-cuda13x
+FUZZ_SECONDS ?= 600
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
@@ -23,7 +24,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated test-crash test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
+.PHONY: help venv develop demo test test-emulated test-crash fuzz test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -46,6 +47,15 @@ test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (i
 
 test-crash: develop ## Kill 500 writers of an index file at random moments, and open what they leave
 	TURBOQUANT_CRASH_RUNS=500 $(PY) -m pytest tests/system/test_killed_writers.py
+
+# The targets are index_file, codec_header and codes; what they find is kept in rust/fuzz.
+fuzz: ## Fuzz the readers of bytes, FUZZ_SECONDS each (600); needs a nightly compiler and cargo-fuzz
+	@$(CARGO) fuzz --version > /dev/null 2>&1 || { echo "no cargo-fuzz here: cargo install cargo-fuzz" >&2; exit 1; }
+	for target in index_file codec_header codes; do \
+		mkdir -p rust/fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run --fuzz-dir rust/fuzz $$target rust/fuzz/corpus/$$target rust/core/tests/fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=20000; \
+	done
 
 test-gpu: gpu ## Run the parity tests on this machine's GPU, then some under compute-sanitizer where that is installed
 	$(PY) -m pytest -m gpu tests/gpu

@@ -1,19 +1,30 @@
-//! The harness that a fuzzer can call, on golden files and on random damages of them whose checksums were made right again: what a file's
-//! checksums let through, the reader must bear.
+//! The harness that fuzzers call (`make fuzz`, rust/fuzz), on their seeds, on golden files and on random damages of both whose checksums
+//! were made right again: what a file's checksums let through, the reader must bear.
 
 mod common;
 #[path = "fuzz/harness.rs"]
 mod harness;
 
+use std::path::Path;
+
 use common::{Numbers, quick};
-use turboquant_rs::papers::{PaperCodec as _, PolarQuant, Radius};
-use turboquant_rs::{Index, Options, TurboQuant};
+use turboquant_rs::Index;
+use turboquant_rs::papers::PaperCodes;
 
 const PLAIN: &[u8] = include_bytes!("data/plain-v1.tqi");
 const FITTED: &[u8] = include_bytes!("data/fitted-v1.tqi");
 const REMOVED: &[u8] = include_bytes!("data/fitted-removed-v1.tqi");
 const KEPT: &[u8] = include_bytes!("data/plain-kept-v1.tqi");
 const NAMES: &[u8] = include_bytes!("data/plain-names-v1.tqi");
+
+/// The seeds of a fuzz target.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
+    let mut files: Vec<_> = folder.read_dir().expect("seeds").map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    assert!(files.len() >= 3, "{} holds seeds", folder.display());
+    files.iter().map(|file| std::fs::read(file).expect("a file")).collect()
+}
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
@@ -50,7 +61,9 @@ fn seal_index(bytes: &mut [u8]) -> Option<()> {
     }
     let newest = if u64_at(bytes, 512)? > u64_at(bytes, 1_024)? { 512 } else { 1_024 };
     bytes[newest + 24..newest + 28].copy_from_slice(&chain.to_le_bytes());
-    [512, 1_024].into_iter().try_for_each(|at| put_crc(bytes, at..at + 60, at + 60).map(|_| ()))
+    // A file that was never appended to has one record.
+    let records = [512, 1_024].into_iter().filter(|&at| bytes[at..at + 64] != [0; 64]).collect::<Vec<_>>();
+    records.into_iter().try_for_each(|at| put_crc(bytes, at..at + 60, at + 60).map(|_| ()))
 }
 
 /// Makes the checksum of the header of code bytes right; those of its sections stay, so damage there is met as such.
@@ -87,11 +100,13 @@ fn run(seed: &[u8], random: &mut Numbers, seal: impl Fn(&mut [u8]) -> Option<()>
 
 #[test]
 fn any_index_file_is_an_error_or_an_index() {
-    for seed in [PLAIN, FITTED, REMOVED, NAMES, KEPT] {
-        let mut sealed = seed.to_vec();
+    let golden = [PLAIN, FITTED, REMOVED, NAMES, KEPT].map(<[u8]>::to_vec);
+    for seed in seeds("index_file").into_iter().chain(golden) {
+        let mut sealed = seed.clone();
         seal_index(&mut sealed).expect("a whole file");
+        assert!(Index::from_bytes(&seed).is_ok(), "a seed is a whole file");
         assert!(sealed == seed, "the checksums of a whole file are right");
-        run(seed, &mut Numbers(1), seal_index, harness::index_file);
+        run(&seed, &mut Numbers(1), seal_index, harness::index_file);
     }
 }
 
@@ -121,18 +136,21 @@ fn wrong_string_ids_are_refused() {
 
 #[test]
 fn any_codec_header_is_an_error_or_a_codec() {
-    for seed in [PLAIN, FITTED] {
-        let codec = &seed[1_536..1_536 + u64_at(seed, 8).unwrap() as usize];
-        run(codec, &mut Numbers(2), seal_header, harness::codec_header);
+    for seed in seeds("codec_header") {
+        run(&seed, &mut Numbers(2), seal_header, harness::codec_header);
     }
 }
 
 #[test]
 fn any_bytes_of_codes_are_an_error_or_codes() {
-    let codec = TurboQuant::new(24, 3, Options::default()).unwrap();
-    let codes = codec.encode(&Numbers(3).floats(24 * 5)).unwrap().to_bytes();
-    run(&codes, &mut Numbers(4), seal_header, harness::codes);
-    let polar = PolarQuant::new(16, &[4, 2, 2, 2], Radius::Float16, 0).unwrap();
-    let codes = polar.encode(&Numbers(5).floats(16 * 5)).unwrap().to_bytes();
-    run(&codes, &mut Numbers(6), |bytes| put_crc(bytes, 0..68, 68).map(|_| ()), harness::codes);
+    let mut papers = 0;
+    for seed in seeds("codes") {
+        if PaperCodes::from_bytes(&seed).is_ok() {
+            papers += 1;
+            run(&seed, &mut Numbers(6), |bytes| put_crc(bytes, 0..68, 68).map(|_| ()), harness::codes);
+        } else {
+            run(&seed, &mut Numbers(4), seal_header, harness::codes);
+        }
+    }
+    assert!(papers >= 3, "seeds of the papers' codes are codes");
 }
