@@ -108,7 +108,6 @@ class Rows:
         Their rows are marked, one bit each. Once more than a quarter of the rows that are stored are removed ones,
         their place is taken back (see :meth:`compact`), so a call that passes that mark takes longer; rows of a mapped
         file wait for :meth:`compact`. Filters made before their place is taken back are then refused.
-        :meth:`extend` and :meth:`merge` take vectors, not the largest id that was ever assigned.
 
         Parameters
         ----------

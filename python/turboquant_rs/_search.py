@@ -279,7 +279,8 @@ class Searches:
         Raises
         ------
         ValueError
-            For a mask that is not one value a vector, and for a slice with a negative end.
+            For a mask that is not one value a vector, a slice with a negative end, and ids of another kind than the
+            index's.
         TypeError
             For anything else.
 

@@ -215,12 +215,23 @@ def test_damage_is_reported_with_section_and_offset(tmp_path: Path) -> None:
     data[at] ^= 4
     path.write_bytes(data)
     index = Index.open(path)
-    pattern = r"(ids|scales) fail a checksum, block starts at byte (\d+)"
+    pattern = r"damaged index file: .*(ids|scales) fail a checksum, block starts at byte (\d+)"
     for call in (index.verify, lambda: index.search(rows(1, 96)), lambda: index.save(tmp_path / "copy.tqi")):
         with pytest.raises(CorruptError, match=pattern):
             call()
     with pytest.raises(CorruptError, match=r"index\.tqi: "):
         Index.open(path, mmap=False)
+    data[at] ^= 4
+    data[-8] ^= 4  # the largest id
+    path.write_bytes(data)
+    index = Index.open(path)
+    for call in (lambda: 3 in index, lambda: index.ids, lambda: index.add(rows(1, 96)), lambda: index.filter([2])):
+        with pytest.raises(CorruptError, match=r"damaged index file: ids fail a checksum"):
+            call()
+    assert len(index) == 20_000
+    data[6] = 9
+    with pytest.raises(CorruptError, match="index file has format version 9, this build reads version 1"):
+        Index.from_bytes(data)
     assert list(tmp_path.iterdir()) == [path], "damage is not saved under new checksums"
 
 

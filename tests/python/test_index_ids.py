@@ -268,6 +268,40 @@ def test_indexes_that_do_not_fit_are_refused() -> None:
         index.extend(named)
 
 
+def test_ids_that_were_ever_given_are_not_assigned_by_a_merged_index() -> None:
+    a, b = Index(DIM), Index(DIM)
+    a.add(rows(2))
+    b.add(rows(3), [5, 6, 40])
+    b.remove(40)
+    merged = Index.merge([a, b])
+    assert merged.add(rows(1)).tolist() == [41]
+    a.extend(b)
+    assert (list(a), a.add(rows(1)).tolist()) == ([0, 1, 5, 6], [41])
+    b.remove([5, 6])
+    empty = Index(DIM)
+    empty.extend(b)
+    assert (len(empty), empty.add(rows(1)).tolist()) == (0, [41])
+
+
+def test_filters_of_another_kind_of_ids_are_refused() -> None:
+    named, numbered = Index(DIM), Index(DIM)
+    named.add(rows(3), ["a", "b", "c"])
+    numbered.add(rows(3))
+    for index, allowed, text in [
+        (named, [0, 1], "filter must be strings, as the ids of the index's vectors are, or a mask, got integers"),
+        (named, range(3), "got a range of integers"),
+        (named, slice(None), "got a range of integers"),
+        (numbered, ["0"], "filter must be integers, as the ids of the index's vectors are, or a mask, got strings"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            index.search(rows(1), filter=allowed)
+        with pytest.raises(ValueError, match=text):
+            index.filter(allowed)
+    for index in (named, numbered):
+        assert (len(index.filter([])), len(index.filter([True, False, True]))) == (0, 2)
+    assert len(Index(DIM).filter(["a"])) == len(Index(DIM).filter([1])) == 0
+
+
 # --- searches of string ids --------------------------------------------------------------------------------------
 
 
@@ -288,11 +322,6 @@ def test_filters_and_ranges_of_strings() -> None:
         assert lims.tolist() == [0, len(wanted), 2 * len(wanted)]
         assert within.dtype == object
         assert set(within.tolist()) == wanted
-    for numbers in ([0, 1, 2], range(6), slice(None)):
-        assert len(index.filter(numbers)) == 0, "integers that stand for strings are nobody's ids"
-    plain = Index(DIM)
-    plain.add(x)
-    assert len(plain.filter(["a", "0"])) == 0
     with pytest.raises(TypeError, match="allowed must be all integers or all strings, got 1 among strings"):
         index.filter(["a", 1])
     with pytest.raises(TypeError, match="allowed must be all integers or all strings, got None among strings"):

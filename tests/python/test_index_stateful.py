@@ -160,6 +160,8 @@ class Steps(RuleBasedStateMachine):
         twin, self.index = self.index, Index(codec=self.codecs.fast, metric=self.metric, keep=self.keep)
         self.put(self.index, x[1:], wanted[1:], replace=False)  # the model's part
         self.index = twin
+        if self.names is None:
+            self.largest = max([self.largest, *wanted])
 
     def allowed(self, share: float | None, form: str) -> tuple[Any, Any]:
         """A filter of a share of the rows, as it is given, and the reference's mask."""

@@ -85,17 +85,21 @@ pub enum Error {
         /// The id.
         name: String,
     },
-    /// Bytes that are no code file, or a damaged one.
-    #[error("damaged code bytes: {what} at byte {offset}")]
+    /// Bytes that are no codes or no index file, or damaged ones.
+    #[error("damaged {of}: {what} at byte {offset}")]
     Corrupt {
+        /// What the bytes should be: "code bytes" or "index file".
+        of: &'static str,
         /// What is wrong, with the section.
         what: String,
         /// Where.
         offset: usize,
     },
     /// A format version that this build cannot read.
-    #[error("code bytes have format version {found}, this build reads version {newest}; update turboquant-rs")]
+    #[error("{of} {} format version {found}, this build reads version {newest}; update turboquant-rs", if of.ends_with('s') { "have" } else { "has" })]
     Version {
+        /// What the bytes are: "code bytes" or "index file".
+        of: &'static str,
         /// The version in the bytes.
         found: u16,
         /// The newest version known here.
@@ -131,7 +135,11 @@ impl Error {
     }
 
     pub(crate) fn corrupt(what: impl Into<String>, offset: usize) -> Self {
-        Self::Corrupt { what: what.into(), offset }
+        Self::Corrupt { of: "code bytes", what: what.into(), offset }
+    }
+
+    pub(crate) fn corrupt_index(what: impl Into<String>, offset: usize) -> Self {
+        Self::Corrupt { of: "index file", what: what.into(), offset }
     }
 
     /// What the system says of a file. An error made here and not by the system has its reason in `what`.
@@ -148,7 +156,9 @@ impl Error {
     /// The same error with the path of the file that it is about.
     pub(crate) fn of_path(self, of: &std::path::Path) -> Self {
         match self {
-            Self::Corrupt { what, offset } => Self::Corrupt { what: format!("{}: {what}", of.display()), offset },
+            Self::Corrupt { of: kind, what, offset } => {
+                Self::Corrupt { of: kind, what: format!("{}: {what}", of.display()), offset }
+            }
             Self::File { path, what, kind, code } if path.is_empty() => {
                 Self::File { path: of.display().to_string(), what, kind, code }
             }

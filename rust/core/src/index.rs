@@ -167,6 +167,12 @@ impl Index {
         Ok(self.ids.number(id).map(|number| names.get(number)))
     }
 
+    /// Whether rows were ever added, so that ids are integers or strings for good.
+    #[must_use]
+    pub fn ids_decided(&self) -> bool {
+        self.ids.largest() >= 0
+    }
+
     /// Whether the ids are strings, for which integers stand.
     #[must_use]
     pub fn named(&self) -> bool {

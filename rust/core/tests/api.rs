@@ -337,7 +337,10 @@ fn damaged_bytes_say_where() {
     refused(Codes::from_bytes(&longer), &format!("{start} 228 bytes expected, more follow at byte 228"));
     let mut newer = bytes.clone();
     newer[6] = 7;
-    assert_eq!(Codes::from_bytes(&newer).unwrap_err(), Error::Version { found: 7, newest: FORMAT_VERSION });
+    assert_eq!(
+        Codes::from_bytes(&newer).unwrap_err(),
+        Error::Version { of: "code bytes", found: 7, newest: FORMAT_VERSION }
+    );
     let words = "code bytes have format version 7, this build reads version 0; update turboquant-rs";
     refused(Codes::from_bytes(&newer), words);
 }

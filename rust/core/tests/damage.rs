@@ -36,7 +36,8 @@ fn two_commits(name: &str, named: bool) -> Vec<u8> {
 #[track_caller]
 fn assert_reported(error: &Error, len: usize, what: &str) {
     match error {
-        Error::Corrupt { what: section, offset } => {
+        Error::Corrupt { of, what: section, offset } => {
+            assert_eq!(*of, "index file");
             assert!(*offset <= len && section.len() > 10, "{what}: {error}");
         }
         Error::Version { .. } => {}

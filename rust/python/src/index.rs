@@ -14,7 +14,7 @@ use turboquant_rs::{CodesView, EncodedRows, Error, Exec, Index, Keep, Metric, Se
 use crate::codec::Codec;
 use crate::error::to_py;
 use crate::filter::Filter;
-use crate::ids::{GivenIds, row_ids, strs};
+use crate::ids::{GivenIds, Names, append_names, names_of, other_ids, outside, row_ids, strs};
 use crate::pool;
 
 /// Products that a search does between two looks at pending signals: a few tenths of a second on one core.
@@ -28,9 +28,6 @@ type Originals<'py> = (PyReadonlyArray2<'py, u8>, PyReadonlyArray1<'py, f32>);
 
 /// What a search read: rows and bytes of first stages, rows and bytes in full.
 type Read = (usize, usize, usize, usize);
-
-/// The strings that ids stand for, in an index of such: None for −1.
-type Names = Option<Vec<Option<String>>>;
 
 /// Limits, scores, ids and names of rows within a threshold, and what was read.
 type Found<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>, Names, Read);
@@ -346,10 +343,18 @@ impl FlatIndex {
         made(match &ids {
             GivenIds::Integers(ids) => {
                 let ids = ids.as_slice()?;
-                // Integers that stand for strings are nobody's ids.
-                self.read(py, |index| index.filter_ids(if index.named() { &[] } else { ids }))
+                self.read(py, |index| {
+                    // Integers that stand for strings are nobody's ids.
+                    if index.named() && !ids.is_empty() {
+                        return Err(other_ids("strings", "integers"));
+                    }
+                    index.filter_ids(ids)
+                })
             }
             GivenIds::Strings(names) => self.read(py, |index| {
+                if index.ids_decided() && !index.named() {
+                    return Err(other_ids("integers", "strings"));
+                }
                 let ids = names.iter().filter_map(|name| index.id_of_name(name).transpose());
                 index.filter_ids(&ids.collect::<Result<Vec<_>, _>>()?)
             }),
@@ -359,7 +364,12 @@ impl FlatIndex {
     /// filter_range(first, last, step) -> the rows with an id of first, first + step … up to last; none if last is below first.
     fn filter_range(&self, py: Python<'_>, first: i64, last: i64, step: i64) -> PyResult<Filter> {
         let has = |id: i64| (first..=last).contains(&id) && (id - first) % step == 0;
-        made(self.read(py, |index| index.filter_where(|id| !index.named() && has(id))))
+        made(self.read(py, |index| {
+            if index.named() {
+                return Err(other_ids("strings", "a range of integers"));
+            }
+            index.filter_where(has)
+        }))
     }
 
     /// exact_scores(queries, ids, out, threads): exact scores of ids, equally many a query, from the rows that the index keeps. Rows
@@ -453,25 +463,4 @@ impl FlatIndex {
     fn __len__(&self, py: Python<'_>) -> usize {
         self.read(py, Index::len)
     }
-}
-
-/// Refuses integers where ids are strings: those that stand for them inside are nobody's business.
-fn outside(index: &Index, ids: &[i64]) -> Result<(), Error> {
-    match ids.first().filter(|_| index.named()) {
-        Some(&id) => Err(Error::UnknownId { id }),
-        None => Ok(()),
-    }
-}
-
-/// Appends the strings that ids stand for, in an index of such.
-fn append_names(names: &mut Names, index: &Index, ids: &[i64]) -> Result<(), Error> {
-    if index.named() {
-        names.get_or_insert_default().extend(names_of(index, ids)?);
-    }
-    Ok(())
-}
-
-/// The strings that ids stand for; none for −1.
-fn names_of(index: &Index, ids: &[i64]) -> Result<Vec<Option<String>>, Error> {
-    ids.iter().map(|&id| Ok(index.name(id)?.map(str::to_owned))).collect()
 }

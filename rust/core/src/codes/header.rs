@@ -215,7 +215,7 @@ impl Start {
         }
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
         if version != FORMAT_VERSION {
-            return Err(Error::Version { found: version, newest: FORMAT_VERSION });
+            return Err(Error::Version { of: "code bytes", found: version, newest: FORMAT_VERSION });
         }
         let count = usize::from(bytes[31]);
         let (fitted, split) = (bytes[30] & FITTED != 0, bytes[30] & SPLIT != 0);

@@ -210,7 +210,8 @@ impl Index {
         Ok(self.take(new))
     }
 
-    /// Appends the rows of another index of the same codec and metric, as they are coded, under their ids.
+    /// Appends the rows of another index of the same codec and metric, as they are coded, under their ids. Ids that are assigned later are
+    /// above the largest that either ever had.
     ///
     /// # Errors
     /// [`Error::OtherCodec`], [`Error::Argument`] if the other has another metric, keeps rows in another form, or has ids of another kind,
@@ -233,7 +234,7 @@ impl Index {
         let exec = Exec::default().settled()?;
         let (level, numbers) = (exec.level()?, other.ids.gone.iter_live().collect::<Vec<_>>());
         if let Some(row) = numbers.iter().find(|&&number| other.partition_of(number).is_none()) {
-            return Err(Error::corrupt(format!("row numbers of the other index lack row {row}"), 0));
+            return Err(Error::corrupt_index(format!("row numbers of the other index lack row {row}"), 0));
         }
         let ids: Vec<_> = numbers.iter().map(|&number| other.ids.all()[number]).collect();
         let names: Option<Vec<_>> =
@@ -258,6 +259,9 @@ impl Index {
             }
         }
         self.ids.take(&new);
+        if !self.named() && !other.named() {
+            self.ids.given(other.ids.largest());
+        }
         Ok(())
     }
 

@@ -114,6 +114,11 @@ impl Ids {
         self.largest
     }
 
+    /// Notes that ids up to this one were given elsewhere.
+    pub(super) fn given(&mut self, largest: i64) {
+        self.largest = self.largest.max(largest);
+    }
+
     pub(super) fn mapped_nbytes(&self) -> usize {
         let names = self.names.as_ref().filter(|names| names.is_mapped()).map_or(0, Names::nbytes);
         names + if self.ids.is_mapped() { self.ids.nbytes() } else { 0 }

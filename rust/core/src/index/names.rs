@@ -57,10 +57,13 @@ impl Names {
         for (row, &end) in self.ends.iter().enumerate() {
             let name = usize::try_from(end).ok().and_then(|end| self.text.get(start..end));
             let name = name.ok_or_else(|| {
-                Error::corrupt(format!("ends of string ids hold {end}, out of order or beyond them"), ends_at + 8 * row)
+                Error::corrupt_index(
+                    format!("ends of string ids hold {end}, out of order or beyond them"),
+                    ends_at + 8 * row,
+                )
             })?;
             if let Err(error) = std::str::from_utf8(name) {
-                return Err(Error::corrupt(
+                return Err(Error::corrupt_index(
                     "string ids hold bytes that are not UTF-8",
                     text_at + start + error.valid_up_to(),
                 ));
@@ -68,7 +71,7 @@ impl Names {
             start += name.len();
         }
         if start < self.text.len() {
-            return Err(Error::corrupt(
+            return Err(Error::corrupt_index(
                 "string ids are longer than their ends say, the first byte too many is",
                 text_at + start,
             ));
@@ -90,7 +93,7 @@ impl Names {
         match rows.filter(|&number| !gone.holds(number)).find(twice) {
             Some(number) => {
                 let what = format!("string ids hold {:?} twice, the first of them start", self.get(number));
-                Err(Error::corrupt(what, self.sections[0]))
+                Err(Error::corrupt_index(what, self.sections[0]))
             }
             None => Ok(()),
         }

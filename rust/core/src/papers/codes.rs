@@ -205,7 +205,7 @@ impl Header {
         }
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
         if version != FORMAT_VERSION {
-            return Err(Error::Version { found: version, newest: FORMAT_VERSION });
+            return Err(Error::Version { of: "code bytes", found: version, newest: FORMAT_VERSION });
         }
         if !holds(&bytes[..END - 4], u32_at(bytes, END - 4)) {
             return Err(Error::corrupt("header fails its checksum", END - 4));

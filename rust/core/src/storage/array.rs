@@ -102,12 +102,12 @@ impl Section {
     fn check_block(&self, block: usize, bytes: &[u8]) -> Result<()> {
         let at = self.at + block * BLOCK_BYTES;
         if !holds(bytes, self.crcs[block]) {
-            return Err(Error::corrupt(format!("{} fail a checksum, block starts", self.name), at));
+            return Err(Error::corrupt_index(format!("{} fail a checksum, block starts", self.name), at));
         }
         let content = (self.content - block * BLOCK_BYTES).min(bytes.len());
         match (self.checks)(&bytes[..content]) {
             None => Ok(()),
-            Some((byte, what)) => Err(Error::corrupt(format!("{} hold {what}", self.name), at + byte)),
+            Some((byte, what)) => Err(Error::corrupt_index(format!("{} hold {what}", self.name), at + byte)),
         }
     }
 }

@@ -50,15 +50,15 @@ impl Additions {
         let mut new = Self { chunks: Vec::new(), gone: Vec::new(), named, largest: last.largest, ascending: true };
         let end = usize::try_from(record.end).ok().filter(|&end| end <= bytes.len());
         let end =
-            end.ok_or_else(|| Error::corrupt(format!("{} bytes expected, cut short", record.end), bytes.len()))?;
+            end.ok_or_else(|| Error::corrupt_index(format!("{} bytes expected, cut short", record.end), bytes.len()))?;
         while at.end < record.end {
             let start = at.end as usize;
             let (head, chain) = Head::parse(&bytes[..end], start)?;
             if head.chain != at.chain || head.before != at.rows || head.sequence <= at.sequence {
-                return Err(Error::corrupt("chunk does not follow the one before it, chunk starts", start));
+                return Err(Error::corrupt_index("chunk does not follow the one before it, chunk starts", start));
             }
             let rows = at.rows.checked_add(head.rows);
-            let rows = rows.ok_or_else(|| Error::corrupt("chunk has too many rows", start + 24))?;
+            let rows = rows.ok_or_else(|| Error::corrupt_index("chunk has too many rows", start + 24))?;
             at = Record { sequence: head.sequence, end: at.end + head.len, rows, chain };
             (new.largest, new.ascending) = (head.largest, new.ascending && head.ascending);
             let map = map.filter(|_| head.len >= SMALL);
@@ -67,21 +67,21 @@ impl Additions {
             new.take_chunk(index, chunk, plain, &mut gone)?;
         }
         if (at.rows, at.chain) != (record.rows, record.chain) || at.sequence > record.sequence {
-            return Err(Error::corrupt("commit record contradicts the chunks", record.at()));
+            return Err(Error::corrupt_index("commit record contradicts the chunks", record.at()));
         }
         Ok(new)
     }
 
     /// Reads the sections of a chunk, `plain` of whose rows are of the plain codec; `gone` are the rows before it, and then with its own.
     fn take_chunk(&mut self, index: &Index, mut chunk: Chunk<'_>, plain: u64, gone: &mut Gone) -> Result<()> {
-        let too_many = || Error::corrupt("chunk has more rows than bytes, chunk starts", chunk.at);
+        let too_many = || Error::corrupt_index("chunk has more rows than bytes, chunk starts", chunk.at);
         let rows = [chunk.rows, chunk.rows - plain, plain].map(usize::try_from);
         let [Ok(all), Ok(coded), Ok(plain)] = rows else { return Err(too_many()) };
         if all >= chunk.bytes.len() {
             return Err(too_many());
         }
         if plain > 0 && index.kinds == 1 {
-            return Err(Error::corrupt("chunk has plain rows of a codec that has none, chunk starts", chunk.at));
+            return Err(Error::corrupt_index("chunk has plain rows of a codec that has none, chunk starts", chunk.at));
         }
         let base = gone.rows();
         if all > 0 {
@@ -104,7 +104,7 @@ impl Additions {
                 let Some(row) = there.filter(|&row| gone.insert(row)) else {
                     let what =
                         format!("removed rows hold {number}, out of order, gone before or not there, chunk starts");
-                    return Err(Error::corrupt(what, chunk.at));
+                    return Err(Error::corrupt_index(what, chunk.at));
                 };
                 self.gone.push(row);
                 next = row + 1;
@@ -112,7 +112,10 @@ impl Additions {
         }
         let names = chunk.names(all)?;
         if self.named.replace(names.is_some()).is_some_and(|named| named != names.is_some()) {
-            return Err(Error::corrupt("chunk has ids of another kind than those before it, chunk starts", chunk.at));
+            return Err(Error::corrupt_index(
+                "chunk has ids of another kind than those before it, chunk starts",
+                chunk.at,
+            ));
         }
         if let Some(rows) = self.chunks.last_mut().filter(|_| all > 0) {
             rows.names = names;
@@ -122,7 +125,7 @@ impl Additions {
             None => Ok(()),
             Some(entry) => {
                 let at = chunk.at + entry.at as usize;
-                Err(Error::corrupt(format!("chunk has a section too many ({})", entry.kind.name()), at))
+                Err(Error::corrupt_index(format!("chunk has a section too many ({})", entry.kind.name()), at))
             }
         }
     }
@@ -225,7 +228,10 @@ impl Chunk<'_> {
             expected.is_some_and(|expected| Entry { at: entry.at, crcs: entry.crcs.clone(), ..expected } == *entry)
         });
         let missing = || {
-            Error::corrupt(format!("chunk has no such {} as its codec asks for, chunk starts", kind.name()), self.at)
+            Error::corrupt_index(
+                format!("chunk has no such {} as its codec asks for, chunk starts", kind.name()),
+                self.at,
+            )
         };
         let entry = entry.ok_or_else(missing)?;
         let (at, bytes) = (self.at + entry.at as usize, entry.padded() as usize);

@@ -63,26 +63,26 @@ impl Header {
     /// Reads it from the start of a file's bytes.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(MAGIC) {
-            return Err(Error::corrupt("no index file (the first bytes must be TQINDX)", 0));
+            return Err(Error::corrupt_index("no index file (the first bytes must be TQINDX)", 0));
         }
         if bytes.len() < CODEC_AT {
-            return Err(Error::corrupt("header is cut short", bytes.len()));
+            return Err(Error::corrupt_index("header is cut short", bytes.len()));
         }
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
         if version != INDEX_VERSION {
-            return Err(Error::Version { found: version, newest: INDEX_VERSION });
+            return Err(Error::Version { of: "index file", found: version, newest: INDEX_VERSION });
         }
         if !holds(&bytes[..FIELDS - 4], u32_at(bytes, FIELDS - 4)) {
-            return Err(Error::corrupt("header fails its checksum", FIELDS - 4));
+            return Err(Error::corrupt_index("header fails its checksum", FIELDS - 4));
         }
         check_zero(bytes, FIELDS..SECTOR, "header's padding")?;
         check_zero(bytes, 22..FIELDS - 4, "header's unused bytes")?;
         let metric = METRICS.get(usize::from(bytes[20])).copied();
-        let metric = metric.ok_or_else(|| Error::corrupt("header holds an unknown metric", 20))?;
+        let metric = metric.ok_or_else(|| Error::corrupt_index("header holds an unknown metric", 20))?;
         let keep = KEEPS.get(usize::from(bytes[21])).copied();
-        let keep = keep.ok_or_else(|| Error::corrupt("header holds an unknown form of originals", 21))?;
+        let keep = keep.ok_or_else(|| Error::corrupt_index("header holds an unknown form of originals", 21))?;
         let codec_len = usize::try_from(u64_at(bytes, 8)).ok().filter(|&len| len < 1 << 40);
-        let codec_len = codec_len.ok_or_else(|| Error::corrupt("header holds an impossible codec length", 8))?;
+        let codec_len = codec_len.ok_or_else(|| Error::corrupt_index("header holds an impossible codec length", 8))?;
         Ok(Self { metric, keep, codec_len, codec_crc: u32_at(bytes, 16) })
     }
 }
@@ -283,10 +283,10 @@ impl Head {
 
     /// Reads the head of the chunk that starts at byte `at` of a file of which `bytes` count, and its checksum.
     pub(super) fn parse(bytes: &[u8], at: usize) -> Result<(Self, u32)> {
-        let cut = || Error::corrupt("chunk's head is cut short", bytes.len());
+        let cut = || Error::corrupt_index("chunk's head is cut short", bytes.len());
         let chunk = bytes.get(at..).filter(|chunk| chunk.len() >= HEAD).ok_or_else(cut)?;
         if !chunk.starts_with(CHUNK_MAGIC) {
-            return Err(Error::corrupt("no chunk starts (its first bytes must be TQCHNK)", at));
+            return Err(Error::corrupt_index("no chunk starts (its first bytes must be TQCHNK)", at));
         }
         let count = usize::from(u16::from_le_bytes([chunk[6], chunk[7]]));
         let table = HEAD..HEAD + ENTRY * count;
@@ -297,7 +297,7 @@ impl Head {
         let end = table.end + 4 * blocks;
         let crc = u32_at(chunk.get(end..end + 4).ok_or_else(cut)?, 0);
         if !holds(&chunk[..end], crc) {
-            return Err(Error::corrupt("chunk's head fails its checksum, chunk starts", at));
+            return Err(Error::corrupt_index("chunk's head fails its checksum, chunk starts", at));
         }
         let head_len = (end + 4).next_multiple_of(ALIGN);
         if chunk.len() < head_len {
@@ -306,7 +306,7 @@ impl Head {
         check_zero(bytes, at + end + 4..at + head_len, "padding of a chunk's head")?;
         let [sequence, len, rows, before, plain] = [8, 16, 24, 32, 40].map(|at| u64_at(chunk, at));
         if len < head_len as u64 || len > chunk.len() as u64 || !len.is_multiple_of(ALIGN as u64) || plain > rows {
-            return Err(Error::corrupt("chunk's head holds impossible numbers", at + 16));
+            return Err(Error::corrupt_index("chunk's head holds impossible numbers", at + 16));
         }
         let mut crcs = chunk[table.end..end].as_chunks().0.iter().map(|&crc| u32::from_le_bytes(crc));
         let mut next = head_len as u64;
@@ -314,23 +314,25 @@ impl Head {
         for (i, entry) in entries.enumerate() {
             let place = at + HEAD + ENTRY * i;
             let kind = Kind::of(u16::from_le_bytes([entry[0], entry[1]]));
-            let kind = kind.ok_or_else(|| Error::corrupt("chunk holds an unknown kind of section", place))?;
+            let kind = kind.ok_or_else(|| Error::corrupt_index("chunk holds an unknown kind of section", place))?;
             let len = u64_at(entry, 16);
             let crcs = crcs.by_ref().take(blocks_of(len) as usize).collect();
             let [partition, stage] = [entry[2], entry[3]];
             let entry = Entry { kind, partition, stage, width: u32_at(entry, 4), len, at: u64_at(entry, 8), crcs };
             if entry.at != next {
-                return Err(Error::corrupt("chunk's sections do not follow one another", place + 8));
+                return Err(Error::corrupt_index("chunk's sections do not follow one another", place + 8));
             }
-            next = next.checked_add(entry.padded()).ok_or_else(|| Error::corrupt("section is too long", place + 16))?;
+            next = next
+                .checked_add(entry.padded())
+                .ok_or_else(|| Error::corrupt_index("section is too long", place + 16))?;
             parsed.push(entry);
         }
         let (ascending, largest) = (u32_at(chunk, 52), u64_at(chunk, 56) as i64);
         if ascending > 1 || largest < 0 {
-            return Err(Error::corrupt("chunk's head holds impossible ids", at + 52));
+            return Err(Error::corrupt_index("chunk's head holds impossible ids", at + 52));
         }
         if next != len {
-            return Err(Error::corrupt("chunk's length contradicts its sections", at + 16));
+            return Err(Error::corrupt_index("chunk's length contradicts its sections", at + 16));
         }
         let (chain, ascending) = (u32_at(chunk, 48), ascending == 1);
         Ok((Self { sequence, len, rows, before, plain, chain, ascending, largest, entries: parsed }, crc))
@@ -345,7 +347,7 @@ fn blocks_of(len: u64) -> u64 {
 /// Refuses bytes that must be 0 and are not.
 pub(super) fn check_zero(bytes: &[u8], range: std::ops::Range<usize>, what: &str) -> Result<()> {
     match bytes[range.clone()].iter().position(|&byte| byte != 0) {
-        Some(at) => Err(Error::corrupt(format!("{what} is not zero"), range.start + at)),
+        Some(at) => Err(Error::corrupt_index(format!("{what} is not zero"), range.start + at)),
         None => Ok(()),
     }
 }

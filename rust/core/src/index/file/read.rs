@@ -41,7 +41,7 @@ fn of_all<R>(file: &File, path: &Path, read: impl Fn(&Arc<Map>) -> Result<R>) ->
     let mut len = length()?;
     loop {
         if len == 0 {
-            return Err(Error::corrupt("no index file (it is empty)", 0).of_path(path));
+            return Err(Error::corrupt_index("no index file (it is empty)", 0).of_path(path));
         }
         let mapped = Arc::new(Map::of(file, len).map_err(failed)?);
         match read(&mapped) {
@@ -79,13 +79,13 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Coun
 /// A commit's chunk is on the device before its record is written. So where one record is damaged, the file counts up to the chunk behind
 /// the other, if that is there as a whole; such a record may be torn. Any other damaged record is an error.
 fn counted(bytes: &[u8], header: &Header) -> Result<(Record, bool)> {
-    let damaged = |number| Error::corrupt("commit record is damaged, record starts", 512 * (1 + number));
+    let damaged = |number| Error::corrupt_index("commit record is damaged, record starts", 512 * (1 + number));
     let last = match Record::both(bytes, header) {
         [Some(even), Some(odd)] if even.sequence.abs_diff(odd.sequence) == 1 => {
             return Ok((if even.sequence > odd.sequence { even } else { odd }, false));
         }
         [Some(_), Some(_)] => {
-            return Err(Error::corrupt("commit records contradict each other, the first starts", 512));
+            return Err(Error::corrupt_index("commit records contradict each other, the first starts", 512));
         }
         [Some(record), None] | [None, Some(record)] => record,
         [None, None] => return Err(damaged(0)),
@@ -108,22 +108,22 @@ fn counted(bytes: &[u8], header: &Header) -> Result<(Record, bool)> {
 fn codec(bytes: &[u8], header: &Header) -> Result<TurboQuant> {
     let end = CODEC_AT + header.codec_len;
     if bytes.len() < header.end() {
-        return Err(Error::corrupt("codec is cut short", bytes.len()));
+        return Err(Error::corrupt_index("codec is cut short", bytes.len()));
     }
     let described = &bytes[CODEC_AT..end];
     if !holds(described, header.codec_crc) {
-        return Err(Error::corrupt("codec fails its checksum, codec starts", CODEC_AT));
+        return Err(Error::corrupt_index("codec fails its checksum, codec starts", CODEC_AT));
     }
     check_zero(bytes, end..header.end(), "codec's padding")?;
     let parsed = CodecHeader::parse(described).and_then(|parsed| {
         parsed.check_length(described.len())?;
         if parsed.rows > 0 || parsed.keep != parsed.spec.full() {
-            return Err(Error::corrupt("codec has rows or is cut", 0));
+            return Err(Error::corrupt_index("codec has rows or is cut", 0));
         }
         TurboQuant::from_spec(parsed.spec)
     });
     parsed.map_err(|error| match error {
-        Error::Corrupt { what, offset } => Error::Corrupt { what, offset: CODEC_AT + offset },
+        Error::Corrupt { what, offset, .. } => Error::corrupt_index(what, CODEC_AT + offset),
         error => error,
     })
 }
