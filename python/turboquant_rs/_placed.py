@@ -76,9 +76,9 @@ class Placed:
             return self  # type: ignore[return-value]
         placed = None
         if name != "cpu":
-            if self.codec._cpu_only:
-                what = f"an index of {self.codec._cpu_only}"
-                raise ValueError(f'device must be "cpu" for {what} in this version, got {device!r}')
+            dense = 'a codec with rotation="dense"' if self.codec.rotation == "dense" else ""
+            if reason := self.codec._cpu_only or dense:
+                raise ValueError(f'device must be "cpu" for an index of {reason} in this version, got {device!r}')
             from .gpu.index import DeviceIndex
 
             placed = DeviceIndex(self._core, self.codec, self.metric, name, limit)

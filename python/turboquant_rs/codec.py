@@ -59,7 +59,7 @@ class TurboQuant(Fittable):
         Seed of the rotation, 0 to 2**64 − 1. The same seed gives the same bytes on every machine.
     rotation : "hadamard" (default) or "dense"
         Three or four rounds of random signs and Walsh–Hadamard transforms, O(dim log dim); or the paper's own dense
-        Haar-random matrix, O(dim²) a row, whose making takes O(dim³), on the first use (3 s at 2,048). On the CPU only.
+        Haar-random matrix, O(dim²) a row, whose making takes O(dim³), on the first use (3 s at 2,048).
     scale : "unbiased" (default), "mse", "matched" or "paper"
         What the scale makes of the same codes. With n the norm, y the rotated unit vector times √dim and c its
         levels: "unbiased" n·√dim/⟨y,c⟩, inner products with decoded vectors are unbiased (search, keys); "mse"
@@ -217,9 +217,7 @@ class TurboQuant(Fittable):
     @property
     def _cpu_only(self) -> str:
         """What this codec is that GPUs have no kernels for, in words for an error; nothing if they have."""
-        if self.split:
-            return "a codec with outliers"
-        return 'a codec with rotation="dense"' if self.rotation == "dense" else ""
+        return "a codec with outliers" if self.split else ""
 
     @property
     def fingerprint(self) -> int:

@@ -198,8 +198,8 @@ class Codes:
         MemoryError
             Where the GPU has too little; the message has the bytes.
         ValueError, RuntimeError
-            For a device that is no name of one, or that this machine does not have; for codes of a codec with outliers
-            or a dense rotation, which has no kernels there yet.
+            For a device that is no name of one, or that this machine does not have; for codes of a codec with outliers,
+            which has no kernels there yet.
 
         Examples
         --------

@@ -17,7 +17,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gpu import cubin
-from gpu.recorder import fitted_kernels_of, kernels_of, polar_kernels_of, prod_kernels_of, qjl_kernels_of
+from gpu.recorder import (
+    dense_kernels_of,
+    fitted_kernels_of,
+    kernels_of,
+    polar_kernels_of,
+    prod_kernels_of,
+    qjl_kernels_of,
+)
 from turboquant_rs.gpu.kernels import Kernel
 
 TABLE = Path(__file__).with_name("cubins.json")
@@ -52,8 +59,8 @@ SKETCHES: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
 
 #: TurboQuantProd: dim, bits, projection, and which kernels.
 PRODS: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
-    (1024, 4, "gaussian", ("prod_codes", "prod_values", "sketch_fixed", "score_dp4a added", "score_mma added")),
-    (97, 8, "hadamard", ("prod_codes", "prod_values", "rotate_warp given", "unrotate_warp given", "score_mma")),
+    (1024, 4, "gaussian", ("row_codes", "prod_values", "sketch_fixed", "score_dp4a added", "score_mma added")),
+    (97, 8, "hadamard", ("row_codes", "prod_values", "rotate_warp given", "unrotate_warp given", "score_mma")),
     (768, 4, "hadamard", ("rotate_warp given", "unrotate_warp given")),
     (3072, 4, "hadamard", ("rotate_block given", "unrotate_block given")),
 )
@@ -61,6 +68,12 @@ PRODS: tuple[tuple[int, int, str, tuple[str, ...]], ...] = (
 #: PolarQuant: dim, bits of the levels, and which kernels. Those of one warp a row read all of it as they run.
 POLARS: tuple[tuple[int, tuple[int, ...], tuple[str, ...]], ...] = (
     (1024, (4, 2, 2, 2), ("polar_codes", "polar_values", "polar_scores", "rotate_warp", "unrotate_warp given")),
+)
+
+#: Codecs with a dense rotation: dim, bits, refine, and which kernels.
+DENSE: tuple[tuple[int, int, int, tuple[str, ...]], ...] = (
+    (1024, 4, 0, ("row_codes", "level_rows")),
+    (97, 8, 16, ("row_codes", "level_rows")),
 )
 
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
@@ -91,6 +104,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in polar_kernels_of(dim, bits).items():
             if name in names:
                 found[f"{name} dim={dim} polar"] = kernel
+    for dim, bits, refine, names in DENSE:
+        for name, kernel in dense_kernels_of(dim, bits, refine).items():
+            if name in names:
+                found[f"{name} dim={dim} bits={bits} refine={refine} dense"] = kernel
     return found
 
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from turboquant_rs.gpu import cut_fitted, decode_fitted, encode_fitted, polar, prod, qjl, score_fitted, search
+from turboquant_rs.gpu import (
+    cut_fitted,
+    decode_fitted,
+    dense_codec,
+    encode_fitted,
+    polar,
+    prod,
+    qjl,
+    score_fitted,
+    search,
+)
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -116,6 +126,19 @@ def polar_kernels_of(dim: int, bits: tuple[int, ...]) -> dict[str, Kernel]:
     """Return every kernel of a PolarQuant, by name."""
     key = polar.PolarKey(dim, bits, "float16")
     return _paper_kernels(polar, key, dim, key.row_bytes, 0)
+
+
+def dense_kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
+    """Return every kernel of a codec with a dense rotation, by name."""
+    recorder = Recorder()
+    matrix = Matrix(np.float32(1), lambda: np.ones((dim, dim), np.int16))
+    key = dense_codec.dense_key(CodecKey(dim, bits, 0, "unbiased", refine), matrix)
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, row_bytes(dim, bits, bits)), np.uint8)
+    scales, out = recorder.empty((8,), np.float32), recorder.empty((8, 8), np.float32)
+    dense_codec.encode(recorder, key, x, packed, scales)
+    dense_codec.decode(recorder, key, bits, packed, scales, x)
+    dense_codec.score(recorder, key, bits, x, packed, scales, out)
+    return {kernel.name: kernel for kernel in recorder.kernels}
 
 
 def _sketch_key(dim: int, size: int, projection: str) -> SketchKey:

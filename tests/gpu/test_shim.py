@@ -18,6 +18,8 @@ from gpu.search_parity import Found, run_search, same_found
 from gpu.shim import ShimBackend, missing
 from gpu.shim.backend import LaunchError
 from gpu.shim.build import Mutation
+from gpu.test_dense_rotation import differences as dense_differences
+from gpu.test_dense_rotation import pair as dense_pair
 from numpy.typing import NDArray
 from strategies import mixed_rows, same
 from turboquant_rs.gpu import plan, search, sources
@@ -59,7 +61,11 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
             return fitted_search_is_right(backend, kernel)
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
-        if kernel.startswith(("rotate", "unrotate", "sketch", "prod", "polar")):
+        if kernel == "level_rows":
+            plain, key = dense_pair(97, 4)
+            rows = mixed_rows(97, 1, ("normal", "wide", "whole"))
+            return dense_differences(backend, plain, key, rows, rows) == []
+        if kernel.startswith(("rotate", "unrotate", "sketch", "prod", "polar", "row")):
             subject = paper_parity.qjl_subject(300, 400, "hadamard")
             rows = mixed_rows(300, 1, ("normal", "wide", "whole", "sparse", "one-hot"))
             others = paper_parity.prod_subject(300, 4, "hadamard"), paper_parity.polar_subject(300, (5, 3))

@@ -1,4 +1,4 @@
-"""TurboQuant's methods for arrays on a GPU: plain and fitted codecs."""
+"""TurboQuant's methods for arrays on a GPU: plain codecs, those with a dense rotation, and fitted ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._device import namespace_of
 from .._truncate import check_finite
 from ..codes import Codes
 from ..reference.fitted_codec import FittedTurboQuant
-from . import arrays, cut_fitted, decode_fitted, encode_fitted, score_fitted
+from . import arrays, cut_fitted, decode_fitted, dense_codec, encode_fitted, score_fitted
 from .calls import Calls, contiguous
 from .constants import CodecKey
 from .decode import decode as launch_decode
@@ -22,6 +22,7 @@ from .plan import query_bytes
 from .runtime import CupyBackend
 from .score import QUERY_BUFFER
 from .score import score as launch_score
+from .sketch import matrix_from
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -126,13 +127,53 @@ class _Fitted(_TurboQuantCalls):
         return tuple(self.codec._keep(codes.bits))
 
 
+class _Dense(_TurboQuantCalls):
+    def __init__(self, codec: TurboQuant) -> None:
+        super().__init__(codec)
+        self.key = _dense_key(codec, int(codec.refine))
+
+    def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
+        return dense_codec.encode(backend, self.key, x, packed, scales, validate=validate)
+
+    def _decode(self, backend: CupyBackend, codes: Codes, packed: Any, scales: Any, out: Any) -> None:
+        dense_codec.decode(backend, self.key, self._keep(codes), packed, scales, out)
+
+    def _score(
+        self, backend: CupyBackend, codes: Codes, queries: Any, packed: Any, scales: Any, out: Any, *, validate: bool
+    ) -> Fault | None:
+        operands = (queries, packed, scales, out)
+        return dense_codec.score(backend, self.key, self._keep(codes), *operands, validate=validate)
+
+    def _encode_bytes(self, rows: int) -> int:
+        return dense_codec.encoding_bytes(self.key, rows)
+
+    def _decode_bytes(self, rows: int) -> int:
+        return dense_codec.decoding_bytes(self.key, rows)
+
+    def _score_bytes(self, queries: int, codes: Codes) -> int:
+        return dense_codec.scoring_bytes(self.key, self._keep(codes), queries)
+
+    def _keep(self, codes: Codes) -> int:
+        return self.codec._keep(codes.bits)[0]
+
+
 def plain_key(codec: TurboQuant) -> CodecKey:
     """Return a plain codec for the drivers."""
     return CodecKey(codec.dim, codec._core.full[0], codec.seed, codec.scale, int(codec.refine))
 
 
 def _calls(codec: TurboQuant) -> Calls:
-    return _Fitted(codec) if codec.fitted else _Plain(codec)
+    if codec.fitted:
+        return _Fitted(codec)
+    return _Dense(codec) if codec.rotation == "dense" else _Plain(codec)
+
+
+@lru_cache(maxsize=8)
+def _dense_key(codec: TurboQuant, refine: int) -> dense_codec.DenseKey:
+    """Return a codec with a dense rotation for the drivers, as :func:`fitted_key`."""
+    matrix = matrix_from(codec._core.rotation_matrix)
+    assert matrix is not None
+    return dense_codec.dense_key(plain_key(codec), matrix)
 
 
 @lru_cache(maxsize=8)

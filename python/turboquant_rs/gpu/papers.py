@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._device import cupy_for, device_of, scope
 from ..codes import Codes
@@ -17,7 +16,7 @@ from .backend import Backend
 from .calls import Calls
 from .faults import Fault
 from .runtime import CupyBackend
-from .sketch import Matrix, SketchKey
+from .sketch import SketchKey, matrix_from
 
 if TYPE_CHECKING:
     from ..papers import PaperCodec
@@ -135,14 +134,4 @@ def _calls(codec: PaperCodec) -> Calls:
 @lru_cache(maxsize=8)
 def _sketch_key(codec: PaperCodec, projection: str, size: int) -> SketchKey:
     """Return a codec's sketch for the drivers; the matrix itself is fetched from the core when it is uploaded."""
-    found = codec._core.matrix()
-    matrix = None
-    if found is not None:
-
-        def values() -> NDArray[np.int16]:
-            again = codec._core.matrix()
-            assert again is not None
-            return again[0]
-
-        matrix = Matrix(np.float32(found[1]), values)
-    return SketchKey(projection, codec.dim, size, codec.seed, matrix)
+    return SketchKey(projection, codec.dim, size, codec.seed, matrix_from(codec._core.matrix))

@@ -13,12 +13,13 @@ import numpy as np
 from ..reference.codebook import levels
 from ..reference.units import row_bytes
 from .backend import Backend
-from .constants import CodecKey, assignment_tables, uploaded
+from .constants import CodecKey, uploaded
 from .dense import BUFFER
 from .faults import Fault, fault_buffer, first_fault
 from .gate import require
-from .plan import Part, query_bytes, whole_words
+from .plan import Part, query_bytes
 from .rotate import rotate, unrotate
+from .row_codes import write_codes
 from .score import MOST_QUERIES, in_batches, levels_of, multiply
 from .score import prepare as prepare_levels
 from .sketch import (
@@ -111,26 +112,14 @@ def encode(backend: Backend, key: ProdKey, x: Any, packed: Any, scales: Any, *, 
         return None
     faults, step = fault_buffer(backend), rows_at_a_time(key, n)
     coarse = key.coarse
-    tables = uploaded(backend, "assignment", (coarse,), lambda: assignment_tables(coarse))
-    words = whole_words(key.dim, packed) and key.row_bytes % 4 == 0
-    parameters = {
-        "TQ_DIM": key.dim,
-        "TQ_BITS": coarse.bits,
-        "TQ_KEEP": coarse.bits,
-        "TQ_SCALE": 3,
-        "TQ_WHOLE_WORDS": int(words),
-    }
     whole = _rotated_room(backend, key, step)
     for first in range(0, n, step):
         part = slice(first, first + step)
         count = len(x[part])
         rows = _cut(whole, count)
         rotate(backend, key.dim, coarse.seed, x[part], _results(rows), faults, first, "norm")
-        args = (
-            *(rows.values, rows.norms, rows.exponents, tables, packed[part], scales[part], rows.room.norms, faults),
-            *(np.sqrt(np.float32(key.dim)), np.int32(key.row_bytes), np.int64(first), np.int64(count)),
-        )
-        launch_by_warps(backend, "prod_codes", count, args, parameters, 8 << coarse.bits)
+        operands = (rows.values, rows.norms, rows.exponents)
+        write_codes(backend, coarse, operands, packed, scales, first, faults, left=rows.room.norms)
         project_given(backend, key.sketch, rows.values, rows.room)
         write_signs(backend, rows.room, packed[part], key.coarse_bytes, None)
     return first_fault(backend, faults) if validate else None
@@ -167,7 +156,7 @@ def score(
         room = Projected(rows.room.words, rows.norms, rows.exponents, rows.room.planes)
         rotate(backend, key.dim, coarse.seed, some, _results(rows), share.faults, 0, "query")
         project_given(backend, key.sketch, rows.values, room)
-        sketched = prepare(backend, key.sketch, room, share.faults)
+        sketched = prepare(backend, key.sketch, room, share.faults, key.sketch.constant)
         if n:
             multiply(backend, codes, levels_of(backend, coarse, coarse.bits), share, packed, scales, out[part])
             multiply_signs(backend, key.sketch, sketched, packed, key.coarse_bytes, scales, out[part])

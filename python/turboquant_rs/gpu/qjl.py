@@ -67,7 +67,7 @@ def score(
         some, faults = queries[part], fault_buffer(backend)
         room = room_for(backend, key, len(some))
         project(backend, key, some, room, faults, 0, "query")
-        prepared = prepare(backend, key, room, faults)
+        prepared = prepare(backend, key, room, faults, key.constant)
         if n:
             multiply_signs(backend, key, prepared, packed, 0, scales, out[part])
         return faults

@@ -30,6 +30,20 @@ class Matrix:
     values: Callable[[], NDArray[np.int16]]
 
 
+def matrix_from(make: Callable[[], tuple[NDArray[np.int16], float] | None]) -> Matrix | None:
+    """Return the matrix that ``make`` returns with what 1 stands for, or None; it is made anew for every upload."""
+    found = make()
+    if found is None:
+        return None
+
+    def values() -> NDArray[np.int16]:
+        again = make()
+        assert again is not None
+        return again[0]
+
+    return Matrix(np.float32(found[1]), values)
+
+
 @dataclass(frozen=True)
 class SketchKey:
     """What decides a sketch's kernels and tables: ``size`` signs of a projection of ``dim`` coordinates."""
@@ -110,7 +124,7 @@ def project(
     kernel = Kernel("fitted_rows" if what == "norm" else "fitted_queries", tuple(sorted(parameters.items())))
     args = (x, None, *room.planes, room.norms, room.exponents, *rest, np.int64(n))
     backend.launch(kernel, grid(backend, -(-n // WARPS)), 32 * WARPS, args, 0)
-    multiply(backend, room.planes, _matrix(backend, key, "rows"), products=room.words)
+    multiply(backend, room.planes, uploaded_matrix(backend, key, "rows"), products=room.words)
 
 
 def project_given(backend: Backend, key: SketchKey, rows: Any, room: Projected) -> None:
@@ -120,7 +134,7 @@ def project_given(backend: Backend, key: SketchKey, rows: Any, room: Projected) 
         return
     numbers = (np.int32(key.dim), np.int32(stride(key.dim)), np.int64(len(rows)))
     launch_by_warps(backend, "sketch_fixed", len(rows), (rows, room.norms, *room.planes, *numbers))
-    multiply(backend, room.planes, _matrix(backend, key, "rows"), products=room.words)
+    multiply(backend, room.planes, uploaded_matrix(backend, key, "rows"), products=room.words)
 
 
 def write_signs(backend: Backend, room: Projected, packed: Any, start: int, scales: Any) -> None:
@@ -130,13 +144,16 @@ def write_signs(backend: Backend, room: Projected, packed: Any, start: int, scal
     launch_by_warps(backend, "sketch_signs", n, (room.words, room.norms, room.exponents, packed, scales, *numbers))
 
 
-def prepare(backend: Backend, key: SketchKey, room: Projected, faults: Any) -> Prepared:
-    """Return projected queries as integers."""
+def prepare(
+    backend: Backend, key: SketchKey, room: Projected, faults: Any, worth_of_one: np.float32, *, wide: bool = True
+) -> Prepared:
+    """Return projected queries as integers of two bytes, or one; ``worth_of_one``: what a level of 1 stands for."""
     n, width = len(room.words), query_bytes(key.size)
-    high, low = backend.empty((n, width), np.int8), backend.empty((n, width), np.int8)
+    high = backend.empty((n, width), np.int8)
+    low = backend.empty((n, width), np.int8) if wide else None
     worth = backend.empty((n,), np.float32)
     step = np.float32(0) if key.matrix is None else key.matrix.step
-    numbers = (key.constant, step, np.int32(key.size), np.int32(width), np.int64(n))
+    numbers = (worth_of_one, step, np.int32(wide), np.int32(key.size), np.int32(width), np.int64(n))
     args = (room.words, room.norms, room.exponents, high, low, worth, faults, *numbers)
     launch_by_warps(backend, "sketch_integers", n, args)
     return Prepared(high, low, worth, faults)
@@ -176,9 +193,9 @@ def decode_signs(backend: Backend, key: SketchKey, packed: Any, start: int, scal
         shape = (np.int32(key.size), np.int32(packed.shape[1]), np.int32(start), np.int32(line), np.int64(count))
         launch_by_warps(backend, "sketch_units", count, (packed[part], plane[:count], *shape))
         products = out[part].view(np.int32)
-        multiply(backend, (None, plane[:count]), _matrix(backend, key, "back"), products=products)
+        multiply(backend, (None, plane[:count]), uploaded_matrix(backend, key, "back"), products=products)
         numbers = (key.constant, key.matrix.step, np.int32(key.dim), np.int32(norms), np.int64(count))
-        launch_by_warps(backend, "sketch_values", count, (scales[part], out[part], *numbers))
+        launch_by_warps(backend, "sketch_values", count, (scales[part], None, out[part], *numbers))
 
 
 def decoded_at_a_time(key: SketchKey, rows: int) -> int:
@@ -209,7 +226,7 @@ def launch_by_warps(
     backend.launch(kernel, grid(backend, -(-rows // WARPS)), 32 * WARPS, args, shared)
 
 
-def _matrix(backend: Backend, key: SketchKey, what: Literal["rows", "back"]) -> tuple[Any, Any]:
+def uploaded_matrix(backend: Backend, key: SketchKey, what: Literal["rows", "back"]) -> tuple[Any, Any]:
     """Return the device's copies of both planes of a projection's matrix, or of its transpose."""
 
     def part(which: int) -> NDArray[np.int8]:

@@ -47,6 +47,14 @@ impl SegmentRotation {
         }
     }
 
+    /// A dense rotation's matrix, row-major, and what 1 stands for; a structured one has none.
+    pub(crate) fn matrix(&self) -> Option<(Vec<i16>, f32)> {
+        match self {
+            Self::Structured(_) => None,
+            Self::Dense(rotation) => rotation.matrices()[0].matrix(),
+        }
+    }
+
     /// Bytes held, those of a matrix that is yet to be made included.
     pub(crate) fn nbytes(&self) -> usize {
         match self {
@@ -61,9 +69,13 @@ impl DenseRotation {
         Self { dim, key: derive(seed, &[ROTATION, segment]), matrices: OnceLock::new() }
     }
 
+    fn matrices(&self) -> &[Projection; 2] {
+        self.matrices.get_or_init(|| haar_pair(self.dim, self.key))
+    }
+
     /// Rows times the matrix, or its transpose.
     fn multiply(&self, level: Level, which: usize, rows: &[f32], norms: &mut Vec<f32>) -> Vec<f32> {
-        let matrices = self.matrices.get_or_init(|| haar_pair(self.dim, self.key));
+        let matrices = self.matrices();
         norms.resize(rows.len() / self.dim, 0.0);
         square_sums(level, rows, self.dim, 0, self.dim, norms);
         norms.iter_mut().for_each(|norm| *norm = norm.sqrt());

@@ -138,6 +138,14 @@ impl Codec {
         Ok(Some((center, transform, sigmas, segments, fitted.order().to_vec(), dual)))
     }
 
+    /// rotation_matrix() -> (values, step): a dense rotation's matrix in fixed point (dim, dim), and what 1 stands for; None without one.
+    #[allow(clippy::type_complexity, reason = "a pair that may be missing")]
+    fn rotation_matrix<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyArray2<i16>>, f32)>> {
+        let Some((values, step)) = py.detach(|| self.inner.rotation_matrix()) else { return Ok(None) };
+        let dim = self.inner.dim();
+        Ok(Some((PyArray1::from_vec(py, values).reshape([dim, dim])?, step)))
+    }
+
     /// Whether a fit has made it.
     #[getter]
     fn fitted(&self) -> bool {

@@ -201,6 +201,16 @@ impl TurboQuant {
         segments + order + self.transform.as_ref().map_or(0, Transform::nbytes)
     }
 
+    /// The matrix of a dense rotation in fixed point, row-major, and what 1 stands for (docs/numerics.md section 4); None for
+    /// structured rotations, and for codecs of several segments.
+    #[must_use]
+    pub fn rotation_matrix(&self) -> Option<(Vec<i16>, f32)> {
+        match &self.segments[..] {
+            [segment] if self.transform.is_none() => segment.rotation.matrix(),
+            _ => None,
+        }
+    }
+
     /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the
     /// transform of a fitted codec, or a dense rotation, once a block.
     fn rows_per_block(&self) -> usize {
