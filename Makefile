@@ -24,7 +24,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -type f -not -name '*.md')
 
-.PHONY: help venv develop demo test test-emulated test-crash fuzz test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
+.PHONY: help venv develop demo test test-emulated test-crash test-threads fuzz test-gpu gpu lint lint-rust lint-python wheel bench bench-gpu paper page test-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -47,6 +47,9 @@ test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (i
 
 test-crash: develop ## Kill 500 writers of an index file at random moments, and open what they leave
 	TURBOQUANT_CRASH_RUNS=500 $(PY) -m pytest tests/system/test_killed_writers.py
+
+test-threads: develop ## Search from eight threads beside changes, a minute a metric, and tell how long searches take
+	TURBOQUANT_THREADS_SECONDS=60 $(PY) -m pytest tests/system/test_changes_beside_searches.py
 
 # The targets are index_file, codec_header and codes; what they find is kept in rust/fuzz.
 fuzz: ## Fuzz the readers of bytes, FUZZ_SECONDS each (600); needs a nightly compiler and cargo-fuzz
