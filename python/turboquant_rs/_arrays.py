@@ -128,6 +128,14 @@ def as_float32(array: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np
     return result
 
 
+def as_bytes(data: Any) -> bytes:
+    """Return bytes or an object with a buffer as bytes."""
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
+
+
 def as_ids(value: Any, name: str) -> NDArray[np.int64]:
     """Return ``value`` as (n,) int64; integers of any dtype that fit."""
     if isinstance(value, np.ma.MaskedArray):

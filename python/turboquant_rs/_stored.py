@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ._arrays import as_bytes
 from ._core import FlatIndex
 
 if TYPE_CHECKING:
@@ -136,8 +137,4 @@ class Stored:
         CorruptError
             As for :meth:`open`.
         """
-        try:
-            view = memoryview(data)
-        except TypeError:
-            raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
-        return cls._from_core(FlatIndex.from_bytes(bytes(view)))
+        return cls._from_core(FlatIndex.from_bytes(as_bytes(data)))

@@ -26,7 +26,7 @@ from ._arrays import (
     refuse_cuda_queries,
 )
 from ._rates import Bits, bits_of, cut, keep_of, pair_of, shown
-from .codes import Codes, read_header
+from .codes import Codes, check_codec, read_header
 from .fit.fittable import Fittable
 from .outliers import as_outliers
 
@@ -334,7 +334,7 @@ class TurboQuant(Fittable):
         -----
         Codes on a GPU give a CuPy array there, made on CuPy's current stream; the call does not wait for it.
         """
-        self._check(codes)
+        check_codec(codes, self)
         keep = self._keep(codes.bits)
         threads = as_threads(threads)
         if codes.device != "cpu":
@@ -379,7 +379,7 @@ class TurboQuant(Fittable):
         TypeError, MemoryError
             As for :meth:`encode`.
         """
-        self._check(codes)
+        check_codec(codes, self)
         validate = as_flag(validate, "validate")
         threads = as_threads(threads)
         if codes.device != "cpu":
@@ -397,15 +397,6 @@ class TurboQuant(Fittable):
             part = slice(first, first + step)
             self._core.score(rows[part], packed, scales, keep, out[part], first, threads)
         return back(out[0] if single else out, queries)  # type: ignore[no-any-return]
-
-    def _check(self, codes: Codes) -> None:
-        if not isinstance(codes, Codes):
-            raise TypeError(f"codes must be Codes, got {type(codes).__name__}")
-        if codes.fingerprint != self.fingerprint:
-            raise ValueError(
-                f"codes must come from this codec, {self!r} with fingerprint {self.fingerprint:016x}; "
-                f"got codes of {codes.codec!r} with {codes.fingerprint:016x}"
-            )
 
     def to_bytes(self) -> bytes:
         """Return the codec as bytes, checksums included: codes of no rows in the form of docs/format.md."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._arrays import TO_HOST, as_int
+from ._arrays import TO_HOST, as_bytes, as_int
 from ._device import as_device, describe, device_of, namespace_of, on_cuda, scope
 from ._rates import Bits, bits_of, cut, pair_of, shown
 
@@ -322,11 +322,7 @@ class Codes:
             If a bit is flipped or a byte missing anywhere; the message names section and offset. Also for a newer
             format version.
         """
-        try:
-            view = memoryview(data)
-        except TypeError:
-            raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
-        whole = bytes(view)
+        whole = as_bytes(data)
         if whole.startswith(PAPER_MAGIC):
             from .paper_codes import PaperCodes
 
@@ -416,6 +412,17 @@ class Codes:
         size = self.codec.bytes_per_vector(self.bits)
         where = "" if self.device == "cpu" else f", on {self.device}"
         return f"Codes(n={len(self)}, dim={self.dim}, bits={shown(self.bits)}, {size:.1f} bytes per vector{where})"
+
+
+def check_codec(codes: Any, codec: Any) -> None:
+    """Refuse what are no codes, and codes of another codec than ``codec``, of whatever kind both are."""
+    if not isinstance(codes, Codes):
+        raise TypeError(f"codes must be Codes, got {type(codes).__name__}")
+    if codes.fingerprint != codec.fingerprint:
+        raise ValueError(
+            f"codes must come from this codec, {codec!r} with fingerprint {codec.fingerprint:016x}; "
+            f"got codes of {codes.codec!r} with {codes.fingerprint:016x}"
+        )
 
 
 def check_arrays(packed: Any, scales: Any, row_bytes: int, norms: int) -> None:

@@ -17,7 +17,7 @@ from ._rows import Rows
 from ._search import Searches, refuse_cuda
 from ._stored import Stored
 from .codec import Metric, Refine, Scale, TurboQuant
-from .codes import Codes
+from .codes import Codes, check_codec
 from .papers import PaperCodec
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class Index(Rows, Searches, Stored, Placed):
         Returns and raises as :meth:`add`; codes of another codec, truncated ones and those on a GPU are refused, and an
         index with ``keep=`` refuses all, since it needs the vectors.
         """
-        self.codec._check(codes)
+        check_codec(codes, self.codec)
         if self.metric != "ip":
             raise ValueError(f'metric must be "ip" to add codes, got "{self.metric}"; add the vectors instead')
         if codes.bits != self.bits:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import as_bytes
 from .codec import TurboQuant
 from .codes import Codes, check_arrays
 
@@ -112,11 +113,7 @@ class PaperCodes(Codes):
         """
         from .papers import codec_of
 
-        try:
-            view = memoryview(data)
-        except TypeError:
-            raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
-        parameters, packed, scales = _core.paper_codes_from_bytes(bytes(view))
+        parameters, packed, scales = _core.paper_codes_from_bytes(as_bytes(data))
         return PaperCodes._of(packed, scales, codec_of(parameters))
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -20,7 +20,7 @@ from ._arrays import (
     refuse_cuda_queries,
 )
 from .codec import Metric, queries_of
-from .codes import Codes
+from .codes import Codes, check_codec
 from .paper_codes import PaperCodes
 
 Projection: TypeAlias = Literal["gaussian", "orthogonal", "hadamard"]
@@ -148,7 +148,7 @@ class PaperCodec:
         -----
         Codes on a GPU give a CuPy array there, made on CuPy's current stream; the call does not wait for it.
         """
-        self._check(codes)
+        check_codec(codes, self)
         threads = as_threads(threads)
         if codes.device != "cpu":
             from .gpu.papers import decode
@@ -189,7 +189,7 @@ class PaperCodec:
         ValueError
             As for :meth:`encode`, for codes as in :meth:`decode`, and for codes on another device than ``queries``.
         """
-        self._check(codes)
+        check_codec(codes, self)
         validate = as_flag(validate, "validate")
         threads = as_threads(threads)
         if codes.device != "cpu":
@@ -211,15 +211,6 @@ class PaperCodec:
 
     def _products_per_score(self) -> int:
         return self.dim
-
-    def _check(self, codes: Codes) -> None:
-        if not isinstance(codes, Codes):
-            raise TypeError(f"codes must be Codes, got {type(codes).__name__}")
-        if codes.fingerprint != self.fingerprint:
-            raise ValueError(
-                f"codes must come from this codec, {self!r} with fingerprint {self.fingerprint:016x}; "
-                f"got codes of {codes.codec!r} with {codes.fingerprint:016x}"
-            )
 
     def _parameters(self) -> dict[str, Any]:
         """Return what the constructor took, by name; those in ``_DEFAULTS`` may be left out."""
@@ -449,7 +440,7 @@ class PolarQuant(PaperCodec):
 
     def radii(self, codes: Codes) -> NDArray[np.float32]:
         """Return the radii of encoded vectors, (n, dim/2**levels) float32, a copy on the device of the codes."""
-        self._check(codes)
+        check_codec(codes, self)
         if codes.device != "cpu":
             from .gpu.papers import radii
 
