@@ -186,6 +186,15 @@ def as_threshold(value: Any) -> float:
     return float(number)
 
 
+def as_deviations(value: Any) -> float:
+    """Return standard deviations, 0 to 1000, as the nearest float32."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"deviations must be a number, got {value!r} ({type(value).__name__})")
+    if not 0 <= value <= 1000:
+        raise ValueError(f"deviations must be 0 to 1000, got {value!r}")
+    return float(np.float32(value))
+
+
 def as_threads(value: Any) -> int | None:
     """Return a thread count of at least 1, or None for one a core."""
     return None if value is None else as_int(value, "threads", 1, 4096)

@@ -177,6 +177,7 @@ class FlatIndex:
         ids: NDArray[np.int64],
         filter: Filter | None,  # noqa: A002
         exact: bool,
+        deviations: float,
         threads: int | None,
     ) -> tuple[list[str | None] | None, tuple[int, int, int, int]]: ...
     def range_search(
@@ -185,6 +186,7 @@ class FlatIndex:
         threshold: float,
         filter: Filter | None,  # noqa: A002
         exact: bool,
+        deviations: float,
         threads: int | None,
     ) -> tuple[
         NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], list[str | None] | None, tuple[int, int, int, int]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import TO_HOST, as_flag, as_int, as_threads, as_threshold, back
+from ._arrays import TO_HOST, as_deviations, as_flag, as_int, as_threads, as_threshold, back
 from ._core import Filter as RowFilter
 from ._device import describe, on_cuda
 from ._ids import as_names
@@ -48,6 +48,7 @@ class Searches:
         *,
         filter: Allowed | None = None,  # noqa: A002 - the word that users look for
         exact: bool = False,
+        deviations: float = 3.0,
         rescore: int | None = None,
         rescore_from: Source | None = None,
         out: Out | None = None,
@@ -70,6 +71,11 @@ class Searches:
         exact : bool, default False
             Read every vector in full. By default up to eight queries read the first stage of every vector and the rest
             of those that may be among the k nearest. The result is the same. On a GPU every vector is read in full.
+        deviations : float, default 3.0
+            How many standard deviations of its error a score may lie above the estimate from the first stage: what lies
+            higher is cut to that, whether ``exact`` or not (docs/numerics.md section 12). 3 costs less than 0.001 of
+            recall. Fewer leave more vectors unread and lose some neighbors; for every value, results are those of the
+            same ranking whatever k, batch, threads or processor. 0 to 1000.
         rescore : int, optional
             Find the ``rescore · k`` nearest by codes, and of these the k nearest by exact scores. The index must keep
             vectors (``Index(..., keep="float16")``), or ``rescore_from`` must have them. The first ten of k = 100 are
@@ -120,6 +126,7 @@ class Searches:
         k = as_int(k, "k", 1, (1 << 63) - 1)
         rows, single = self._queries(queries)
         exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
+        deviations = as_deviations(deviations)
         factor = self._factor(rescore, rescore_from)
         allowed = None if filter is None else as_filter(self._core, filter, "filter")
         if out is not None and self._core.names_of(np.empty(0, np.int64)) is not None:
@@ -128,11 +135,11 @@ class Searches:
             raise ValueError("out must be None for queries on a GPU, whose results are arrays there, got a pair")
         if self._placed is None and rescore_from is None:
             scores, ids = places(out, k, rows, single)
-            names, read = self._core.search(rows, k, factor, scores, ids, allowed, exact, threads)
+            names, read = self._core.search(rows, k, factor, scores, ids, allowed, exact, deviations, threads)
         else:
             # Results go to the caller's arrays when they are whole.
             own = None if out is None else places(out, k, rows, single)
-            scores, ids, read = self._found(queries, rows, k, factor, rescore_from, allowed, exact, threads)
+            scores, ids, read = self._found(queries, rows, k, factor, rescore_from, allowed, exact, deviations, threads)
             if own is not None:
                 own[0][:], own[1][:] = scores, ids
             names = self._core.names_of(ids.ravel())
@@ -154,15 +161,16 @@ class Searches:
         source: Source | None,
         allowed: RowFilter | None,
         exact: bool,
+        deviations: float,
         threads: int | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
         """Return scores and ids, (nq, k), of a search on a GPU or with vectors of the caller's, and what was read."""
         wanted = max(1, min(k * factor, len(self))) if factor else k
         scores, ids = places(None, wanted, rows, False)
         if self._placed is None:
-            _, read = self._core.search(rows, wanted, 0, scores, ids, allowed, exact, threads)
+            _, read = self._core.search(rows, wanted, 0, scores, ids, allowed, exact, deviations, threads)
         else:
-            nearest, numbers, read = self._placed.search(queries, rows, wanted, allowed)
+            nearest, numbers, read = self._placed.search(queries, rows, wanted, allowed, deviations)
             there = slice(nearest.shape[1])
             scores[:], ids[:] = np.inf if self.metric == "l2" else -np.inf, -1
             scores[:, there], ids[:, there] = nearest, numbers
@@ -208,6 +216,7 @@ class Searches:
         *,
         filter: Allowed | None = None,  # noqa: A002 - the word that users look for
         exact: bool = False,
+        deviations: float = 3.0,
         stats: SearchStats | None = None,
         threads: int | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[Any]]:
@@ -220,7 +229,7 @@ class Searches:
         threshold : float
             Compared, as float32, with scores as :meth:`search` returns them: inner products, cosines or squared L2
             distances. Not NaN.
-        filter, exact, stats, threads
+        filter, exact, deviations, stats, threads
             As for :meth:`search`.
 
         Returns
@@ -250,11 +259,12 @@ class Searches:
         limit = as_threshold(threshold)
         rows, _ = self._queries(queries)
         exact, stats, threads = as_flag(exact, "exact"), as_stats(stats), as_threads(threads)
+        deviations = as_deviations(deviations)
         allowed = None if filter is None else as_filter(self._core, filter, "filter")
         if self._placed is None:
-            lims, scores, ids, names, read = self._core.range_search(rows, limit, allowed, exact, threads)
+            lims, scores, ids, names, read = self._core.range_search(rows, limit, allowed, exact, deviations, threads)
         else:
-            lims, scores, ids, read = self._placed.range_search(queries, rows, limit, allowed)
+            lims, scores, ids, read = self._placed.range_search(queries, rows, limit, allowed, deviations)
             names = self._core.names_of(ids)
         if stats is not None:
             stats._add(read)

@@ -73,10 +73,11 @@ def run_search(
     *,
     cuts: list[int] | None = None,
     allowed: NDArray[np.bool_] | None = None,
+    deviations: float = 3.0,
 ) -> Found | Fault:
     """Search on the backend."""
     kinds = kinds_of(backend, index, cuts or [], allowed)
-    keys, fault = search.search(backend, index.metric, kinds, backend.asarray(queries), k)
+    keys, fault = search.search(backend, index.metric, kinds, backend.asarray(queries), k, deviations)
     return as_found(index, keys) if fault is None else fault
 
 

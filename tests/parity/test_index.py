@@ -37,7 +37,8 @@ class Both:
 
     def check(self, queries: Floats, k: int, **options: Any) -> None:
         scores, ids = self.fast.search(queries, k, **options)
-        want_scores, want_ids = self.plain.search(queries, k)
+        deviations = {name: value for name, value in options.items() if name == "deviations"}
+        want_scores, want_ids = self.plain.search(queries, k, **deviations)
         assert np.array_equal(ids, want_ids), (k, options)
         assert same(scores, want_scores), (k, options)
 
@@ -59,6 +60,7 @@ def test_every_dimension(level: str, metric: str) -> None:
     scale=scales(),
     refine=refines(),
     k=st.integers(1, 30),
+    deviations=st.sampled_from([3.0, 0.0, 1.7, 1000.0]),
 )
 def test_any_index(
     level: str,
@@ -70,6 +72,7 @@ def test_any_index(
     scale: str,
     refine: int | bool,
     k: int,
+    deviations: float,
 ) -> None:
     both = Both(dim, width, metric, seed=seed, scale=scale, refine=refine)
     limit = 2.0**40  # keeps norms below what l2 and queries allow
@@ -83,7 +86,8 @@ def test_any_index(
         elif len(both.plain.ids) and int(both.plain.ids.max()) > 2**62:
             continue
         both.add(x, ids)
-    both.check(np.clip(data.draw(matrices(dim, (1, 5))), -limit, limit), k)
+    queries = np.clip(data.draw(matrices(dim, (1, 5))), -limit, limit)
+    both.check(queries, k, deviations=deviations, exact=data.draw(st.booleans()))
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -247,6 +247,22 @@ def test_bits_to_truncate_to(subject: Subject) -> None:
             codes.truncate(value)  # type: ignore[arg-type]
 
 
+def test_deviations(subject: Subject) -> None:
+    before = subject.state()
+    searches: list[Callable[[Any], object]] = [
+        lambda value: subject.index.search(X, deviations=value),
+        lambda value: subject.index.range_search(X, 0.0, deviations=value),
+    ]
+    for search in searches:
+        for value in (-0.5, 1000.5, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match=rf"^deviations must be 0 to 1000, got {value}$"):
+                search(value)
+        for other in (True, "2", None, [3.0]):
+            with pytest.raises(TypeError, match=r"^deviations must be a number, got"):
+                search(other)
+    assert subject.state() == before
+
+
 def test_threads(subject: Subject) -> None:
     calls: list[Callable[[Any], object]] = [
         lambda t: subject.q.encode(X, threads=t),

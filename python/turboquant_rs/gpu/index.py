@@ -142,7 +142,7 @@ class DeviceIndex:
             return arrays.as_float32(rows), single
 
     def search(
-        self, queries: Any, rows: Any, k: int, allowed: _core.Filter | None
+        self, queries: Any, rows: Any, k: int, allowed: _core.Filter | None, deviations: float
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
         """Return scores and ids (nq, k) on the host, or for fewer columns all vectors, and what was read.
 
@@ -155,14 +155,14 @@ class DeviceIndex:
             size += 0 if on_cuda(rows, "queries") else 4 * self._codec.dim * len(rows)
             with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
                 moved = cupy_for("queries").asarray(rows)
-                keys, fault = search(CupyBackend(), self._metric, kinds, moved, most)
+                keys, fault = search(CupyBackend(), self._metric, kinds, moved, most, deviations)
             if fault is not None:
                 self._refuse(rows)
         values, ids = self._read(held, keys)
         return self._scores(values), ids, self._read_stats(held, len(rows), queries_at_a_time(most))
 
     def range_search(
-        self, queries: Any, rows: Any, threshold: float, allowed: _core.Filter | None
+        self, queries: Any, rows: Any, threshold: float, allowed: _core.Filter | None, deviations: float
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
         """Return limits, scores and ids of the rows within a threshold, on the host, and what was read."""
         l2 = self._metric == "l2"
@@ -172,7 +172,7 @@ class DeviceIndex:
             with self._memory(f"searching {held.stored:,} vectors for {len(rows):,} queries", size):
                 moved = cupy_for("queries").asarray(rows)
                 floor = order_of(-threshold if l2 else threshold)
-                found, fault = within(CupyBackend(), self._metric, kinds, moved, floor)
+                found, fault = within(CupyBackend(), self._metric, kinds, moved, floor, deviations)
             if fault is not None:
                 self._refuse(rows)
         none = np.empty(0, np.uint64)
@@ -219,7 +219,7 @@ class DeviceIndex:
         host = rows.get() if on_cuda(rows, "queries") else rows
         empty = _core.FlatIndex(self._codec._core, self._metric, None)
         scores, ids = np.empty((len(host), 1), np.float32), np.empty((len(host), 1), np.int64)
-        empty.search(host, 1, 0, scores, ids, None, True, 1)
+        empty.search(host, 1, 0, scores, ids, None, True, 3.0, 1)
         raise RuntimeError("the GPU refuses queries that the CPU takes; please report this as a bug of turboquant-rs")
 
     def _allowed(self, allowed: _core.Filter | None) -> tuple[Held, list[tuple[Scanned, list[tuple[RowPart, Any]]]]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.staged import bound_unit_of, rounding_allowance
+from ..reference.staged import DEVIATIONS, bound_unit_of, sign_rounding
 from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, score_levels
@@ -42,8 +42,6 @@ MOST_ROWS = 1 << 31
 
 #: No row, behind all candidates.
 NO_ROW = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-#: Of plain codes no deviation has the rounding of entries in it.
-NO_ROUNDING = np.float32(0)
 #: Every key reaches it.
 LOWEST_FLOOR = np.uint32(0xFFFF_FFFF)
 
@@ -89,7 +87,7 @@ class Scanned(Protocol):
     row_bytes: int
     stage_bytes: int
 
-    def prepare(self, backend: Backend, queries: Any, metric: str) -> tuple[Any, Stage]:
+    def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Any, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
 
     def rank(
@@ -131,7 +129,6 @@ class Stage:
 
     #: Bytes of a row's first stage; 0 where its code has none.
     size: int
-    allowance: int
     tables: Any
     factors: Any
     deviations: Any
@@ -141,12 +138,14 @@ class Stage:
     base: Any = None
 
 
+#: Where squared norms alone are wanted.
+NO_WORTH = (np.float32(0), np.float32(0), 0.0)
 #: Codes of one bit, but for metric l2.
-NO_STAGE = Stage(0, 0, None, None, None, None)
+NO_STAGE = Stage(0, None, None, None, None)
 
 
 def search(
-    backend: Backend, metric: str, kinds: Kinds, queries: Any, k: int
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, k: int, deviations: float = DEVIATIONS
 ) -> tuple[NDArray[np.uint64], Fault | None]:
     """Return the k nearest rows of device queries, nearest first; waits for the device.
 
@@ -159,6 +158,8 @@ def search(
     queries : (nq, dim) float32
     k : int
         At least 1.
+    deviations : float
+        Of the first stage's error, by which a score may pass its estimate.
 
     Returns
     -------
@@ -173,7 +174,7 @@ def search(
     for first in range(0, len(queries), step):
         some = queries[first : first + step]
         ranking = Ranking(backend, len(some), k, longest)
-        fault = scan(backend, metric, kinds, some, ranking)
+        fault = scan(backend, metric, kinds, some, ranking, deviations)
         if fault is not None:
             return found, replace(fault, row=fault.row + first)
         found[first : first + step] = backend.to_host(ranking.best())
@@ -181,7 +182,7 @@ def search(
 
 
 def within(
-    backend: Backend, metric: str, kinds: Kinds, queries: Any, floor: np.uint32
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, floor: np.uint32, deviations: float = DEVIATIONS
 ) -> tuple[list[NDArray[np.uint64]], Fault | None]:
     """Return all rows of every query whose order is at most ``floor``, nearest first; as :func:`search`."""
     found: list[NDArray[np.uint64]] = []
@@ -189,21 +190,23 @@ def within(
     for first in range(0, len(queries), MOST_QUERIES):
         some = queries[first : first + MOST_QUERIES]
         ranking = Collecting(backend, len(some), longest, floor)
-        fault = scan(backend, metric, kinds, some, ranking)
+        fault = scan(backend, metric, kinds, some, ranking, deviations)
         if fault is not None:
             return found, replace(fault, row=fault.row + first)
         found += ranking.found()
     return found, None
 
 
-def scan(backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: _Candidates) -> Fault | None:
+def scan(
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: _Candidates, deviations: float
+) -> Fault | None:
     """Offer all rows to a ranking, for one block of queries; waits and returns the first faulty query."""
     faults: list[Any] = []
     for scanned, parts in kinds:
         # The first kind looks for faults even if it has no rows; both find the same.
         if faults and not any(len(part) for part, _ in parts):
             continue
-        prepared, stage = scanned.prepare(backend, queries, metric)
+        prepared, stage = scanned.prepare(backend, queries, metric, deviations)
         faults.append(prepared.faults)
         for part, allowed in spans(backend, parts, ranking.first_rows, ranking.rows):
             shared = (stage.squares, part.squares)
@@ -236,7 +239,7 @@ class PlainRows:
         #: Bytes of a code's first stage, its sign plane; codes of one bit have none.
         self.stage_bytes = -(-codec.dim // 8) if codec.bits > 1 else 0
 
-    def prepare(self, backend: Backend, queries: Any, metric: str) -> tuple[Prepared, Stage]:
+    def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
         codec, size, l2 = self.codec, self.stage_bytes, metric == "l2"
         shape = {"staged": bool(size) or l2, "columns": 8 * size}
@@ -244,9 +247,8 @@ class PlainRows:
         if not size and not l2:
             return prepared, NO_STAGE
         unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
-        return prepared, stage_of(
-            backend, prepared, prepared.norms, unit, 2 * size, metric, allowance=rounding_allowance(2 * size)
-        )
+        worth = (unit, sign_rounding(codec.bits, codec.dim), deviations) if size else NO_WORTH
+        return prepared, stage_of(backend, prepared, prepared.norms, worth, 2 * size, metric)
 
     def rank(
         self,
@@ -272,18 +274,18 @@ def stage_of(
     backend: Backend,
     prepared: Any,
     reaches: Any,
-    unit: np.float32,
+    worth: tuple[np.float32, np.float32, float],
     fours: int,
     metric: str,
     *,
-    allowance: int = 0,
     lengths: tuple[Any, Any] = (None, None),
-    rounding: np.float32 = NO_ROUNDING,
     base: Any = None,
 ) -> Stage:
     """Tabulate prepared queries for a first stage of so many fours of bits, 0 for squared norms alone.
 
-    ``lengths`` are those of a fitted codec's segments, and what is expected of a squared residual in each.
+    ``worth`` is what a unit of a row's bounds is worth in a query's coordinates, what rounding adds to the square of
+    its error, and by how many deviations scores may pass their estimates. ``lengths`` are those of a fitted codec's
+    segments, and what is expected of a squared residual in each.
     """
     nq = len(prepared.norms)
     tables = backend.empty((nq, 16 * fours), np.uint8) if fours else None
@@ -292,12 +294,12 @@ def stage_of(
     args = (
         *(prepared.rotated, reaches, prepared.norms, prepared.exponents, *lengths),
         *(tables, factors, deviations, squares, prepared.faults),
-        *(np.float32(unit), rounding, np.int32(metric == "cosine"), np.int32(4 * fours), np.int64(nq)),
+        *(*worth[:2], np.float32(worth[2]), np.int32(metric == "cosine"), np.int32(4 * fours), np.int64(nq)),
     )
     segments = 0 if lengths[1] is None else len(lengths[1])
     kernel = Kernel("stage_tables", (("TQ_STAGE_SEGMENTS", segments), ("TQ_THREADS", STAGE_THREADS)))
     backend.launch(kernel, grid(backend, nq), STAGE_THREADS, args, 4 * STAGE_THREADS // 32)
-    return Stage(fours // 2, allowance if fours else 0, tables, factors, deviations, squares, base)
+    return Stage(fours // 2, tables, factors, deviations, squares, base)
 
 
 def cut(backend: Backend, stage: Stage, part: RowPart, ranking: _Candidates, nq: int) -> None:
@@ -309,7 +311,7 @@ def cut(backend: Backend, stage: Stage, part: RowPart, ranking: _Candidates, nq:
         *((stage.tables, stage.factors, stage.deviations) if stage.size else (None, None, None)),
         *(stage.base, stage.squares, part.squares, part.ties),
         *(ranking.floors, ranking.candidates, ranking.counts),
-        *(np.int32(part.packed.shape[1]), np.int32(stage.allowance), np.int64(part.first)),
+        *(np.int32(part.packed.shape[1]), np.int64(part.first)),
         *(np.int64(ranking.pitch), np.int64(spread), np.int64(nq)),
     )
     kernel = Kernel("rank_cut", (("TQ_STAGE_BYTES", stage.size), ("TQ_WARPS", WARPS)))

@@ -12,7 +12,7 @@ from .constants import uploaded
 from .encode_fitted import bytes_a_row
 from .fitted import FittedKey
 from .score_fitted import Prepared, launch_products, prepare
-from .search import NO_STAGE, Stage, stage_of
+from .search import NO_STAGE, NO_WORTH, Stage, stage_of
 
 
 class FittedRows:
@@ -24,23 +24,23 @@ class FittedRows:
         #: Bytes of a code's first stage; codes of one unit have none.
         self.stage_bytes = 0 if codec.stage is None else codec.stage.size
 
-    def prepare(self, backend: Backend, queries: Any, metric: str) -> tuple[Prepared, Stage]:
+    def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
         codec, stage = self.codec, self.codec.stage
         prepared = prepare(backend, codec, codec.full, queries, cosine=metric == "cosine", stage=stage)
         if stage is None:
-            none = NO_STAGE if metric != "l2" else stage_of(backend, prepared, prepared.norms, np.float32(0), 0, metric)
-            return prepared, none
+            if metric != "l2":
+                return prepared, NO_STAGE
+            return prepared, stage_of(backend, prepared, prepared.norms, NO_WORTH, 0, metric)
         residuals = uploaded(backend, "fitted residuals", codec.key, lambda: stage.residuals)
         return prepared, stage_of(
             backend,
             prepared,
             prepared.largests,
-            np.float32(1 / BOUND),
+            (np.float32(1 / BOUND), stage.rounding, deviations),
             2 * stage.size,
             metric,
             lengths=(prepared.lengths, residuals),
-            rounding=stage.rounding,
             base=prepared.base,
         )
 

@@ -11,7 +11,7 @@ from .mse import TurboQuant
 from .originals import exact_scores, kept
 from .rows import TINY, norm, prepare
 from .scan import score
-from .staged import clamp, has_first_stage, row_bounds, upper
+from .staged import DEVIATIONS, clamp, has_first_stage, row_bounds, upper
 from .topk import top_k
 
 #: With metric "l2" norms must be below this, so that their squares are finite.
@@ -100,23 +100,33 @@ class Index:
         rescore: int | None = None,
         *,
         allowed: NDArray[np.bool_] | None = None,
+        deviations: float = DEVIATIONS,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return (scores, ids), (nq, k) each, nearest first: of all rows, or of those ``allowed`` (n,) is true for.
+
+        Scores are cut ``deviations`` standard deviations above the estimates from their first stages.
 
         With ``rescore`` the best of the k · rescore nearest, by exact scores.
         """
         if rescore is not None:
-            _, candidates = self.search(queries, min(k * rescore, len(self.ids)), allowed=allowed)
+            _, candidates = self.search(
+                queries, min(k * rescore, len(self.ids)), allowed=allowed, deviations=deviations
+            )
             found = [self.best_of(query, ids[ids >= 0], k) for query, ids in zip(queries, candidates, strict=True)]
             scores, ids = np.array([scores for scores, _ in found]), np.array([ids for _, ids in found])
             return scores.reshape(len(queries), k).astype(np.float32), ids.reshape(len(queries), k).astype(np.int64)
         allowed = np.ones(len(self.ids), bool) if allowed is None else allowed
         l2 = self.metric == "l2"
-        scores, ids = top_k(self.ranked_by(queries)[:, allowed], self.ids[allowed], k, smaller_is_nearer=l2)
+        scores, ids = top_k(self.ranked_by(queries, deviations)[:, allowed], self.ids[allowed], k, smaller_is_nearer=l2)
         return (np.maximum(scores, np.float32(0)) if l2 else scores), ids
 
     def range_search(
-        self, queries: NDArray[np.float32], threshold: float, *, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: NDArray[np.float32],
+        threshold: float,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        deviations: float = DEVIATIONS,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
         """Return (lims, scores, ids): query i's are at ``lims[i]:lims[i + 1]``, in the order of a search.
 
@@ -128,18 +138,19 @@ class Index:
         >>> lims.tolist(), ids.tolist()
         ([0, 1, 2], [3, 4])
         """
-        scores, ids = self.search(queries, len(self.ids), allowed=allowed)
+        scores, ids = self.search(queries, len(self.ids), allowed=allowed, deviations=deviations)
         limit = np.float32(threshold)
         within = (scores <= limit if self.metric == "l2" else scores >= limit) & (ids >= 0)
         return np.concatenate([[0], np.cumsum(within.sum(axis=1))]), scores[within], ids[within]
 
-    def ranked_by(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    def ranked_by(self, queries: NDArray[np.float32], deviations: float = DEVIATIONS) -> NDArray[np.float32]:
         """Return what every row is ranked by, (nq, n): scores, larger is nearer, or distances, smaller is nearer."""
         s = np.empty((len(queries), len(self.ids)), np.float32)
         for codec, numbers, codes in self.partitions:
             s[:, numbers] = score(codec, queries, codes, cosine=self.metric == "cosine")
             if has_first_stage(codec):
-                ends = upper(codec, queries, codes, row_bounds(codec, codes), cosine=self.metric == "cosine")
+                cosine = self.metric == "cosine"
+                ends = upper(codec, queries, codes, row_bounds(codec, codes), cosine=cosine, deviations=deviations)
                 s[:, numbers] = clamp(s[:, numbers], ends)
         if self.metric != "l2":
             return s

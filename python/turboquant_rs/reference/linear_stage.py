@@ -18,7 +18,7 @@ from .fitted_codec import GAUSSIAN_DIM, PLAIN_ERRORS, FittedTurboQuant
 from .sums import tree_sum
 
 #: The stage ends where what it leaves of the variance of scores is at most this share.
-NOISE = 1 / 8
+NOISE = 1 / 32
 #: Integer levels of a row's bounds in one unit of a coordinate, and units of a bound in 1.
 FINE, BOUND = 4096, 8192
 #: Largest number that the two bytes of a bound hold.

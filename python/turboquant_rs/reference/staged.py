@@ -1,28 +1,30 @@
 """Upper ends of scores from the first stage of a code: what lets a scan leave most rows after one bit a coordinate.
 
-A row is ranked by s' = min(S, U), U = estimate from the sign plane + ``DEVIATIONS`` standard deviations of its error,
-in one fixed formula (docs/numerics.md section 12). U is never below s', so a scan that reads the plane alone may leave
+A row is ranked by s' = min(S, U), U = estimate from the sign plane + so many standard deviations of its error, in one
+fixed formula (docs/numerics.md section 12). U is never below s', so a scan that reads the plane alone may leave
 every row whose U is below the k-th best s' so far, and loses none of the k best: for every k, order, batch and thread.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .codebook import integer_levels
+from .codebook import integer_levels, masses
 from .codes import Codes
 from .fitted_codec import FittedTurboQuant
-from .linear_stage import BOUND, LARGEST, linear_bounds, linear_deviation, linear_stage
+from .linear_stage import BOUND, LARGEST, LEAST, linear_bounds, linear_deviation, linear_stage
 from .mse import TurboQuant
 from .rows import norm, prepare, times_power
 from .scan import prepare_queries
 from .units import units_of
 
-#: Standard deviations that a score may lie above the estimate from its first stage before it is cut.
-DEVIATIONS = np.float32(3)
+#: Standard deviations that a score may lie above the estimate from its first stage before it is cut, unless a search
+#: is asked for others.
+DEVIATIONS = 3.0
 #: Entries of a query's tables lie in 0 … 2·CENTER; CENTER stands for 0. Two of them fit a byte.
 CENTER = 63
 #: Row bounds are stored in units of 1/512 of an integer level, of 1/4 where levels have two bytes.
@@ -37,7 +39,7 @@ class StageQuery(NamedTuple):
     factor: NDArray[np.float32]
     """(nq,): what one unit of an entry times one unit of a ratio is worth."""
     deviation: NDArray[np.float32]
-    """(nq,): what one unit of a spread is worth, times ``DEVIATIONS``."""
+    """(nq,): what one unit of a spread is worth, times the deviations."""
 
 
 def has_first_stage(q: TurboQuant) -> bool:
@@ -110,7 +112,9 @@ def bit_worths(q: TurboQuant, parts: list[NDArray[np.float32]]) -> NDArray[np.fl
     return worths
 
 
-def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) -> StageQuery:
+def prepare_stage(
+    q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool, deviations: float = DEVIATIONS
+) -> StageQuery:
     """Rotate queries (nq, dim) float32 and tabulate what every pattern of four bits is worth."""
     row, exponent = prepare(queries)
     total = norm(row)
@@ -122,15 +126,16 @@ def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) 
     top = sums.max(axis=(1, 2, 3))
     inverse = np.float32(CENTER) / np.where(top == 0, np.float32(1), top)
     entries = np.rint(sums * inverse[:, None, None, None]).clip(-CENTER, CENTER) + np.float32(CENTER)
+    entry = top / np.float32(CENTER)
     if isinstance(q, FittedTurboQuant):
         stage = linear_stage(q)
         assert stage is not None, "more than one unit"
-        reach, unit = linear_deviation(stage, parts, top / np.float32(CENTER)), np.float32(1 / BOUND)
+        reach, unit = linear_deviation(stage, parts, entry), np.float32(1 / BOUND)
     else:
         segment = q.spec.segments[0]
         alpha = integer_levels(segment.bits, segment.bits, segment.dim)[1]
-        reach, unit = total, alpha / np.float32(bound_unit(q))
-    factor, deviation = (top / np.float32(CENTER)) * unit, (DEVIATIONS * reach) * unit
+        reach, unit = sign_deviation(q, total, entry), alpha / np.float32(bound_unit(q))
+    factor, deviation = entry * unit, (np.float32(deviations) * reach) * unit
     if cosine:
         divisor = np.where(total == 0, np.float32(1), total)
         factor, deviation = factor / divisor, deviation / divisor
@@ -139,31 +144,57 @@ def prepare_stage(q: TurboQuant, queries: NDArray[np.float32], *, cosine: bool) 
     return StageQuery(entries.astype(np.uint8), factor, deviation.astype(np.float32, copy=False))
 
 
-def rounding_allowance(fours: int) -> int:
-    """Return what the rounding of ``fours`` entries may add to a sum, in their units: three standard deviations of as
-    many errors that are uniform in ±½, and no more than all of them at their worst.
+@cache
+def sign_rounding(bits: int, dim: int) -> np.float32:
+    """Return what the rounding of a sign plane's entries adds to the square of the residual, relative to that: to be
+    multiplied by the squared worth of a unit of an entry over the query's squared norm.
 
-    >>> rounding_allowance(2), rounding_allowance(96)
-    (1, 9)
+    Errors of as many entries as the stage has are uniform in ±½.
+
+    >>> round(float(sign_rounding(4, 384)), 2)
+    22.49
     """
-    return int(np.ceil(min(fours / 2, np.sqrt(0.75 * fours))))
+    squares, first = 0.0, 0.0
+    for level, mass in zip(integer_levels(bits, bits, dim)[0], masses(bits, bits, dim), strict=True):
+        magnitude = abs(float(level))
+        squares += mass * (magnitude * magnitude)
+        first += mass * magnitude
+    ratio = squares / first
+    residual = max(ratio * ratio - squares, LEAST)
+    entries = 2 * -(-dim // 8)
+    return np.float32(((ratio * ratio) * (entries / 12)) / residual)
+
+
+def sign_deviation(q: TurboQuant, total: NDArray[np.float32], entry: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return one standard deviation of the error of a row of spread 1, (nq,), for queries of norms ``total``; ``entry``
+    is what a unit of an entry is worth.
+    """
+    segment = q.spec.segments[0]
+    relative = entry / np.where(total == 0, np.float32(1), total)
+    squares = np.float32(1) + sign_rounding(segment.bits, segment.dim) * (relative * relative)
+    return (total * np.sqrt(squares)).astype(np.float32, copy=False)
 
 
 def upper(
-    q: TurboQuant, queries: NDArray[np.float32], codes: Codes, bounds: NDArray[np.uint16], *, cosine: bool = False
+    q: TurboQuant,
+    queries: NDArray[np.float32],
+    codes: Codes,
+    bounds: NDArray[np.uint16],
+    *,
+    cosine: bool = False,
+    deviations: float = DEVIATIONS,
 ) -> NDArray[np.float32]:
     """Return U, (nq, n) float32: the upper ends of the scores of rows with :func:`row_bounds` ``bounds``."""
-    stage, base = prepare_stage(q, queries, cosine=cosine), prepare_queries(q, queries, codes.keep, cosine=cosine)[1]
+    stage = prepare_stage(q, queries, cosine=cosine, deviations=deviations)
+    base = prepare_queries(q, queries, codes.keep, cosine=cosine)[1]
     size = stage_bytes(q)
     plane = codes.packed[:, :size]
     patterns = np.stack([plane & 15, plane >> 4], axis=2)
     ratio, spread = bounds[:, 0].astype(np.float32), bounds[:, 1].astype(np.float32)
-    # The deviation of a fitted stage has the rounding of entries in it.
-    allowance = 0 if isinstance(q, FittedTurboQuant) else rounding_allowance(2 * size)
     result = np.empty((len(queries), len(codes)), np.float32)
     for i, tables in enumerate(stage.tables):
         entries = tables[np.arange(size)[:, None], np.arange(2), patterns]
-        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER + allowance
+        exact = entries.sum(axis=(1, 2), dtype=np.int64) - 2 * size * CENTER
         estimate = (stage.factor[i] * exact.astype(np.float32)) * ratio
         with np.errstate(over="ignore"):
             end = (estimate + stage.deviation[i] * spread) * codes.scales[:, 0]

@@ -275,7 +275,7 @@ impl FlatIndex {
         Ok(names.map(|names| names.into_iter().flatten().collect()))
     }
 
-    /// search(queries, k, rescore, scores, ids, filter, exact, threads) -> the strings that ids stand for, if they do, and what was read:
+    /// search(queries, k, rescore, scores, ids, filter, exact, deviations, threads) -> the strings that ids stand for, if they do, and what was read:
     /// the k nearest rows of every query into scores and ids. With rescore > 0 the best of rescore · k by exact scores.
     #[allow(clippy::too_many_arguments, reason = "they have names on the Python side")]
     fn search(
@@ -288,6 +288,7 @@ impl FlatIndex {
         mut ids: PyReadwriteArray2<'_, i64>,
         filter: Option<Bound<'_, Filter>>,
         exact: bool,
+        deviations: f32,
         threads: Option<usize>,
     ) -> PyResult<(Names, Read)> {
         let queries = queries.as_slice()?;
@@ -297,15 +298,17 @@ impl FlatIndex {
         let read = self.in_batches(py, queries, threads, |index, queries, rows, exec| {
             let places = rows.start * k..rows.end * k;
             let (scores, ids) = (&mut scores[places.clone()], &mut ids[places]);
-            let read = index.search_into(queries, SearchOptions { k, filter, rescore, exact, exec }, scores, ids)?;
+            let options = SearchOptions { k, filter, rescore, exact, deviations, exec };
+            let read = index.search_into(queries, options, scores, ids)?;
             append_names(&mut names, index, ids)?;
             Ok(read)
         })?;
         Ok((names, read))
     }
 
-    /// range_search(queries, threshold, filter, exact, threads) -> limits, scores and ids of the rows within a threshold, the strings
+    /// range_search(queries, threshold, filter, exact, deviations, threads) -> limits, scores and ids of the rows within a threshold, the strings
     /// that the ids stand for, if they do, and what was read.
+    #[allow(clippy::too_many_arguments, reason = "they have names on the Python side")]
     fn range_search<'py>(
         &self,
         py: Python<'py>,
@@ -313,6 +316,7 @@ impl FlatIndex {
         threshold: f32,
         filter: Option<Bound<'_, Filter>>,
         exact: bool,
+        deviations: f32,
         threads: Option<usize>,
     ) -> PyResult<Found<'py>> {
         let queries = queries.as_slice()?;
@@ -320,7 +324,7 @@ impl FlatIndex {
         let (mut lims, mut scores, mut ids) = (vec![0_i64], Vec::new(), Vec::new());
         let mut names = self.no_names(py);
         let read = self.in_batches(py, queries, threads, |index, queries, _, exec| {
-            let options = SearchOptions { filter, exact, exec, ..SearchOptions::new(usize::MAX) };
+            let options = SearchOptions { filter, exact, deviations, exec, ..SearchOptions::new(usize::MAX) };
             let (found, read) = index.range_search_with(queries, threshold, options)?;
             lims.extend(found.lims[1..].iter().map(|&end| (ids.len() + end) as i64));
             append_names(&mut names, index, &found.ids)?;

@@ -8,7 +8,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) rank_cut(
     const unsigned char* __restrict__ tables, const float* __restrict__ factors, const float* __restrict__ deviations,
     const float* __restrict__ base, const float* __restrict__ query_squares, const float* __restrict__ row_squares,
     const unsigned* __restrict__ ties, const unsigned* __restrict__ floors, unsigned long long* __restrict__ candidates,
-    const unsigned* __restrict__ counts, int row_bytes, int allowance, long long first, long long pitch, long long spread,
+    const unsigned* __restrict__ counts, int row_bytes, long long first, long long pitch, long long spread,
     long long queries) {
     for (long long item = blockIdx.x; item < queries * spread; item += gridDim.x) {
         const long long query = item / spread;
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) rank_cut(
                 }
 #pragma unroll
                 for (int half = 16; half; half /= 2) sum += tq_from_lane_xor(sum, half);
-                const int exact = (int)sum - 126 * TQ_STAGE_BYTES + allowance;
+                const int exact = (int)sum - 126 * TQ_STAGE_BYTES;
                 const unsigned bound = bounds[row];
                 const float estimate = factors[query] * tq_to_float(exact) * tq_to_float((int)(bound & 0xffffu));
                 const float reach = deviations[query] * tq_to_float((int)(bound >> 16));

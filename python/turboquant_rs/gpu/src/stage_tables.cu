@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS) stage_tables(
     const int* __restrict__ exponents, const float* __restrict__ lengths, const float* __restrict__ residuals,
     unsigned char* __restrict__ tables, float* __restrict__ factors,
     float* __restrict__ deviations, float* __restrict__ squares, unsigned long long* faults, float unit,
-    float rounding, int cosine, int columns, long long queries) {
+    float rounding, float reach_factor, int cosine, int columns, long long queries) {
     TQ_SHARED_MEMORY(memory);
     unsigned* const shared = (unsigned*)memory;
     const int fours = columns / 4;
@@ -51,16 +51,15 @@ extern "C" __global__ void __launch_bounds__(TQ_THREADS) stage_tables(
             if (fours) {
                 const float entry = tq_divide(largest, 63.0f);
                 float reach = reaches[query];
-                if (TQ_STAGE_SEGMENTS) {
-                    const float relative = tq_divide(entry, reach == 0.0f ? 1.0f : reach);
-                    float sum = rounding * (relative * relative);
-                    for (int s = 0; s < TQ_STAGE_SEGMENTS; s++) {
-                        const float length = lengths[query * TQ_STAGE_SEGMENTS + s];
-                        sum = sum + residuals[s] * (length * length);
-                    }
-                    reach = reach * tq_root(sum);
+                const float relative = tq_divide(entry, reach == 0.0f ? 1.0f : reach);
+                float sum = rounding * (relative * relative);
+                if (!TQ_STAGE_SEGMENTS) sum = 1.0f + sum;
+                for (int s = 0; s < TQ_STAGE_SEGMENTS; s++) {
+                    const float length = lengths[query * TQ_STAGE_SEGMENTS + s];
+                    sum = sum + residuals[s] * (length * length);
                 }
-                const float factor = entry * unit, deviation = (3.0f * reach) * unit;
+                reach = reach * tq_root(sum);
+                const float factor = entry * unit, deviation = (reach_factor * reach) * unit;
                 const float divisor = norm == 0.0f ? 1.0f : norm;
                 factors[query] = cosine ? tq_divide(factor, divisor) : tq_times_power(factor, e);
                 deviations[query] = cosine ? tq_divide(deviation, divisor) : tq_times_power(deviation, e);

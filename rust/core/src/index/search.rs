@@ -47,7 +47,7 @@ impl Index {
         least: f32,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
-        let SearchOptions { exec, exact, filter, .. } = options;
+        let SearchOptions { exec, exact, filter, deviations, .. } = options;
         let k = options.k.min(self.len());
         let squares = match self.metric {
             Metric::L2 => {
@@ -67,7 +67,7 @@ impl Index {
             let queries = match &mut prepared[i % self.kinds] {
                 Some(queries) => &*queries,
                 new => {
-                    let first = partition.first().map(|(first, _)| first);
+                    let first = partition.first().map(|(first, _)| (first, deviations));
                     new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
                 }
             };

@@ -19,8 +19,8 @@ const ROWS: usize = 256;
 /// What the bits of a first stage are worth.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    /// The sign plane of a plain code of at least 2 bits.
-    Signs,
+    /// The sign plane of a plain code of at least 2 bits, and what rounding adds to the error of its estimates.
+    Signs { rounding: f32 },
     /// The first units of a fitted code.
     Linear(Arc<LinearStage>),
 }
@@ -41,7 +41,10 @@ impl FirstStage {
     /// The first stage of a codec whose codes have one before the last: a plain one of at least 2 bits, a fitted one of at least 2 units.
     pub(crate) fn new(codec: &TurboQuant) -> Option<Self> {
         let (kind, size) = match codec.spec().segments[..] {
-            [segment] if codec.spec().fitted.is_none() && segment.bits > 1 => (Kind::Signs, segment.dim.div_ceil(8)),
+            [segment] if codec.spec().fitted.is_none() && segment.bits > 1 => {
+                let size = segment.dim.div_ceil(8);
+                (Kind::Signs { rounding: sign_stage::rounding(codec, size) }, size)
+            }
             _ => {
                 let stage = LinearStage::new(codec)?;
                 let size = stage.size;
@@ -67,7 +70,7 @@ impl FirstStage {
         let mut first = self.bounds.len();
         let tasks = packed.chunks(ROWS * stride).collect();
         let bounds = exec.map(tasks, |rows| match &self.kind {
-            Kind::Signs => sign_stage::bounds(codec, level, rows),
+            Kind::Signs { .. } => sign_stage::bounds(codec, level, rows),
             Kind::Linear(stage) => stage.bounds(level, rows, stride),
         });
         self.bounds.to_mut().extend(bounds.into_iter().flatten());

@@ -9,7 +9,7 @@ use crate::kernels::rows::square_sums;
 use crate::units::{Unit, unpack};
 
 /// The stage ends where what it leaves of the variance of scores is at most this share.
-const NOISE: f64 = 0.125;
+const NOISE: f64 = 1.0 / 32.0;
 /// Integer levels of a row's bounds in one unit of a coordinate, and units of a bound in 1.
 const FINE: f64 = 4096.0;
 pub(super) const BOUND: f64 = 8192.0;

@@ -48,13 +48,14 @@ pub(crate) enum QueryFor {
 }
 
 impl PreparedQueries {
-    /// Prepares rows of `dim` values for codes with `keep` bits a segment, and for their first stage if that is given.
+    /// Prepares rows of `dim` values for codes with `keep` bits a segment, and for their first stage if that is given: with how many standard
+    /// deviations of its error scores may lie above its estimates.
     pub(crate) fn new(
         codec: &TurboQuant,
         queries: &[f32],
         keep: &[u32],
         to: QueryFor,
-        first: Option<&FirstStage>,
+        first: Option<(&FirstStage, f32)>,
         exec: Exec,
     ) -> Result<Self> {
         codec.rows_of("queries", queries)?;
@@ -66,7 +67,7 @@ impl PreparedQueries {
         queries: &[f32],
         keep: &[u32],
         to: QueryFor,
-        first: Option<&FirstStage>,
+        first: Option<(&FirstStage, f32)>,
         exec: Exec,
     ) -> Result<Self> {
         let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosines);
@@ -118,9 +119,9 @@ impl PreparedQueries {
             shares.map(|(row, share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
         });
         let center: Option<Vec<_>> = center;
-        let stage = first.map(|first| {
+        let stage = first.map(|(first, deviations)| {
             let centers = center.as_deref();
-            StageQueries::new((codec, first), level, &parts, &norms, centers, restored)
+            StageQueries::new((codec, first, deviations), level, &parts, &norms, centers, restored)
         });
         Ok(Self { groups, center, stage, single, len })
     }

@@ -1,6 +1,6 @@
 //! The first stage of a plain code, its sign plane: what bounds a row's score from it (docs/numerics.md section 12).
 
-use crate::codebook::{halves, integer_levels};
+use crate::codebook::{halves, integer_levels, masses};
 use crate::codec::TurboQuant;
 use crate::kernels::planes::{Sums, magnitude_sums};
 use crate::kernels::{Level, lookup};
@@ -9,6 +9,8 @@ use crate::units::unpack;
 /// Units of a row's bounds in one integer level, for widths 1–4 and for two-byte levels.
 const FINE: u64 = 512;
 const COARSE: u64 = 4;
+/// Least expected residual of a coordinate, in squared integer levels, far below any.
+const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// What a unit of a row's bounds is worth in a query's coordinates.
 pub(super) fn unit(codec: &TurboQuant) -> f32 {
@@ -48,8 +50,25 @@ pub(super) fn bounds(codec: &TurboQuant, level: Level, packed: &[u8]) -> Vec<u32
     bounds.collect()
 }
 
-/// What the rounding of entries may add to a sum of `fours`: three standard deviations of errors uniform in ±½, at most all of ½.
-pub(super) fn rounding_allowance(fours: usize) -> i32 {
-    let fours = fours as f64;
-    (fours / 2.0).min((0.75 * fours).sqrt()).ceil() as i32
+/// What the rounding of a stage's entries adds to the square of the residual, relative to that: to be multiplied by the squared worth of
+/// a unit of an entry over the query's squared norm. Errors of 2·size entries are uniform in ±½.
+pub(super) fn rounding(codec: &TurboQuant, size: usize) -> f32 {
+    let segment = codec.spec().segments[0];
+    let levels = integer_levels(segment.bits, segment.bits, segment.dim).values;
+    let (mut squares, mut first) = (0.0, 0.0);
+    for (level, mass) in
+        levels.iter().map(|&level| f64::from(level.abs())).zip(masses(segment.bits, segment.bits, segment.dim))
+    {
+        squares += mass * (level * level);
+        first += mass * level;
+    }
+    let ratio: f64 = squares / first;
+    let residual = (ratio * ratio - squares).max(LEAST);
+    (((ratio * ratio) * ((2 * size) as f64 / 12.0)) / residual) as f32
+}
+
+/// One standard deviation of the error of a row of spread 1 for a query of norm `norm`; a unit of an entry is worth `entry`.
+pub(super) fn deviation(rounding: f32, norm: f32, entry: f32) -> f32 {
+    let relative = entry / if norm == 0.0 { 1.0 } else { norm };
+    norm * (1.0 + rounding * (relative * relative)).sqrt()
 }

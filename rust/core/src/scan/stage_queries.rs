@@ -7,9 +7,6 @@ use crate::codec::TurboQuant;
 use crate::kernels::Level;
 use crate::kernels::planes::{CENTER, ENTRIES, Weights, largest_four, sum_of_row, tabulate};
 
-/// Standard deviations that a score may lie above the estimate from its first stage before it is cut.
-const DEVIATIONS: f32 = 3.0;
-
 #[derive(Debug)]
 pub(crate) struct StageQueries {
     /// Bytes of a row's stage, and tables of a query.
@@ -20,9 +17,10 @@ pub(crate) struct StageQueries {
 
 impl StageQueries {
     /// Prepares rotated queries of the given norms, whose coordinates of each segment `parts` holds. `restored` brings a value back from a
-    /// prepared query, given by its row, to the query or its direction; `centers` is what a codec's center adds to the scores of each.
+    /// prepared query, given by its row, to the query or its direction; `centers` is what a codec's center adds to the scores of each. Scores
+    /// end `deviations` standard deviations above their estimates.
     pub(super) fn new(
-        (codec, first): (&TurboQuant, &FirstStage),
+        (codec, first, deviations): (&TurboQuant, &FirstStage, f32),
         level: Level,
         parts: &[Vec<f32>],
         norms: &[f32],
@@ -35,7 +33,7 @@ impl StageQueries {
         let mut worths = Vec::new();
         for (row, &norm) in norms.iter().enumerate() {
             match first.kind() {
-                Kind::Signs => {
+                Kind::Signs { .. } => {
                     let dim = codec.dim();
                     worths.clear();
                     worths.extend_from_slice(&parts[0][row * dim..][..dim]);
@@ -46,14 +44,14 @@ impl StageQueries {
             let top = largest_four(&worths);
             let entry = top / f32::from(CENTER);
             let zero = 2 * size as i32 * i32::from(CENTER);
-            let (unit, deviation, offset) = match first.kind() {
-                Kind::Signs => (sign_stage::unit(codec), norm, zero - sign_stage::rounding_allowance(2 * size)),
-                Kind::Linear(stage) => ((1.0 / BOUND) as f32, stage.deviation(level, parts, row, entry), zero),
+            let (unit, deviation) = match first.kind() {
+                Kind::Signs { rounding } => (sign_stage::unit(codec), sign_stage::deviation(*rounding, norm, entry)),
+                Kind::Linear(stage) => ((1.0 / BOUND) as f32, stage.deviation(level, parts, row, entry)),
             };
             let factor = restored(entry * unit, row);
-            let deviation = restored((DEVIATIONS * deviation) * unit, row);
+            let deviation = restored((deviations * deviation) * unit, row);
             let center = centers.map_or(0.0, |centers| centers[row]);
-            queries.weights.push(Weights { offset, factor, deviation, center });
+            queries.weights.push(Weights { offset: zero, factor, deviation, center });
             tabulate(level, &worths, top, &mut queries.tables[row * size..][..size]);
         }
         queries
