@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from ._arrays import as_bytes
 from ._core import FlatIndex
 
 if TYPE_CHECKING:
     from .index import Index
+
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
 
 
 class Stored:
@@ -77,13 +81,15 @@ class Stored:
         self._core.commit()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], mmap: bool = True, *, device: str = "cpu") -> Index:
-        """Return the index in a file that :meth:`save` and :meth:`commit` wrote.
+    def open(cls, path: StrPath | Sequence[StrPath], mmap: bool = True, *, device: str = "cpu") -> Index:
+        """Return the index in a file that :meth:`save` and :meth:`commit` wrote, or several files as one index.
 
         Parameters
         ----------
-        path : path-like
-            The file.
+        path : path-like, or list or tuple of them
+            The file. Several must be of one codec, metric and ``keep``, with distinct ids of one kind; searches answer
+            as if their vectors had been added one file after the other. Ids are copied into memory, all else stays in
+            mapped files. Such an index belongs to no file: :meth:`save` merges them.
         mmap : bool, default True
             Map the file: it is searched where it is, opening takes milliseconds, and processes share its memory. Each
             block of 64 KiB is compared with its checksum before it is first used; :meth:`verify` looks at all of them
@@ -104,6 +110,8 @@ class Stored:
         CorruptError
             If it is no index file, of a newer format, or damaged, with section and offset. Of a mapped file, a search
             raises that before it uses damaged bytes.
+        ValueError
+            For files that do not fit together, and an id that two have.
         ValueError, ImportError, RuntimeError, MemoryError
             As for :meth:`Index.to`.
 
@@ -112,7 +120,39 @@ class Stored:
         A mapped file may be replaced (:meth:`save`) and appended to (:meth:`commit`), but must not be cut short by
         others: the operating system then ends the process (SIGBUS).
         """
-        return cls._from_core(FlatIndex.open(os.fspath(path), bool(mmap))).to(device)
+        paths: Sequence[StrPath] = path if isinstance(path, (list, tuple)) else [path]  # type: ignore[list-item]
+        return cls._from_core(FlatIndex.open([os.fsdecode(one) for one in paths], bool(mmap))).to(device)
+
+    def refresh(self) -> bool:
+        """Take what others have committed to the file since this index was opened; return whether there was anything.
+
+        It takes milliseconds: new commits are read, the rest stays as it is. A file that was saved anew is opened anew,
+        and filters made before are then refused. Searches wait for it, and see all of it or nothing.
+
+        Raises
+        ------
+        OSError
+            If there is no single file, if vectors were added or removed here and not committed, if the file cannot be
+            read, or if it holds an index of another codec, metric or ``keep`` now. The index is then unchanged.
+        CorruptError
+            As for :meth:`open`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from turboquant_rs import Index
+        >>> path = Path(tempfile.mkdtemp()) / "vectors.tqi"
+        >>> writer = Index(8)
+        >>> writer.save(path)
+        >>> reader = Index.open(path)
+        >>> ids = writer.add(np.eye(8))
+        >>> writer.commit()
+        >>> len(reader), reader.refresh(), len(reader), reader.refresh()
+        (0, True, 8, False)
+        """
+        return self._core.refresh()
 
     def verify(self) -> None:
         """Compare all that is mapped with its checksums; what is in memory has been compared when it was read.

@@ -60,6 +60,33 @@ def test_string_ids_are_found(x: Array, tmp_path: Path, run: Run, run_json: Run)
     assert np.load(tmp_path / "found.npz", allow_pickle=False)["ids"].tolist() == wanted
 
 
+def test_several_indexes_are_searched_and_merged(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:
+    paths, queries = [tmp_path / "a.tqi", tmp_path / "b.tqi"], tmp_path / "q.npy"
+    whole, half = Index(x.shape[1]), len(x) // 2
+    for path, part in zip(paths, (slice(0, half), slice(half, None)), strict=True):
+        index = Index(x.shape[1])
+        index.add(x[part], np.arange(len(x))[part])
+        whole.extend(index)
+        index.save(path)
+    np.save(queries, x[:3])
+    scores, ids = whole.search(x[:3], 5)
+    found = run_json("search", *paths, queries, "-k", 5)
+    assert (found["ids"], found["scores"]) == (ids.tolist(), scores.tolist())
+    assert found["codes"] == [str(path) for path in paths]
+    target = tmp_path / "all.tqi"
+    assert run_json("merge", target, *paths)["vectors"] == len(x)
+    assert target.read_bytes() == whole.to_bytes()
+    assert "exists" in run("merge", target, *paths, status=1).stderr
+    assert "is an input" in run("merge", paths[0], *paths, "--force", status=2).stderr
+    assert "got 0 a second time" in run("merge", "--force", target, paths[0], paths[0], status=1).stderr
+    Index(x.shape[1], 3).save(tmp_path / "other.tqi")
+    other = run("merge", "--force", target, paths[0], tmp_path / "other.tqi", status=1).stderr
+    assert "must be index files of one codec" in other
+    assert "other.tqi" in other
+    assert "is no index file" in run("search", paths[0], queries, queries, status=2).stderr
+    assert target.read_bytes() == whole.to_bytes()
+
+
 def test_an_empty_index_has_no_neighbours(x: Array, tmp_path: Path, run: Run, run_json: Run) -> None:
     path, queries = tmp_path / "empty.tqi", tmp_path / "q.npy"
     Index(x.shape[1]).save(path)

@@ -169,7 +169,7 @@ def test_damaged_codes_are_refused(files: tuple[Path, Path], run: Run) -> None:
         (["x.tq", "q.npy", "--out", "found.txt"], 2, "found.npz"),
         (["x.tq", "q.npy", "--out", "none/found.npz"], 1, "create it first"),
         (["x.tq", "q.npz", "--out", "q.npz", "--force"], 2, "is an input"),
-        (["x.tq"], 2, "QUERIES"),
+        (["x.tq"], 2, "FILE"),
     ],
 )
 def test_faults_end_in_one_line(

@@ -235,6 +235,109 @@ def test_damage_is_reported_with_section_and_offset(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path], "damage is not saved under new checksums"
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("n", [50, 30_000])
+def test_several_files_are_one_index(tmp_path: Path, mmap: bool, n: int) -> None:
+    paths, parts, first = [tmp_path / f"{i}.tqi" for i in range(3)], [], 0
+    for i, path in enumerate(paths):
+        part = Index(32, 4, "l2", keep="int8")
+        part.add(rows(n if i else 7, 32, i), np.arange(n if i else 7) + first)
+        first += len(part)
+        part.remove(part.ids[1::9])
+        part.save(path)
+        part.upsert(rows(2, 32, i), part.ids[:2])
+        part.commit()
+        parts.append(part)
+    merged, opened = Index.merge(parts), Index.open(paths, mmap=mmap)
+    assert_same(merged, opened)
+    queries = rows(5, 32, 9)
+    assert all(map(same, merged.search(queries, 4, rescore=3), opened.search(queries, 4, rescore=3)))
+    allowed = merged.ids[::3]
+    assert all(map(same, merged.search(queries, 4, filter=allowed), opened.search(queries, 4, filter=allowed)))
+    with pytest.raises(FileNotFoundError, match="save the index first"):
+        opened.commit()
+    opened.save(tmp_path / "all.tqi")
+    back = Index.open(tmp_path / "all.tqi")
+    back.verify()
+    assert_same(merged, back)
+    for index in (merged, opened):
+        assert index.add(rows(1, 32)).tolist() == [first]
+        index.compact()
+    assert_same(merged, opened)
+
+
+def test_several_files_of_string_ids(tmp_path: Path) -> None:
+    a, b = Index(32), Index(32)
+    a.add(rows(3, 32), ["a", "b", "c"])
+    b.add(rows(3, 32), ["d", "b", "e"])
+    a.remove("b")
+    for index, name in ((a, "a.tqi"), (b, "b.tqi")):
+        index.save(tmp_path / name)
+    both = Index.open([tmp_path / "a.tqi", tmp_path / "b.tqi"])
+    assert list(both) == ["a", "c", "d", "b", "e"]
+    wanted = Index.merge([a, b]).search(rows(4, 32, 1), 6)
+    for one, other in zip(both.search(rows(4, 32, 1), 6), wanted, strict=True):
+        assert one.tolist() == other.tolist()
+
+
+def test_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    names, made = ["a", "codec", "metric", "keep", "ids", "names"], {}
+    makers = [Index(32), Index(32, 3), Index(32, metric="l2"), Index(32, keep="int8"), Index(32), Index(32)]
+    for name, index in zip(names, makers, strict=True):
+        index.add(rows(2, 32), ["a", "b"] if name == "names" else None if name == "ids" else [5, len(made) + 10])
+        made[name] = tmp_path / f"{name}.tqi"
+        index.save(made[name])
+    start = r"paths must be index files of one codec, metric and keep, with distinct ids of one kind, got .*{}\.tqi: {}"
+    for name, text in [
+        ("codec", "codes must come from this codec"),
+        ("metric", 'other must be an index of the same metric, "ip", got "l2"'),
+        ("keep", "other must be an index that keeps the same originals, none, got int8"),
+        ("a", "ids must be new and distinct, got 5 a second time"),
+        ("names", "ids must be integers, as those of the index's rows are, got strings"),
+    ]:
+        with pytest.raises(ValueError, match=start.format(name, text)):
+            Index.open([made["a"], made[name]])
+    assert len(Index.open((made["a"], made["ids"]))) == 4
+    with pytest.raises(ValueError, match="paths must be at least one path, got none"):
+        Index.open([])
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_reader_sees_what_a_writer_committed(tmp_path: Path, mmap: bool) -> None:
+    for writer in (filled("l2", n=20_000, dim=64), filled("ip", n=9, dim=64), fitted("cosine")):
+        path = tmp_path / f"{len(writer)}.tqi"
+        writer.save(path)
+        reader = Index.open(path, mmap=mmap)
+        kept = reader.filter([0, 2])
+        for step in range(4):
+            writer.add(rows(9 + step, writer.dim, step))
+            writer.remove(writer.ids[-3:-1])
+            assert not reader.refresh()
+            writer.commit()
+            assert (reader.refresh(), reader.refresh()) == (True, False)
+            assert_same(writer, reader)
+        assert len(kept) == 2
+        assert set(reader.search(rows(1, writer.dim), 3, filter=kept)[1][0].tolist()) == {0, 2, -1}
+        writer.compact()
+        writer.commit()
+        assert reader.refresh()
+        assert_same(writer, reader)
+        with pytest.raises(ValueError, match="before the index was compacted"):
+            reader.search(rows(1, writer.dim), filter=kept)
+        assert not writer.refresh(), "nobody else writes"
+        reader.add(rows(1, writer.dim))
+        with pytest.raises(OSError, match="refresh needs an index without changes of its own"):
+            reader.refresh()
+    other = tmp_path / "other.tqi"
+    Index(8).save(other)
+    reader = Index.open(other)
+    Index(9).save(other)
+    with pytest.raises(OSError, match="is an index of another codec, metric or keep now"):
+        reader.refresh()
+    with pytest.raises(FileNotFoundError, match="refresh needs one file"):
+        Index(8).refresh()
+
+
 def test_readers_go_on_while_a_writer_appends_and_saves(tmp_path: Path) -> None:
     path = tmp_path / "index.tqi"
     index = filled(n=10, dim=16)

@@ -20,7 +20,7 @@ from ._output import Failure, show_error
 from .demo import demo
 from .encode import encode
 from .fit import fit
-from .index import index, verify
+from .index import index, merge, verify
 from .info import info
 from .search import search
 
@@ -132,7 +132,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _command in (fit, encode, index, search, info, verify, demo):
+for _command in (fit, encode, index, merge, search, info, verify, demo):
     app.command()(_command)
 
 

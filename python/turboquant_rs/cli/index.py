@@ -77,6 +77,39 @@ def index(
         show(facts([("wrote", f"{target}, {size(report['bytes'])}"), *facts_of(report), ("time", speed)]))
 
 
+def merge(
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Index file to write, usually named .tqi.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="IN...", help="Index files of one codec and metric.")],
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge index files into one, as they are coded: nothing is encoded again.
+
+    Ids must be distinct. Removed vectors are left out. OUT appears when it is complete; the inputs are not changed.
+    """
+    check_codes_target(target, force, tuple(sources))
+    start = time.perf_counter()
+    made = open_indexes(sources)
+    if made.info()["removed"]:
+        made.compact()
+    made.save(target)
+    report = {"inputs": [str(path) for path in sources], "output": str(target), **describe(made)}
+    report |= {"bytes": target.stat().st_size, "seconds": time.perf_counter() - start}
+    if json:
+        write_json(report)
+    elif not quiet:
+        show(facts([("wrote", f"{target}, {size(report['bytes'])}"), *facts_of(report)]))
+
+
+def open_indexes(paths: list[Path]) -> Index:
+    """Map index files, several as one."""
+    wrong = next((path for path in paths if kind_of(path) != "index"), None)
+    if wrong is not None:
+        raise Failure(f"{wrong} is no index file; make one with turboquant index", 2)
+    return Index.open(paths)
+
+
 def verify(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Index file or file of codes.")],
     json: Json = False,

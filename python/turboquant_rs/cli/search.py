@@ -18,6 +18,7 @@ from ..codes import Codes
 from ..index import Index
 from ._options import Force, Json, Key, Metric, Quiet, Threads
 from ._output import Failure, rate, show, write_json
+from .index import open_indexes
 from .inputs import kind_of, read_queries
 from .targets import check_target
 
@@ -28,10 +29,11 @@ _BLOCK_SCORES = 1 << 24
 
 
 def search(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE", help="Index, from turboquant index or Index.save; or codes, from turboquant encode."
+            metavar="FILE...",
+            help="Index, from turboquant index or Index.save, or several as one; or codes, from turboquant encode.",
         ),
     ],
     queries: Annotated[Path, typer.Argument(metavar="QUERIES", help="Vectors to look for: .npy or .npz.")],
@@ -61,9 +63,12 @@ def search(
     """Find the nearest vectors of every query by their codes, nearest first.
 
     Ids are those of the index; of codes, row numbers of the encoded file, from 0. The file may be larger than memory;
-    its checksums are compared first, those of an index when its blocks are first read.
+    its checksums are compared first, those of an index when its blocks are first read. Several index files are searched
+    as one: they must be of one codec and metric, with distinct ids.
     """
-    index = Index.open(source) if kind_of(source) == "index" else None
+    source = sources[0]
+    several = len(sources) > 1
+    index = open_indexes(sources) if several or kind_of(source) == "index" else None
     if index is not None and metric is not None and metric.value != index.metric:
         raise Failure(f"--metric {metric.value} is not the index's, {index.metric}; leave it out", 2)
     if index is None and metric not in (None, Metric.ip):
@@ -75,7 +80,7 @@ def search(
     if out is not None:
         if out.suffix.lower() != ".npz":
             raise Failure(f"{out} must end in .npz, the format of the results; name it {out.with_suffix('.npz')}", 2)
-        check_target(out, force, (source, queries))
+        check_target(out, force, (*sources, queries))
     codes = open_codes(source) if index is None else index
     if isinstance(codes, Codes) and len(codes) == 0:
         raise Failure(f"{source} holds a codec and no vectors; encode some with it: turboquant encode --codec {source}")
@@ -94,7 +99,7 @@ def search(
             # String ids as text of NumPy's own kind: objects would be pickled.
             np.savez(file, scores=scores, ids=ids.astype(str) if ids.dtype == object else ids)
     report: dict[str, Any] = {
-        "codes": str(source),
+        "codes": [str(path) for path in sources] if several else str(source),
         "queries": str(queries),
         "metric": codes.metric if isinstance(codes, Index) else "ip",
         "k": scores.shape[1],

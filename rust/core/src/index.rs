@@ -6,6 +6,7 @@ mod file;
 mod filter;
 mod gone;
 mod ids;
+mod join;
 mod names;
 mod originals;
 mod partition;

@@ -98,10 +98,10 @@ impl FlatIndex {
         Ok(Self { inner: RwLock::new(index) })
     }
 
-    /// open(path, mmap): the index of a file, mapped or read.
+    /// open(paths, mmap): the index of a file, or of several as one, mapped or read.
     #[staticmethod]
-    fn open(py: Python<'_>, path: PathBuf, mmap: bool) -> PyResult<Self> {
-        let index = py.detach(|| Index::open(path, mmap)).map_err(|error| to_py(error, 0))?;
+    fn open(py: Python<'_>, paths: Vec<PathBuf>, mmap: bool) -> PyResult<Self> {
+        let index = py.detach(|| Index::open_all(&paths, mmap)).map_err(|error| to_py(error, 0))?;
         Ok(Self { inner: RwLock::new(index) })
     }
 
@@ -126,6 +126,11 @@ impl FlatIndex {
     /// Appends what is new to the file.
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
         self.read(py, Index::commit).map_err(|error| to_py(error, 0))
+    }
+
+    /// refresh() -> whether others have committed something, which the index then has, too.
+    fn refresh(&self, py: Python<'_>) -> PyResult<bool> {
+        self.write(py, Index::refresh).map_err(|error| to_py(error, 0))
     }
 
     /// Compares what is mapped with its checksums.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids::Checked;
-use super::originals::{Keep, Originals};
+use super::originals::Originals;
 use super::partition::{Block, Partition, PlainRows};
 use super::{Index, RowIds};
 use crate::codec::EncodeOptions;
@@ -217,19 +217,7 @@ impl Index {
     /// [`Error::OtherCodec`], [`Error::Argument`] if the other has another metric, keeps rows in another form, or has ids of another kind,
     /// [`Error::DuplicateId`] and [`Error::DuplicateName`] for an id that both have. The index is then unchanged.
     pub fn extend(&mut self, other: &Self) -> Result<()> {
-        let (own, others) = (self.codec().fingerprint(), other.codec().fingerprint());
-        if own != others {
-            return Err(Error::OtherCodec { expected: own, got: others });
-        }
-        if self.metric != other.metric {
-            let expected = format!("an index of the same metric, {:?}", self.metric.name());
-            return Err(Error::argument("other", expected, format!("{:?}", other.metric.name())));
-        }
-        if self.keep() != other.keep() {
-            let name = |index: &Self| index.keep().map_or("none", Keep::name);
-            let expected = format!("an index that keeps the same originals, {}", name(self));
-            return Err(Error::argument("other", expected, name(other)));
-        }
+        self.check_joins(other)?;
         other.check()?;
         let exec = Exec::default().settled()?;
         let (level, numbers) = (exec.level()?, other.ids.gone.iter_live().collect::<Vec<_>>());

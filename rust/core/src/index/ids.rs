@@ -114,6 +114,46 @@ impl Ids {
         self.largest
     }
 
+    /// Refuses ids of another index that this one has, or that are of another kind. Compares both with checksums.
+    pub(super) fn check_join(&self, other: &Self) -> Result<()> {
+        self.check_all()?;
+        other.check_all()?;
+        if self.largest >= 0 && other.largest >= 0 && self.names.is_some() != other.names.is_some() {
+            let kinds = ["integers, as those of the index's rows are", "strings, as those of the index's rows are"];
+            let got = if self.names.is_some() { "integers" } else { "strings" };
+            return Err(Error::argument("ids", kinds[usize::from(self.names.is_some())], got));
+        }
+        for number in other.gone.iter_live() {
+            if let Some(names) = &other.names {
+                let name = names.get(number);
+                if self.number_of_name(name).is_some() {
+                    return Err(Error::DuplicateName { name: name.to_owned() });
+                }
+            } else if other.ids[number] <= self.largest && self.number(other.ids[number]).is_some() {
+                return Err(Error::DuplicateId { id: other.ids[number] });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the ids of another index behind its own; [`check_join`](Self::check_join) allowed it.
+    pub(super) fn join(&mut self, other: &Self) {
+        let first = self.ids.len();
+        // Integers that stand for strings go on in the order of adding.
+        let shift = if other.names.is_some() { self.largest.saturating_add(1) } else { 0 };
+        self.ids.to_mut().extend(other.ids.iter().map(|id| id.saturating_add(shift)));
+        self.largest = self.largest.max(other.largest.saturating_add(shift));
+        if let Some(names) = &other.names {
+            self.names.get_or_insert_default().extend(names);
+        }
+        self.gone.grow(other.ids.len());
+        for row in other.gone.since(&Gone::default()) {
+            self.gone.insert(first + row as usize);
+        }
+        self.table.take();
+        self.ascending = self.ids.is_sorted_by(|a, b| a < b);
+    }
+
     /// Notes that ids up to this one were given elsewhere.
     pub(super) fn given(&mut self, largest: i64) {
         self.largest = self.largest.max(largest);

@@ -246,6 +246,13 @@ impl Originals {
         }
     }
 
+    /// Appends the rows of another index of the same form, piece by piece.
+    pub(super) fn join(&mut self, other: Self) {
+        for piece in other.pieces {
+            self.pieces.push(Piece { first: self.rows(), ..piece });
+        }
+    }
+
     /// Drops rows that were added to the last piece.
     pub(super) fn truncate(&mut self, rows: usize) {
         let (stride, scales) = (self.stride(), self.keep.scales());

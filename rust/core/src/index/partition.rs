@@ -94,6 +94,11 @@ impl Partition {
         &self.codec
     }
 
+    /// The same rows, whose numbers count from so many more.
+    pub(super) fn moved(self, by: usize) -> Self {
+        Self { base: self.base + by, ..self }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

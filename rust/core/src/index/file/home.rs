@@ -25,8 +25,8 @@ impl Clone for Home {
 
 impl Home {
     /// That of an index that was read from a file.
-    pub(super) fn opened(path: &Path, file: &File, counted: Counted, repair: bool) -> io::Result<Self> {
-        let stored = Stored { path: std::path::absolute(path)?, identity: identity(file)?, counted, repair };
+    pub(super) fn opened(path: &Path, file: &File, map: bool, counted: Counted, repair: bool) -> io::Result<Self> {
+        let stored = Stored { path: std::path::absolute(path)?, identity: identity(file)?, map, counted, repair };
         Ok(Self(Mutex::new(Place { stored: Some(stored), ..Place::default() })))
     }
 
@@ -41,6 +41,29 @@ impl Home {
     /// Notes that rows have taken new numbers, which chunks that follow on those of the file cannot say.
     pub(in crate::index) fn renumbered(&mut self) {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner).renumbered = true;
+    }
+
+    /// Where an index is stored that has nothing beyond its file; none if it is the file's only writer, so that there is nothing new.
+    pub(super) fn unchanged(&self, index: &Index) -> Result<Option<Stored>> {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stored) = &place.stored else {
+            let error = io::Error::from(io::ErrorKind::NotFound);
+            return Err(Error::file("refresh", "needs one file that the index was opened from", &error));
+        };
+        if place.renumbered || !stored.counted.is_all_of(index) {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::file("refresh", "needs an index without changes of its own: commit them first", &error));
+        }
+        let writes = place.writer.is_some() && place.process == std::process::id();
+        Ok((!writes).then(|| stored.clone()))
+    }
+
+    /// Notes what an index has taken from its file.
+    pub(super) fn refreshed(&mut self, counted: Counted, repair: bool) {
+        let place = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = &mut place.stored {
+            (stored.counted, stored.repair) = (counted, repair);
+        }
     }
 
     /// Appends what an index holds beyond its file.
@@ -62,26 +85,28 @@ struct Place {
 
 /// A file and what it holds.
 #[derive(Debug, Clone)]
-struct Stored {
-    path: PathBuf,
+pub(super) struct Stored {
+    pub(super) path: PathBuf,
     /// Which file had that path.
-    identity: Identity,
-    counted: Counted,
+    pub(super) identity: Identity,
+    /// Whether it was mapped.
+    pub(super) map: bool,
+    pub(super) counted: Counted,
     /// The commit record is damaged, and has to be written again before another.
     repair: bool,
 }
 
 /// What tells files apart that have one path, one after the other.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 #[cfg(unix)]
-fn identity(file: &File) -> io::Result<Identity> {
+pub(super) fn identity(file: &File) -> io::Result<Identity> {
     use std::os::unix::fs::MetadataExt as _;
     file.metadata().map(|about| (about.dev(), about.ino()))
 }
 
 #[cfg(not(unix))]
-fn identity(_: &File) -> io::Result<Identity> {
+pub(super) fn identity(_: &File) -> io::Result<Identity> {
     Ok((0, 0))
 }
 
@@ -110,6 +135,7 @@ impl Place {
         let stored = Stored {
             path: std::path::absolute(path).map_err(failed)?,
             identity: identity(&disk.file).map_err(failed)?,
+            map: false,
             counted,
             repair: false,
         };

@@ -11,6 +11,7 @@ mod counted;
 mod home;
 mod layout;
 mod read;
+mod refresh;
 mod write;
 
 #[cfg(test)]
@@ -82,6 +83,27 @@ impl Index {
     /// [`Error::Corrupt`](crate::Error::Corrupt) with section and offset if it is damaged. Searches of a mapped index return that last one, too.
     pub fn open(path: impl AsRef<Path>, map: bool) -> Result<Self> {
         read::open(path.as_ref(), map)
+    }
+
+    /// Opens several index files of one codec, metric and form of originals as one index, as [`open`](Self::open) does each: it answers
+    /// as if their rows had been added one file after the other. Ids are copied into memory, arrays stay in mapped files. The index belongs
+    /// to no file; [`save`](Self::save) merges them into one, without encoding again.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); [`Error::Argument`](crate::Error::Argument) for no path, and where files do not fit together or have an id in common.
+    pub fn open_all<P: AsRef<Path>>(paths: &[P], map: bool) -> Result<Self> {
+        read::open_all(&paths.iter().map(AsRef::as_ref).collect::<Vec<_>>(), map)
+    }
+
+    /// Brings an index that was opened from a file, and not changed since, to what others have committed there: new chunks are read and the
+    /// others left as they are; a file that was saved anew is opened anew, and filters made before are then refused. Returns whether there
+    /// was anything.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) for an index without a file or with changes that are not committed, as for [`open`](Self::open),
+    /// and for a file that is an index of another kind now. The index is then unchanged.
+    pub fn refresh(&mut self) -> Result<bool> {
+        refresh::refresh(self)
     }
 
     /// Compares what is mapped with its checksums, all of it; blocks that were compared are not read again.

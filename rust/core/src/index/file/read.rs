@@ -23,16 +23,39 @@ pub(super) fn open(path: &Path, map: bool) -> Result<Index> {
         let error = io::Error::from(io::ErrorKind::IsADirectory);
         return Err(Error::file(path.display(), "is a folder, not an index file", &error));
     }
-    let (mut index, counted, repair) = of_all(&file, path, |mapped| {
-        let keep = (map && cfg!(target_endian = "little")).then_some(mapped);
-        self::index(mapped.bytes(), keep)
-    })?;
-    index.home = Home::opened(path, &file, counted, repair).map_err(failed)?;
+    let (mut index, counted, repair) = of_all(&file, path, |mapped| self::index(mapped.bytes(), stays(mapped, map)))?;
+    index.home = Home::opened(path, &file, map, counted, repair).map_err(failed)?;
+    Ok(index)
+}
+
+/// Where the arrays of a mapped file stay, if they are to stay there and are in this machine's order of bytes.
+pub(super) fn stays(mapped: &Arc<Map>, map: bool) -> Option<&Arc<Map>> {
+    (map && cfg!(target_endian = "little")).then_some(mapped)
+}
+
+/// Opens several files as one index.
+pub(super) fn open_all(paths: &[&Path], map: bool) -> Result<Index> {
+    let Some((first, others)) = paths.split_first() else {
+        return Err(Error::argument("paths", "at least one path", "none"));
+    };
+    let mut index = open(first, map)?;
+    if !others.is_empty() {
+        index.home = Home::default();
+    }
+    for path in others {
+        index.join(open(path, map)?).map_err(|error| match error {
+            Error::Corrupt { .. } => error,
+            error => {
+                let expected = "index files of one codec, metric and keep, with distinct ids of one kind";
+                Error::argument("paths", expected, format!("{}: {error}", path.display()))
+            }
+        })?;
+    }
     Ok(index)
 }
 
 /// What `read` makes of all of a file that may be appended to meanwhile: its records are then of a later moment than its length.
-fn of_all<R>(file: &File, path: &Path, read: impl Fn(&Arc<Map>) -> Result<R>) -> Result<R> {
+pub(super) fn of_all<R>(file: &File, path: &Path, read: impl Fn(&Arc<Map>) -> Result<R>) -> Result<R> {
     let failed = |error: io::Error| Error::file(path.display(), "cannot be read", &error);
     let length = || {
         let len = file.metadata().map_err(failed)?.len();
@@ -78,7 +101,7 @@ pub(super) fn index(bytes: &[u8], map: Option<&Arc<Map>>) -> Result<(Index, Coun
 ///
 /// A commit's chunk is on the device before its record is written. So where one record is damaged, the file counts up to the chunk behind
 /// the other, if that is there as a whole; such a record may be torn. Any other damaged record is an error.
-fn counted(bytes: &[u8], header: &Header) -> Result<(Record, bool)> {
+pub(super) fn counted(bytes: &[u8], header: &Header) -> Result<(Record, bool)> {
     let damaged = |number| Error::corrupt_index("commit record is damaged, record starts", 512 * (1 + number));
     let last = match Record::both(bytes, header) {
         [Some(even), Some(odd)] if even.sequence.abs_diff(odd.sequence) == 1 => {

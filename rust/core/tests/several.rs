@@ -1,0 +1,87 @@
+//! Several index files as one index, and an index that takes what others have committed.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::Numbers;
+use turboquant_rs::{Error, Index, Keep, Metric, Options, SearchOptions, TurboQuant};
+
+const DIM: usize = 40;
+
+fn rows(n: usize, seed: u64) -> Vec<f32> {
+    Numbers(seed).floats(n * DIM)
+}
+
+fn path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("turboquant-several-{name}-{}", std::process::id()))
+}
+
+fn empty() -> Index {
+    Index::keeping(Arc::new(TurboQuant::new(DIM, 3, Options::default()).unwrap()), Metric::L2, Keep::Int8)
+}
+
+fn assert_same(one: &Index, other: &Index) {
+    assert_eq!((one.len(), one.ids().unwrap()), (other.len(), other.ids().unwrap()));
+    for rescore in [0, 2] {
+        let options = SearchOptions { rescore, ..SearchOptions::new(9) };
+        let found = |index: &Index| index.search_with(&rows(3, 7), options).unwrap();
+        assert_eq!(found(one), found(other));
+    }
+}
+
+#[test]
+fn several_files_are_one_index() {
+    let paths = ["a", "b", "c"].map(path);
+    let mut merged = empty();
+    for (i, (path, n)) in paths.iter().zip([70, 3, 130]).enumerate() {
+        let mut index = empty();
+        index
+            .add(&rows(n, i as u64), Some(&(0..n as i64).map(|id| 1_000 * i as i64 + id).collect::<Vec<_>>()))
+            .unwrap();
+        index.remove(&[1_000 * i as i64 + 1]).unwrap();
+        index.save(path).unwrap();
+        merged.extend(&index).unwrap();
+    }
+    for map in [false, true] {
+        let mut opened = Index::open_all(&paths, map).unwrap();
+        opened.verify().unwrap();
+        assert_same(&merged, &opened);
+        assert_same(&merged, &Index::from_bytes(&opened.to_bytes().unwrap()).unwrap());
+        assert!(
+            matches!(opened.commit(), Err(Error::File { .. })) && matches!(opened.refresh(), Err(Error::File { .. }))
+        );
+        opened.compact().unwrap();
+        assert_same(&merged, &opened);
+        assert_eq!(opened.to_bytes().unwrap(), merged.to_bytes().unwrap());
+    }
+    let error = Index::open_all(&[&paths[1], &paths[1]], true).map(drop).unwrap_err();
+    assert!(error.to_string().contains("got 1000 a second time"), "{error}");
+    paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+}
+
+#[test]
+fn a_reader_takes_what_was_committed() {
+    let path = path("refresh");
+    let mut writer = empty();
+    writer.save(&path).unwrap();
+    let mut readers = [false, true].map(|map| Index::open(&path, map).unwrap());
+    for (step, n) in [1, 64, 30_000, 5].into_iter().enumerate() {
+        writer.upsert(&rows(n, step as u64), &(0..n as i64).map(|id| id + n as i64 / 3).collect::<Vec<_>>()).unwrap();
+        writer.commit().unwrap();
+        for reader in &mut readers {
+            assert_eq!((reader.refresh(), reader.refresh()), (Ok(true), Ok(false)));
+            reader.verify().unwrap();
+            assert_same(&writer, reader);
+        }
+    }
+    writer.remove(&[40, 41]).unwrap();
+    writer.compact().unwrap();
+    writer.commit().unwrap();
+    for reader in &mut readers {
+        assert_eq!(reader.refresh(), Ok(true));
+        assert_same(&writer, reader);
+    }
+    std::fs::remove_file(&path).unwrap();
+}
