@@ -81,7 +81,7 @@ class Filter:
 Allowed: TypeAlias = Filter | ArrayLike | range | slice
 
 
-def as_filter(index: _core.FlatIndex, allowed: Allowed, name: str) -> _Rows:
+def as_filter(index: _core.FlatIndex | _core.PaperIndex, allowed: Allowed, name: str) -> _Rows:
     """Return the filter of an index that a mask, ids, a range or slice of ids, or a filter stands for."""
     if isinstance(allowed, Filter):
         return allowed._core

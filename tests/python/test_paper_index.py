@@ -131,3 +131,69 @@ def test_searches_beside_adds_see_whole_adds() -> None:
         thread.join()
     assert all(size % 40 == 0 for size in sizes)
     assert len(index) == 400
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("metric", ["ip", "cosine", "l2"])
+def test_changes_and_filters_leave_what_an_index_of_the_rest_finds(make: Any, metric: Any) -> None:
+    """A random walk of changes, beside the vectors that are left: an index of those alone finds the same."""
+    rng, index = np.random.default_rng(1), PaperIndex(make(), metric)
+    left: dict[int, int] = {}
+    for _ in range(60):
+        chosen = rng.permutation(60)[: rng.integers(1, 6)].tolist()
+        kind = rng.integers(4)
+        if kind == 0:
+            chosen = [id_ for id_ in chosen if id_ not in left]
+            assert index.add(X[[id_ % 40 for id_ in chosen]], chosen).tolist() == chosen
+        elif kind == 1:
+            assert index.upsert(X[[(id_ + 7) % 40 for id_ in chosen]], chosen).tolist() == chosen
+        elif kind == 2:
+            chosen = [id_ for id_ in chosen if id_ in left]
+            index.remove(chosen[0] if len(chosen) == 1 else chosen)
+        else:
+            index.compact()
+            chosen = []
+        for id_ in chosen:
+            left.pop(id_, None)
+            if kind < 2:
+                left[id_] = (id_ + 7 * kind) % 40
+        ids, places = np.array(list(left), np.int64), list(left.values())
+        rest, thirds = PaperIndex(index.codec, metric), PaperIndex(index.codec, metric)
+        rest.add(X[places], ids)
+        assert (list(index), len(index)) == (list(left), len(left))
+        assert all((id_ in index) == (id_ in left) for id_ in range(60))
+        assert Watched(pickle.loads(pickle.dumps(index))).state() == Watched(rest).state()
+        assert all(map(np.array_equal, index.search(X[:3], 60), rest.search(X[:3], 60)))
+        is_third = ids % 3 == 0
+        thirds.add(X[places][is_third], ids[is_third])
+        found = thirds.search(X[:3], 60)
+        for allowed in (is_third, ids[is_third], range(0, 60, 3), slice(0, None, 3), index.filter(is_third)):
+            assert all(map(np.array_equal, index.search(X[:3], 60, filter=allowed), found)), allowed
+
+
+def test_refused_changes_and_filters() -> None:
+    index, other = PaperIndex(QJL(16, 64)), PaperIndex(QJL(16, 64))
+    index.add(X)
+    other.add(X)
+    subject: Any = Watched(index)
+    before = subject.state()
+    with pytest.raises(KeyError, match="40"):
+        index.remove([3, 40])
+    with pytest.raises(ValueError, match="3 a second time"):
+        index.upsert(X[:2], [3, 3])
+    with pytest.raises(TypeError, match="ids must be integers"):
+        index.remove(["a"])
+    with pytest.raises(ValueError, match="filter must be a filter of this index"):
+        index.search(X[0], 3, filter=other.filter([1]))
+    with pytest.raises(ValueError, match=r"filter must be one value a row \(40\)"):
+        index.search(X[0], 3, filter=np.ones(3, bool))
+    assert index.search(X[0], 3, filter=["a"])[1].tolist() == [-1] * 3
+    assert ("a" in index, True in index, -1 in index, 1 << 63 in index) == (False,) * 4
+    assert subject.state() == before
+    old = index.filter(range(5))
+    index.remove(range(4))
+    assert (index.removed, index.search(X[0], 3, filter=old)[1].tolist()) == (4, [4, -1, -1])
+    index.remove(range(4, 20))
+    assert index.removed == 0, "more than a quarter is taken back at once"
+    with pytest.raises(ValueError, match="made after the last compaction"):
+        index.search(X[0], 3, filter=old)

@@ -1,20 +1,23 @@
 //! A flat index over the papers' codecs: an exact scan with three metrics (docs/numerics-papers.md section 7).
 //!
-//! There is no first stage, filter, removal or file: it is here so that these codecs can be searched and compared.
+//! There is no first stage and no file: it is here so that these codecs can be searched and compared. Ids, removal and filters are the
+//! other index's.
 
+mod change;
 mod rows;
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::bitmap::WORD;
 use crate::error::{Error, Result};
-use crate::index::Neighbors;
+use crate::index::{Filter, Ids, Neighbors, Numbering, SearchOptions};
 use crate::kernels::Level;
 use crate::kernels::scores::to_distances;
 use crate::metric::Metric;
-use crate::papers::{PaperCodec, QUERY_BLOCK, SCORE_ROWS, check_parts, rows_of};
+use crate::papers::{PaperCodec, QUERY_BLOCK, SCORE_ROWS, rows_of};
 use crate::parallel::Exec;
+use crate::storage::Array;
 use crate::topk::TopK;
 pub use rows::encode_rows;
 use rows::{squared_norms, unit_rows};
@@ -39,74 +42,24 @@ use rows::{squared_norms, unit_rows};
 pub struct PaperIndex<C> {
     codec: Arc<C>,
     metric: Metric,
-    /// Rows in the order of adding: packed, their scales, |x|² (l2 only), ids.
-    packed: Vec<u8>,
-    scales: Vec<f32>,
-    squares: Vec<f32>,
-    ids: Vec<i64>,
-    /// The largest id, −1 without any.
-    largest: i64,
-    /// Place of every id; `None` while ids ascend, where halving finds them.
-    places: Option<HashMap<i64, usize>>,
+    /// Rows in the order of adding, those that are gone among them: packed, their scales, |x|² (l2 only).
+    packed: Array<u8>,
+    scales: Array<f32>,
+    squares: Array<f32>,
+    ids: Ids,
+    /// What filters say whose rows they hold.
+    numbering: Numbering,
 }
+
+/// How many of which rows.
+type Wanted<'a> = (usize, Option<&'a Filter>);
 
 impl<C: PaperCodec> PaperIndex<C> {
     /// An empty index of `codec`'s codes.
     #[must_use]
     pub fn new(codec: Arc<C>, metric: Metric) -> Self {
-        let (packed, scales, squares, ids) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { codec, metric, packed, scales, squares, ids, largest: -1, places: None }
-    }
-
-    /// Encodes rows of `dim` values and appends them, under the given ids or the next free ones; returns their ids.
-    ///
-    /// # Errors
-    /// As for [`PaperCodec::encode`], with l2 also [`Error::Norm`] from 2^63; [`Error::Argument`] for a wrong number of ids or a negative
-    /// one, [`Error::DuplicateId`] for an id that is taken or given twice. The index is then unchanged.
-    pub fn add(&mut self, x: &[f32], ids: Option<&[i64]>) -> Result<Vec<i64>> {
-        self.add_with(x, ids, Exec::default())
-    }
-
-    /// [`add`](Self::add) with a choice of kernels and threads.
-    ///
-    /// # Errors
-    /// As for [`add`](Self::add).
-    pub fn add_with(&mut self, x: &[f32], ids: Option<&[i64]>, exec: Exec) -> Result<Vec<i64>> {
-        let spec = self.codec.spec();
-        let n = rows_of(spec, "x", x)?;
-        self.new_ids(n, ids)?;
-        let (mut packed, mut scales) = (vec![0; n * spec.row_bytes()], vec![0.0; n * spec.norms()]);
-        let mut squares = vec![0.0; if self.metric == Metric::L2 { n } else { 0 }];
-        encode_rows(&*self.codec, self.metric, x, &mut packed, &mut scales, &mut squares, exec)?;
-        self.add_rows(&packed, &scales, &squares, ids)
-    }
-
-    /// Appends rows that [`encode_rows`] made for this codec and metric.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the parts are no rows of this codec or `squares` is not one finite value of at least 0 a row (l2; empty
-    /// otherwise), or as for [`add`](Self::add) for ids. The index is then unchanged.
-    pub fn add_rows(
-        &mut self,
-        packed: &[u8],
-        scales: &[f32],
-        squares: &[f32],
-        ids: Option<&[i64]>,
-    ) -> Result<Vec<i64>> {
-        let n = check_parts(self.codec.spec(), packed, scales)?;
-        let expected = if self.metric == Metric::L2 { n } else { 0 };
-        if squares.len() != expected {
-            return Err(Error::argument("squares", format!("{expected} long"), squares.len()));
-        }
-        if let Some(row) = squares.iter().position(|square| !(square.is_finite() && *square >= 0.0)) {
-            return Err(Error::argument("squares", "finite and at least 0", format!("{} at row {row}", squares[row])));
-        }
-        let ids = self.new_ids(n, ids)?;
-        self.packed.extend_from_slice(packed);
-        self.scales.extend_from_slice(scales);
-        self.squares.extend_from_slice(squares);
-        self.take_ids(&ids);
-        Ok(ids)
+        let (packed, scales, squares) = (Array::default(), Array::default(), Array::default());
+        Self { codec, metric, packed, scales, squares, ids: Ids::new(), numbering: Numbering::new() }
     }
 
     /// The `k` nearest rows of every query, nearest first; equal scores by the lower id. Missing places hold id −1 and the worst score.
@@ -115,14 +68,15 @@ impl<C: PaperCodec> PaperIndex<C> {
     /// [`Error::Argument`] if `queries` is not whole rows or k is 0, [`Error::NonFinite`] and [`Error::Norm`] (2^96 or more, for l2 2^63)
     /// for faulty queries.
     pub fn search(&self, queries: &[f32], k: usize) -> Result<Neighbors> {
-        self.search_with(queries, k, Exec::default())
+        self.search_with(queries, SearchOptions::new(k))
     }
 
-    /// [`search`](Self::search) with a choice of kernels and threads.
+    /// [`search`](Self::search) with a choice of rows, kernels and threads; `exact` says nothing here, where every row is read in full.
     ///
     /// # Errors
-    /// As for [`search`](Self::search).
-    pub fn search_with(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Neighbors> {
+    /// As for [`search`](Self::search), and [`Error::Argument`] for a filter of another index, and to rescore, since no rows are kept.
+    pub fn search_with(&self, queries: &[f32], options: SearchOptions<'_>) -> Result<Neighbors> {
+        let k = options.k;
         let nq = rows_of(self.codec.spec(), "queries", queries)?;
         let (mut scores, mut ids) = (Vec::new(), Vec::new());
         let places = nq
@@ -131,27 +85,31 @@ impl<C: PaperCodec> PaperIndex<C> {
         let places = places.ok_or_else(|| Error::argument("k", "small enough for the result to fit memory", k))?;
         scores.resize(places, 0.0);
         ids.resize(places, 0);
-        self.search_into(queries, k, &mut scores, &mut ids, exec)?;
+        self.search_into(queries, options, &mut scores, &mut ids)?;
         Ok(Neighbors { scores, ids })
     }
 
     /// [`search_with`](Self::search_with) into the caller's buffers, k places a query each.
     ///
     /// # Errors
-    /// As for [`search`](Self::search), and [`Error::Argument`] if a buffer has another length.
+    /// As for [`search_with`](Self::search_with), and [`Error::Argument`] if a buffer has another length.
     pub fn search_into(
         &self,
         queries: &[f32],
-        k: usize,
+        options: SearchOptions<'_>,
         scores: &mut [f32],
         ids: &mut [i64],
-        exec: Exec,
     ) -> Result<()> {
+        let SearchOptions { k, filter, rescore, exec, .. } = options;
         let (spec, exec) = (self.codec.spec(), exec.settled()?);
         let (dim, nq) = (spec.dim(), rows_of(spec, "queries", queries)?);
         if k == 0 {
             return Err(Error::argument("k", "at least 1", k));
         }
+        if rescore > 0 {
+            return Err(Error::argument("rescore", "0, since this index keeps no rows to score exactly", rescore));
+        }
+        self.numbering.check(filter)?;
         for (argument, len) in [("scores", scores.len()), ("ids", ids.len())] {
             if nq.checked_mul(k) != Some(len) {
                 return Err(Error::argument(argument, format!("{k} places for each of {nq} queries"), len));
@@ -161,7 +119,7 @@ impl<C: PaperCodec> PaperIndex<C> {
         ids.fill(-1);
         for (i, queries) in queries.chunks(QUERY_BLOCK * dim).enumerate() {
             let first = i * QUERY_BLOCK;
-            let best = Error::of_first_row(queries, dim, |queries| self.search_block(queries, k, exec));
+            let best = Error::of_first_row(queries, dim, |queries| self.search_block(queries, (k, filter), exec));
             let best = best.map_err(|error| error.with_first_row(first))?;
             for (query, best) in (first..).zip(best) {
                 for (place, candidate) in (query * k..).zip(TopK::merge(best, k)) {
@@ -174,8 +132,8 @@ impl<C: PaperCodec> PaperIndex<C> {
     }
 
     /// Each query's best rows, one heap a task.
-    fn search_block(&self, queries: &[f32], k: usize, exec: Exec) -> Result<Vec<Vec<TopK>>> {
-        let (level, n, dim) = (exec.level()?, self.len(), self.codec.spec().dim());
+    fn search_block(&self, queries: &[f32], wanted: Wanted<'_>, exec: Exec) -> Result<Vec<Vec<TopK>>> {
+        let (level, n, dim) = (exec.level()?, self.ids.gone.rows(), self.codec.spec().dim());
         let (mut units, mut squares) = (Vec::new(), Vec::new());
         match self.metric {
             Metric::InnerProduct => {}
@@ -190,7 +148,7 @@ impl<C: PaperCodec> PaperIndex<C> {
         let nq = queries.len() / dim;
         let step = exec.rows_per_task(n, SCORE_ROWS).next_multiple_of(SCORE_ROWS);
         let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..(first + step).min(n)).collect();
-        let found = exec.map(tasks, |rows| self.search_rows(level, &ready, (nq, &squares), k, rows));
+        let found = exec.map(tasks, |rows| self.search_rows(level, &ready, (nq, &squares), wanted, rows));
         let mut best: Vec<Vec<_>> = (0..nq).map(|_| Vec::new()).collect();
         for heaps in found {
             best.iter_mut().zip(heaps?).for_each(|(best, heap)| best.push(heap));
@@ -204,20 +162,29 @@ impl<C: PaperCodec> PaperIndex<C> {
         level: Level,
         ready: &C::Queries,
         (nq, query_squares): (usize, &[f32]),
-        k: usize,
+        (k, filter): Wanted<'_>,
         rows: Range<usize>,
     ) -> Result<Vec<TopK>> {
+        let all = filter.is_none() && self.ids.gone.count() == 0;
+        let allows = |row: usize| {
+            let filtered = filter.is_none_or(|filter| filter.places(0).word(row / WORD) >> (row % WORD) & 1 == 1);
+            filtered && !self.ids.gone.holds(row)
+        };
         let (bytes, norms) = (self.codec.spec().row_bytes(), self.codec.spec().norms());
         let mut best: Vec<_> = (0..nq).map(|_| TopK::new(k, f32::NEG_INFINITY)).collect();
         for first in rows.clone().step_by(SCORE_ROWS) {
             let end = (first + SCORE_ROWS).min(rows.end);
+            if !all && !(first..end).any(allows) {
+                continue;
+            }
             let scales = &self.scales[first * norms..end * norms];
             let mut scores = self.codec.score_block(level, ready, &self.packed[first * bytes..end * bytes], scales)?;
             for (query, (keys, best)) in scores.chunks_exact_mut(end - first).zip(&mut best).enumerate() {
                 if self.metric == Metric::L2 {
                     to_distances(level, query_squares[query], &self.squares[first..end], keys);
                 }
-                keys.iter().zip(&self.ids[first..end]).for_each(|(&key, &id)| best.offer(key, id));
+                let found = keys.iter().zip(&self.ids.all()[first..end]).zip(first..);
+                found.filter(|(_, row)| all || allows(*row)).for_each(|((&key, &id), _)| best.offer(key, id));
             }
         }
         Ok(best)
@@ -240,7 +207,7 @@ impl<C: PaperCodec> PaperIndex<C> {
         let (bytes, norms) = (spec.row_bytes(), spec.norms());
         let (mut packed, mut scales) = (Vec::new(), Vec::new());
         for &id in ids {
-            let place = self.place(id).ok_or(Error::UnknownId { id })?;
+            let place = self.ids.number(id).ok_or(Error::UnknownId { id })?;
             packed.extend_from_slice(&self.packed[place * bytes..][..bytes]);
             scales.extend_from_slice(&self.scales[place * norms..][..norms]);
         }
@@ -249,16 +216,28 @@ impl<C: PaperCodec> PaperIndex<C> {
         Ok(out)
     }
 
-    /// Rows.
+    /// Rows that can be found.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.ids.gone.live()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
+    }
+
+    /// Rows that were removed and whose place is not yet taken back.
+    #[must_use]
+    pub fn removed(&self) -> usize {
+        self.ids.gone.count()
+    }
+
+    /// Whether an id is in the index.
+    #[must_use]
+    pub fn contains(&self, id: i64) -> bool {
+        self.ids.number(id).is_some()
     }
 
     /// The codec.
@@ -275,68 +254,35 @@ impl<C: PaperCodec> PaperIndex<C> {
 
     /// Ids in the order of adding.
     #[must_use]
-    pub fn ids(&self) -> &[i64] {
-        &self.ids
+    pub fn ids(&self) -> Vec<i64> {
+        self.ids.gone.iter_live().map(|row| self.ids.all()[row]).collect()
     }
 
-    /// What [`add_rows`](Self::add_rows) took, of all rows: packed, scales, |x|² (l2).
+    /// What [`add_rows`](Self::add_rows) took, of all rows that can be found, copied: packed, scales, |x|² (l2).
     #[must_use]
-    pub fn rows(&self) -> (&[u8], &[f32], &[f32]) {
-        (&self.packed, &self.scales, &self.squares)
+    pub fn rows(&self) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+        let (bytes, norms) = (self.codec.spec().row_bytes(), self.codec.spec().norms());
+        let (mut packed, mut scales, mut squares) = (Vec::new(), Vec::new(), Vec::new());
+        for row in self.ids.gone.iter_live() {
+            packed.extend_from_slice(&self.packed[row * bytes..][..bytes]);
+            scales.extend_from_slice(&self.scales[row * norms..][..norms]);
+            squares.extend(self.squares.get(row));
+        }
+        (packed, scales, squares)
     }
 
-    /// Bytes of rows: codes, scales, squared norms (l2), ids. The codec and the map of ids that do not ascend are not counted.
+    /// Bytes of rows, removed ones among them: codes, scales, squared norms (l2), ids. The codec and the way back from ids that do not
+    /// ascend are not counted.
     #[must_use]
     pub fn nbytes(&self) -> usize {
-        self.packed.len() + 4 * (self.scales.len() + self.squares.len()) + 8 * self.ids.len()
-    }
-
-    /// Checks ids for `rows` new rows, or makes them: the largest id so far and up.
-    fn new_ids(&self, rows: usize, ids: Option<&[i64]>) -> Result<Vec<i64>> {
-        let Some(ids) = ids else {
-            let next = self.largest.checked_add(1);
-            let new = next.and_then(|next| Some(next..next.checked_add(rows as i64)?));
-            let new = new.ok_or_else(|| Error::argument("ids", "given, since the largest id is in use", "none"));
-            return Ok(new?.collect());
-        };
-        if ids.len() != rows {
-            return Err(Error::argument("ids", format!("one a row ({rows})"), ids.len()));
-        }
-        let mut seen = HashSet::with_capacity(rows);
-        for &id in ids {
-            if id < 0 {
-                return Err(Error::argument("ids", "at least 0 (−1 marks empty places)", id));
-            }
-            if !seen.insert(id) || self.place(id).is_some() {
-                return Err(Error::DuplicateId { id });
-            }
-        }
-        Ok(ids.to_vec())
-    }
-
-    fn take_ids(&mut self, ids: &[i64]) {
-        let first = self.ids.len();
-        let ascend = ids.first().is_none_or(|&id| id > self.largest) && ids.is_sorted();
-        self.ids.extend_from_slice(ids);
-        self.largest = ids.iter().fold(self.largest, |largest, &id| largest.max(id));
-        let from = if self.places.is_some() { first } else { 0 };
-        if self.places.is_some() || !ascend {
-            let places = self.places.get_or_insert_default();
-            places.extend(self.ids[from..].iter().zip(from..).map(|(&id, place)| (id, place)));
-        }
-    }
-
-    fn place(&self, id: i64) -> Option<usize> {
-        match &self.places {
-            Some(places) => places.get(&id).copied(),
-            None => self.ids.binary_search(&id).ok(),
-        }
+        self.packed.nbytes() + self.scales.nbytes() + self.squares.nbytes() + self.ids.nbytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::RowIds;
     use crate::papers::{PolarQuant, ProjectionKind, Qjl, Radius, TurboQuantProd};
 
     const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
@@ -356,7 +302,12 @@ mod tests {
             let all = index.search(&queries, 2_500).unwrap();
             for k in [1, 10, 300, 2_502] {
                 for serial in [true, false] {
-                    let found = index.search_with(&queries, k, Exec { serial, ..Exec::default() }).unwrap();
+                    let found = index
+                        .search_with(
+                            &queries,
+                            SearchOptions { exec: Exec { serial, ..Exec::default() }, ..SearchOptions::new(k) },
+                        )
+                        .unwrap();
                     for query in 0..3 {
                         let (got, want) = (query * k, query * 2_500);
                         let kept = k.min(2_500);
@@ -406,13 +357,13 @@ mod tests {
             index.add(&[1.0; 3], None),
             index.add(&[1.0, 1.0, 1e19, 1.0], None),
             index.add(&[1.0, f32::NAN], None),
-            index.add_rows(&[0], &[1.0], &[], None),
-            index.add_rows(&[0], &[1.0], &[-1.0], None),
-            index.add_rows(&[0], &[f32::INFINITY], &[1.0], None),
+            index.add_rows(&[0], &[1.0], &[], RowIds::Assigned),
+            index.add_rows(&[0], &[1.0], &[-1.0], RowIds::Assigned),
+            index.add_rows(&[0], &[f32::INFINITY], &[1.0], RowIds::Assigned),
         ];
         let texts: Vec<_> = refused.into_iter().map(|result| result.unwrap_err().to_string()).collect();
         assert_eq!(texts[5], "x must have norms below 2^63 for squared L2 distances, got a larger one at row 1");
-        assert_eq!((index.len(), index.ids()), (3, &[5, 3, 9][..]));
+        assert_eq!((index.len(), index.ids()), (3, vec![5, 3, 9]));
         assert_eq!(index.nbytes(), 3 * (1 + 4 + 4 + 8));
         assert_eq!(index.add(&[2.0; 4], None).unwrap(), [10, 11]);
         assert_eq!(index.add(&[2.0; 2], Some(&[i64::MAX])).unwrap(), [i64::MAX]);

@@ -63,8 +63,13 @@ impl Filter {
         Ok(Self { places, numbering: self.numbering })
     }
 
+    /// The rows of an index of one partition.
+    pub(crate) fn of_places(places: Bitmap, numbering: &Numbering) -> Self {
+        Self { places: vec![places], numbering: numbering.get() }
+    }
+
     /// The rows in a partition, by their places there.
-    pub(super) fn places(&self, partition: usize) -> &Bitmap {
+    pub(crate) fn places(&self, partition: usize) -> &Bitmap {
         static NONE: Bitmap = Bitmap::NONE;
         self.places.get(partition).unwrap_or(&NONE)
     }
@@ -95,25 +100,39 @@ impl Filter {
 /// Which row is in which place: no two indexes share one, so that a filter is never taken for one of other rows, and an index in which
 /// rows change their places takes a new one.
 #[derive(Debug)]
-pub(super) struct Numbering {
+pub(crate) struct Numbering {
     index: u64,
     changes: u64,
 }
 
 impl Numbering {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { index: NEXT.fetch_add(1, Ordering::Relaxed), changes: 0 }
     }
 
     /// Rows have changed their places.
-    pub(super) fn change(&mut self) {
+    pub(crate) fn change(&mut self) {
         self.changes += 1;
     }
 
     /// How often rows have changed their places.
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Refuses a filter of another index.
+    pub(crate) fn check(&self, filter: Option<&Filter>) -> Result<()> {
+        match filter {
+            Some(filter) if filter.numbering.0 != self.index => {
+                Err(Error::argument("filter", "a filter of this index", "one of another index"))
+            }
+            Some(filter) if filter.numbering != self.get() => {
+                let got = "one from before the index was compacted";
+                Err(Error::argument("filter", "made after the last compaction", got))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn get(&self) -> (u64, u64) {
@@ -182,15 +201,6 @@ impl Index {
 
     /// Refuses a filter of another index.
     pub(super) fn check_filter(&self, filter: Option<&Filter>) -> Result<()> {
-        match filter {
-            Some(filter) if filter.numbering.0 != self.numbering.index => {
-                Err(Error::argument("filter", "a filter of this index", "one of another index"))
-            }
-            Some(filter) if filter.numbering != self.numbering.get() => {
-                let got = "one from before the index was compacted";
-                Err(Error::argument("filter", "made after the last compaction", got))
-            }
-            _ => Ok(()),
-        }
+        self.numbering.check(filter)
     }
 }

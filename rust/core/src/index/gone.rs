@@ -5,7 +5,7 @@ use crate::storage::{Array, Plain};
 
 /// Which of the rows 0, 1 … are gone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gone {
+pub(crate) struct Gone {
     rows: usize,
     count: usize,
     /// Empty while no row is gone; else one bit a row.
@@ -14,27 +14,27 @@ pub(super) struct Gone {
 
 impl Gone {
     /// Rows, gone ones among them.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Rows that are gone.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Rows that are not.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.rows - self.count
     }
 
     #[inline]
-    pub(super) fn holds(&self, row: usize) -> bool {
+    pub(crate) fn holds(&self, row: usize) -> bool {
         self.words.get(row / WORD).is_some_and(|word| word >> (row % WORD) & 1 == 1)
     }
 
     /// More rows, none of them gone.
-    pub(super) fn grow(&mut self, more: usize) {
+    pub(crate) fn grow(&mut self, more: usize) {
         self.rows += more;
         if !self.words.is_empty() {
             self.words.resize(self.rows.div_ceil(WORD), 0);
@@ -42,7 +42,7 @@ impl Gone {
     }
 
     /// Notes that a row is gone; whether it was there before.
-    pub(super) fn insert(&mut self, row: usize) -> bool {
+    pub(crate) fn insert(&mut self, row: usize) -> bool {
         if self.words.is_empty() {
             self.words.resize(self.rows.div_ceil(WORD), 0);
         }
@@ -54,19 +54,19 @@ impl Gone {
     }
 
     /// Rows that are gone, ascending, but for those that are in `before`.
-    pub(super) fn since(&self, before: &Self) -> Vec<u64> {
+    pub(crate) fn since(&self, before: &Self) -> Vec<u64> {
         let words = self.words.iter().enumerate();
         let new = words.map(|(i, word)| (i, word & !before.words.get(i).copied().unwrap_or(0)));
         new.flat_map(|(i, word)| bits(word).map(move |bit| (WORD * i + bit) as u64)).collect()
     }
 
     /// Rows that are not gone, ascending.
-    pub(super) fn iter_live(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn iter_live(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.rows).filter(|&row| !self.holds(row))
     }
 
     /// The number of every row once those that are gone are dropped.
-    pub(super) fn ranks(&self) -> Ranks<'_> {
+    pub(crate) fn ranks(&self) -> Ranks<'_> {
         let (mut live, mut before) = (0, Vec::with_capacity(self.words.len() + 1));
         for word in &self.words {
             before.push(live);
@@ -77,17 +77,17 @@ impl Gone {
     }
 
     /// Forgets the rows that are gone.
-    pub(super) fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         *self = Self { rows: self.live(), ..Self::default() };
     }
 
-    pub(super) fn nbytes(&self) -> usize {
+    pub(crate) fn nbytes(&self) -> usize {
         8 * self.words.len()
     }
 }
 
 /// New numbers of rows.
-pub(super) struct Ranks<'a> {
+pub(crate) struct Ranks<'a> {
     words: &'a [u64],
     /// Rows that stay before each word, and before the end.
     before: Vec<usize>,
@@ -95,7 +95,7 @@ pub(super) struct Ranks<'a> {
 
 impl Ranks<'_> {
     /// The new number of a row that stays; of any other, of the next that does.
-    pub(super) fn of(&self, row: usize) -> usize {
+    pub(crate) fn of(&self, row: usize) -> usize {
         if self.words.is_empty() {
             return row;
         }
@@ -105,7 +105,7 @@ impl Ranks<'_> {
 }
 
 /// Keeps the rows of an array of `width` values a row for which `stays` says so, in place.
-pub(super) fn retain<T: Plain>(values: &mut Array<T>, width: usize, stays: impl Fn(usize) -> bool) {
+pub(crate) fn retain<T: Plain>(values: &mut Array<T>, width: usize, stays: impl Fn(usize) -> bool) {
     let values = values.to_mut();
     let rows = values.len().checked_div(width).unwrap_or(0);
     let (mut to, mut from) = (0, 0);

@@ -30,14 +30,14 @@ pub enum RowIds<'a> {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     /// By number; rows that are gone keep theirs until they are dropped.
     ids: Array<i64>,
     /// The largest id ever given, −1 without any.
     largest: i64,
     /// Whether ids ascend: halving then finds them, and no table is needed.
     ascending: bool,
-    pub(super) gone: Gone,
+    pub(crate) gone: Gone,
     /// Numbers of rows by the hash of their ids, made when first needed: of every id the last row, which may be gone, so that removing
     /// one is a lookup and a bit.
     table: OnceLock<HashTable<usize>>,
@@ -47,37 +47,37 @@ pub(super) struct Ids {
 }
 
 /// Checked ids of new rows, and the rows that they replace.
-pub(super) struct Checked<'a> {
-    pub(super) ids: Vec<i64>,
+pub(crate) struct Checked<'a> {
+    pub(crate) ids: Vec<i64>,
     names: Option<&'a [&'a str]>,
-    pub(super) replaced: Vec<usize>,
+    pub(crate) replaced: Vec<usize>,
 }
 
 impl Ids {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (table, hasher) = (OnceLock::new(), RandomState::new());
         Self { ids: Array::default(), largest: -1, ascending: true, gone: Gone::default(), table, hasher, names: None }
     }
 
     /// Ids by number, of rows that are gone, too.
-    pub(super) fn all(&self) -> &[i64] {
+    pub(crate) fn all(&self) -> &[i64] {
         &self.ids
     }
 
     /// Compares ids that are in a mapped file with checksums, if that has not been done.
-    pub(super) fn check_all(&self) -> Result<()> {
+    pub(crate) fn check_all(&self) -> Result<()> {
         self.ids.check_all()?;
         self.names.iter().try_for_each(Names::check)
     }
 
     /// Refuses string ids that stand twice; `later` leaves that to a later call where they are in a mapped file.
-    pub(super) fn check_distinct(&self, later: bool) -> Result<()> {
+    pub(crate) fn check_distinct(&self, later: bool) -> Result<()> {
         let names = self.names.iter().filter(|names| !(later && names.is_mapped()));
         names.into_iter().try_for_each(|names| names.check_distinct(&self.gone))
     }
 
     /// Takes ids of a file, those of its chunks one after the other, compared if there are several; [`loaded`](Self::loaded) follows.
-    pub(super) fn load(&mut self, ids: Array<i64>, names: Option<Names>) {
+    pub(crate) fn load(&mut self, ids: Array<i64>, names: Option<Names>) {
         self.gone.grow(ids.len());
         self.table.take();
         match (&mut self.names, names) {
@@ -92,7 +92,7 @@ impl Ids {
     }
 
     /// Notes what a file says of its ids; unless they stay there and are 0, 1, 2 … they are looked at.
-    pub(super) fn loaded(&mut self, largest: i64, in_order: bool, named: bool) -> Result<()> {
+    pub(crate) fn loaded(&mut self, largest: i64, in_order: bool, named: bool) -> Result<()> {
         self.largest = largest;
         if named {
             self.names.get_or_insert_default();
@@ -105,12 +105,12 @@ impl Ids {
     }
 
     /// Whether ids are 0, 1, 2 …: as many as the largest says, ascending.
-    pub(super) fn in_order(&self) -> bool {
+    pub(crate) fn in_order(&self) -> bool {
         self.ascending && self.largest.checked_add(1) == i64::try_from(self.ids.len()).ok()
     }
 
     /// The largest id that ever was there, −1 without any.
-    pub(super) fn largest(&self) -> i64 {
+    pub(crate) fn largest(&self) -> i64 {
         self.largest
     }
 
@@ -155,21 +155,21 @@ impl Ids {
     }
 
     /// Notes that ids up to this one were given elsewhere.
-    pub(super) fn given(&mut self, largest: i64) {
+    pub(crate) fn given(&mut self, largest: i64) {
         self.largest = self.largest.max(largest);
     }
 
-    pub(super) fn mapped_nbytes(&self) -> usize {
+    pub(crate) fn mapped_nbytes(&self) -> usize {
         let names = self.names.as_ref().filter(|names| names.is_mapped()).map_or(0, Names::nbytes);
         names + if self.ids.is_mapped() { self.ids.nbytes() } else { 0 }
     }
 
-    pub(super) fn names(&self) -> Option<&Names> {
+    pub(crate) fn names(&self) -> Option<&Names> {
         self.names.as_ref()
     }
 
     /// The number of the row of an id.
-    pub(super) fn number(&self, id: i64) -> Option<usize> {
+    pub(crate) fn number(&self, id: i64) -> Option<usize> {
         if self.ascending {
             let guess = usize::try_from(id).ok()?;
             let found = if self.ids.get(guess) == Some(&id) { guess } else { self.ids.binary_search(&id).ok()? };
@@ -180,12 +180,12 @@ impl Ids {
     }
 
     /// The number of the row of a string id.
-    pub(super) fn number_of_name(&self, name: &str) -> Option<usize> {
+    pub(crate) fn number_of_name(&self, name: &str) -> Option<usize> {
         self.names.as_ref()?.number(name, &self.gone)
     }
 
     /// Checks ids for `rows` new rows, or makes them.
-    pub(super) fn check<'a>(&self, rows: usize, ids: RowIds<'a>) -> Result<Checked<'a>> {
+    pub(crate) fn check<'a>(&self, rows: usize, ids: RowIds<'a>) -> Result<Checked<'a>> {
         // What is in a mapped file is compared before it is copied, too, which new ids ask for.
         self.check_all()?;
         let given = match ids {
@@ -248,7 +248,7 @@ impl Ids {
     }
 
     /// Takes the ids of rows that have been appended; those that they replace have been removed.
-    pub(super) fn take(&mut self, new: &Checked<'_>) {
+    pub(crate) fn take(&mut self, new: &Checked<'_>) {
         let first = self.ids.len();
         self.ascending = self.ascending
             && new.ids.first().is_none_or(|first| self.ids.last().is_none_or(|last| last < first))
@@ -265,7 +265,7 @@ impl Ids {
     }
 
     /// Lets rows go, by number. A number may stand twice.
-    pub(super) fn remove(&mut self, numbers: &[usize]) {
+    pub(crate) fn remove(&mut self, numbers: &[usize]) {
         for &number in numbers {
             if !self.gone.insert(number) {
                 continue;
@@ -277,7 +277,7 @@ impl Ids {
     }
 
     /// Drops the rows that are gone: the others get new numbers, in the same order.
-    pub(super) fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         super::gone::retain(&mut self.ids, 1, |number| !self.gone.holds(number));
         let ranks = self.gone.ranks();
         self.ascending = self.ids.is_sorted_by(|a, b| a < b);
@@ -295,12 +295,12 @@ impl Ids {
     }
 
     /// Bytes of ids, of rows that are gone, and of strings.
-    pub(super) fn nbytes(&self) -> usize {
+    pub(crate) fn nbytes(&self) -> usize {
         self.ids.nbytes() + self.gone.nbytes() + self.names.as_ref().map_or(0, Names::nbytes)
     }
 
     /// Bytes of the way back from ids to rows, as far as it is made.
-    pub(super) fn table_nbytes(&self) -> usize {
+    pub(crate) fn table_nbytes(&self) -> usize {
         let names = self.names.as_ref().map_or(0, Names::table_nbytes);
         names + self.table.get().map_or(0, HashTable::allocation_size)
     }

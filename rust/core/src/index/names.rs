@@ -11,7 +11,7 @@ use crate::storage::Array;
 
 /// Names by row number, in the order of adding.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// UTF-8, without gaps.
     text: Array<u8>,
     /// Where each name ends.
