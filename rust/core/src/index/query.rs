@@ -2,13 +2,16 @@
 
 use std::ops::AddAssign;
 
-use super::search::{DENSE, FEW};
+use super::search::FEW;
 use super::{Filter, Index};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
 use crate::topk::Candidate;
+
+/// Where queries read more than one row in this many in full, sharing the decoding of all rows is cheaper.
+const SHARED: usize = 4;
 
 /// Neighbours of a batch of queries: `k` places a query, nearest first; missing places hold id −1 and the worst score.
 #[derive(Debug, Clone, PartialEq)]
@@ -258,7 +261,7 @@ impl Index {
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
             // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
-            let alone = staged && stats.full_rows * DENSE <= first * n;
+            let alone = staged && stats.full_rows * SHARED <= first * n;
             let block = if alone { 1 } else { QUERY_BLOCK.min(nq - first) };
             let queries = &queries[first * dim..(first + block) * dim];
             let candidates = self.search_block(queries, options, least, &mut stats);

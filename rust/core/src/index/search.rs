@@ -25,8 +25,9 @@ pub(super) const FEW: usize = 8;
 const CHUNK: usize = 4_096;
 /// Rows of the first chunk; each has twice as many as the one before, since without a floor every row survives.
 const FIRST_CHUNK: usize = 512;
-/// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper.
-pub(super) const DENSE: usize = 4;
+/// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper: a row costs about as much
+/// in a panel, decoded for the only query, as alone.
+const DENSE: usize = 2;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
 /// Where so many rows of a block may enter, all its upper ends are computed together.
