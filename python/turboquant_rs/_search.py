@@ -70,7 +70,7 @@ class Searches:
             vectors without the others. Blocks of 64 vectors without one that is allowed are not read.
         exact : bool, default False
             Read every vector in full. By default up to eight queries read the first stage of every vector and the rest
-            of those that may be among the k nearest. The result is the same. On a GPU every vector is read in full.
+            of those that may be among the k nearest. The result is the same.
         deviations : float, default 3.0
             How many standard deviations of its error a score may lie above the estimate from the first stage: what lies
             higher is cut to that, whether ``exact`` or not (docs/numerics.md section 12). 3 costs less than 0.001 of

@@ -25,6 +25,7 @@ from turboquant_rs.gpu.gate import check_launch
 from turboquant_rs.gpu.kernels import Kernel
 from turboquant_rs.gpu.score import score
 from turboquant_rs.gpu.search_fitted import FittedRows
+from turboquant_rs.gpu.search_plain import PlainRows
 from turboquant_rs.gpu.sketch import Matrix, SketchKey
 from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.units import row_bytes
@@ -77,8 +78,10 @@ def kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
     words = recorder.empty((8,), np.uint32)
     part = search.RowPart(packed, scales, words, scales, words, 0)
     found = {kernel.name: kernel for kernel in recorder.kernels}
-    for queries in (x[:1], x):
-        search.search(recorder, "l2", [(search.PlainRows(codec), [(part, words)])], queries, 10)
+    for queries, refines in ((x[:1], bits > 1), (x[:1], False), (x, False)):
+        rows = PlainRows(codec)
+        rows.refines = refines
+        search.search(recorder, "l2", [(rows, [(part, words)])], queries, 10)
     # Queries are prepared by the same kernel, with more to write.
     staged = [kernel for kernel in recorder.kernels if kernel not in found.values()]
     return found | {f"{k.name} staged" if k.name in found else k.name: k for k in staged}

@@ -9,6 +9,7 @@ from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.faults import Fault
 from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.gpu.search_fitted import FittedRows
+from turboquant_rs.gpu.search_plain import PlainRows
 from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.index import Index
 from turboquant_rs.reference.staged import has_first_stage, row_bounds
@@ -50,9 +51,9 @@ def kinds_of(
                 first,
             )
             parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[own]))))
-        scanned = FittedRows(FittedKey(codec)) if fitted else search.PlainRows(key_of(codec))
+        scanned = FittedRows(FittedKey(codec)) if fitted else PlainRows(key_of(codec))
         kinds.append((scanned, parts))
-    kinds.sort(key=lambda kind: isinstance(kind[0], search.PlainRows))
+    kinds.sort(key=lambda kind: isinstance(kind[0], PlainRows))
     return kinds
 
 

@@ -57,6 +57,22 @@ def test_every_width_and_metric(device: str, small_chunks: None, width: int, met
             check(backend, index, mixed_rows(dim, 9, QUERIES)[:count], 10, cuts=[70], deviations=(3.0, 0.7)[i % 2])
 
 
+@pytest.mark.parametrize("width", EVERY_BITS)
+def test_few_queries_that_read_rows_in_full(device: str, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """As where their tables exceed shared memory."""
+    monkeypatch.setattr(search, "stage_fits", lambda *_: False)
+    for metric in METRICS:
+        check(backend_of(device, 2, flush=True), index_of(97, width, metric, 100), mixed_rows(97, 9, QUERIES)[:3], 10)
+
+
+def test_tables_that_exceed_shared_memory(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three queries, but not of two."""
+    monkeypatch.setattr(search, "TILE", 32)
+    index = index_of(64, 4, "ip", 40)
+    for count in (2, 3):
+        check(backend_of(device, 1, shared_limit=600), index, mixed_rows(64, 9, QUERIES)[:count], 3)
+
+
 @given(
     data=st.data(),
     dim=dims(200),

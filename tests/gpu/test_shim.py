@@ -79,7 +79,7 @@ def is_right(backend: ShimBackend, kernel: str) -> bool:
 
 
 def _is_right(backend: ShimBackend, kernel: str, dim: int) -> bool:
-    if kernel.startswith(("rank", "stage")):
+    if kernel.startswith(("rank", "stage", "refine")):
         return search_is_right(backend, kernel, *((dim, 6) if kernel == "stage_tables" else (dim // 10, 110)))
     plain = TurboQuant(dim, 5 if kernel.startswith("score") else 4, seed=1)
     x = mixed_rows(dim, seed=dim, kinds=("normal", "wide", "whole", "sparse", "one-hot"))
@@ -105,7 +105,8 @@ def search_case(dim: int, seeds: int) -> tuple[Index, NDArray[np.float32], Found
 def search_is_right(backend: ShimBackend, kernel: str, dim: int, seeds: int) -> bool:
     """Several queries a block, chunks and tiles of candidates, and a k-th best that another warp holds."""
     index, queries, want = search_case(dim, seeds)
-    some = 4 if kernel == "rank_dp4a" else 5
+    some = 4 if kernel in ("rank_stage", "refine_dp4a") else 5
+    backend.capability = 75 if kernel == "rank_dp4a" else 80
     return same_found(run_search(backend, index, queries[:some], 34), (want[0][:some], want[1][:some]))
 
 

@@ -23,7 +23,6 @@ from .codec import fitted_key, plain_key
 from .runtime import CupyBackend
 from .search import (
     MOST_ROWS,
-    PlainRows,
     RowPart,
     Scanned,
     buffer_bytes,
@@ -34,6 +33,7 @@ from .search import (
     within,
 )
 from .search_fitted import FittedRows
+from .search_plain import PlainRows
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant

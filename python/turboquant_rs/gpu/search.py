@@ -15,14 +15,13 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.staged import DEVIATIONS, bound_unit_of, sign_rounding
-from ..reference.units import row_bytes
+from ..reference.staged import DEVIATIONS
 from .backend import Backend
-from .constants import CodecKey, score_levels
 from .faults import Fault, first_fault
+from .gate import address
 from .kernels import Kernel
-from .plan import WARPS, WAVES, Part, grid, query_bytes
-from .score import Prepared, launch_products, levels_of, prepare
+from .plan import WARPS, WAVES, grid
+from .score import FEW_QUERIES
 
 #: Up to this k the best are kept by a kernel, in shared memory; beyond, candidates are sorted by the array's library.
 MOST_KEPT = 1_024
@@ -86,6 +85,8 @@ class Scanned(Protocol):
     #: Bytes of a packed row, and of its first stage; 0 where it has none.
     row_bytes: int
     stage_bytes: int
+    #: Whether a few queries read the first stage of all rows and the rest of some.
+    refines: bool
 
     def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Any, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
@@ -103,6 +104,11 @@ class Scanned(Protocol):
 
         ``ranking`` and ``counts`` are arguments of the rank kernels: squared norms to counts, and from the pitch on.
         """
+
+    def refine(
+        self, backend: Backend, prepared: Any, part: RowPart, stage: Stage, ranking: Candidates, queries: int
+    ) -> None:
+        """Cut candidates whose keys are upper ends to their scores."""
 
     def query_bytes(self) -> int:
         """Return the bytes that a query takes."""
@@ -198,7 +204,7 @@ def within(
 
 
 def scan(
-    backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: _Candidates, deviations: float
+    backend: Backend, metric: str, kinds: Kinds, queries: Any, ranking: Candidates, deviations: float
 ) -> Fault | None:
     """Offer all rows to a ranking, for one block of queries; waits and returns the first faulty query."""
     faults: list[Any] = []
@@ -212,8 +218,12 @@ def scan(
             shared = (stage.squares, part.squares)
             some = (*shared, allowed, ranking.floors, ranking.candidates, ranking.counts)
             counts = (np.int64(ranking.pitch), np.int64(len(part)), np.int64(len(queries)))
-            scanned.rank(backend, prepared, part.packed, part.scales, some, counts)
-            cut(backend, stage, part, ranking, len(queries))
+            if scanned.refines and stage_fits(backend, stage, len(queries)):
+                rank_stage(backend, stage, part, some, counts)
+                scanned.refine(backend, prepared, part, stage, ranking, len(queries))
+            else:
+                scanned.rank(backend, prepared, part.packed, part.scales, some, counts)
+                cut(backend, stage, part, ranking, len(queries))
             ranking.take()
     return first_fault(backend, faults[0])
 
@@ -228,46 +238,6 @@ def spans(backend: Backend, parts: Parts, first_rows: int, most: int) -> Iterato
             rows = slice(at, min(at + min(step, longest), len(part)))
             yield Span(part.part(backend, rows), None if words is None else words[at // 32 :])
             at, step = rows.stop, min(step * GROWTH, most)
-
-
-class PlainRows:
-    """How rows of a plain codec are scanned."""
-
-    def __init__(self, codec: CodecKey) -> None:
-        self.codec = codec
-        self.row_bytes = row_bytes(codec.dim, codec.bits, codec.bits)
-        #: Bytes of a code's first stage, its sign plane; codes of one bit have none.
-        self.stage_bytes = -(-codec.dim // 8) if codec.bits > 1 else 0
-
-    def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
-        """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
-        codec, size, l2 = self.codec, self.stage_bytes, metric == "l2"
-        shape = {"staged": bool(size) or l2, "columns": 8 * size}
-        prepared = prepare(backend, codec, codec.bits, queries, cosine=metric == "cosine", **shape)  # type: ignore[arg-type]
-        if not size and not l2:
-            return prepared, NO_STAGE
-        unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
-        worth = (unit, sign_rounding(codec.bits, codec.dim), deviations) if size else NO_WORTH
-        return prepared, stage_of(backend, prepared, prepared.norms, worth, 2 * size, metric)
-
-    def rank(
-        self,
-        backend: Backend,
-        prepared: Prepared,
-        packed: Any,
-        scales: Any,
-        ranking: tuple[Any, ...],
-        counts: tuple[Any, ...],
-    ) -> None:
-        """Make rows whose score may be among the best candidates."""
-        codec = self.codec
-        codes, levels = Part(codec.dim, codec.bits, codec.bits, packed.shape[1]), levels_of(backend, codec, codec.bits)
-        launch_products(backend, codes, levels, prepared, packed, scales, "rank", (*ranking, *counts))
-
-    def query_bytes(self) -> int:
-        """Return the bytes that a query takes."""
-        codec = self.codec
-        return query_bytes(codec.dim) * (2 if codec.bits > 4 else 1) + 64 * self.stage_bytes + 24
 
 
 def stage_of(
@@ -302,10 +272,9 @@ def stage_of(
     return Stage(fours // 2, tables, factors, deviations, squares, base)
 
 
-def cut(backend: Backend, stage: Stage, part: RowPart, ranking: _Candidates, nq: int) -> None:
+def cut(backend: Backend, stage: Stage, part: RowPart, ranking: Candidates, nq: int) -> None:
     """Cut the keys of the candidates of a chunk, and number them as rows of the index."""
-    # As many blocks as the device holds, a query's share each; they find out how many candidates there are.
-    spread = max(1, min(-(-len(part) // WARPS), backend.processors * WAVES // nq))
+    spread = blocks_a_query(backend, len(part), nq)
     args = (
         *(part.packed, part.scales, part.bounds if stage.size else None),
         *((stage.tables, stage.factors, stage.deviations) if stage.size else (None, None, None)),
@@ -318,7 +287,36 @@ def cut(backend: Backend, stage: Stage, part: RowPart, ranking: _Candidates, nq:
     backend.launch(kernel, grid(backend, nq * spread), 32 * WARPS, args, 0)
 
 
-class _Candidates:
+def blocks_a_query(backend: Backend, rows: int, queries: int) -> int:
+    """Return how many blocks work on the candidates of one query: as many as the device holds, a query's share each.
+
+    They find out by themselves how many candidates there are.
+    """
+    return max(1, min(-(-rows // WARPS), backend.processors * WAVES // queries))
+
+
+def stage_fits(backend: Backend, stage: Stage, queries: int) -> bool:
+    """Return whether so few queries read first stages alone, and their tables fit shared memory."""
+    return queries <= FEW_QUERIES and 0 < 32 * stage.size * queries <= backend.shared_limit
+
+
+def rank_stage(
+    backend: Backend, stage: Stage, part: RowPart, ranking: tuple[Any, ...], counts: tuple[Any, ...]
+) -> None:
+    """Make rows whose upper ends may be among the best candidates, with these as keys."""
+    row_bytes, queries = part.packed.shape[1], int(counts[-1])
+    words = row_bytes % 4 == 0 and stage.size % 4 == 0 and address(part.packed) % 4 == 0
+    args = (
+        *(part.packed, part.scales, part.bounds, stage.tables, stage.factors, stage.deviations, stage.base),
+        *(*ranking, np.int32(row_bytes), *counts),
+    )
+    parameters = {"TQ_STAGE_BYTES": stage.size, "TQ_THREADS": STAGE_THREADS, "TQ_WHOLE_WORDS": int(words)}
+    blocks = grid(backend, -(-len(part) // STAGE_THREADS))
+    kernel = Kernel("rank_stage", tuple(sorted(parameters.items())))
+    backend.launch(kernel, blocks, STAGE_THREADS, args, 32 * stage.size * queries)
+
+
+class Candidates:
     """Candidates of a block of queries: of each, numbers that are kept, and room for those of a chunk."""
 
     first_rows: int
@@ -342,7 +340,7 @@ class _Candidates:
         raise NotImplementedError
 
 
-class Ranking(_Candidates):
+class Ranking(Candidates):
     """The k best so far."""
 
     def __init__(self, backend: Backend, queries: int, k: int, longest: int) -> None:
@@ -375,7 +373,7 @@ class Ranking(_Candidates):
         return self.numbers[:, : self.k]
 
 
-class Collecting(_Candidates):
+class Collecting(Candidates):
     """All rows that reach a fixed floor."""
 
     def __init__(self, backend: Backend, queries: int, longest: int, floor: np.uint32) -> None:

@@ -27,12 +27,8 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS) rank_cut(
                 }
 #pragma unroll
                 for (int half = 16; half; half /= 2) sum += tq_from_lane_xor(sum, half);
-                const int exact = (int)sum - 126 * TQ_STAGE_BYTES;
-                const unsigned bound = bounds[row];
-                const float estimate = factors[query] * tq_to_float(exact) * tq_to_float((int)(bound & 0xffffu));
-                const float reach = deviations[query] * tq_to_float((int)(bound >> 16));
-                float end = tq_product(tq_sum(estimate, reach), scales[row]);
-                if (base) end = tq_sum(end, base[query]);
+                const float end = tq_upper_end(sum, bounds[row], factors[query], deviations[query], scales[row],
+                                               base, query);
                 const float key = tq_key(end, query_squares, row_squares, query, row);
                 if (tq_order(key) > order) {
                     order = tq_order(key);
