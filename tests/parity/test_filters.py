@@ -46,10 +46,10 @@ class Both:
         known = self.known = dict[bytes, Floats]()
         rank = self.plain.ranked_by
 
-        def remembered(queries: Floats) -> Floats:
+        def remembered(queries: Floats, deviations: float) -> Floats:
             key = queries.tobytes()
             if key not in known:
-                known[key] = rank(queries)
+                known[key] = rank(queries, deviations)
             return known[key]
 
         self.plain.ranked_by = remembered  # type: ignore[method-assign]
