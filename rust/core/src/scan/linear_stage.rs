@@ -14,7 +14,7 @@ const NOISE: f64 = 1.0 / 32.0;
 const FINE: f64 = 4096.0;
 pub(super) const BOUND: f64 = 8192.0;
 /// Least expected residual of a coordinate, far below any.
-const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
+pub(super) const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// The first stage of a fitted codec.
 #[derive(Debug)]

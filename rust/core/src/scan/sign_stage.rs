@@ -1,5 +1,6 @@
 //! The first stage of a plain code, its sign plane: what bounds a row's score from it (docs/numerics.md section 12).
 
+use super::linear_stage::LEAST;
 use crate::codebook::{halves, integer_levels, masses};
 use crate::codec::TurboQuant;
 use crate::kernels::planes::{Sums, magnitude_sums};
@@ -9,8 +10,6 @@ use crate::units::unpack;
 /// Units of a row's bounds in one integer level, for widths 1–4 and for two-byte levels.
 const FINE: u64 = 512;
 const COARSE: u64 = 4;
-/// Least expected residual of a coordinate, in squared integer levels, far below any.
-const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// What a unit of a row's bounds is worth in a query's coordinates.
 pub(super) fn unit(codec: &TurboQuant) -> f32 {
