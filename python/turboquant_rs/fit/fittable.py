@@ -66,7 +66,7 @@ class Fittable:
         seed
             As for :class:`TurboQuant`; it also draws the rows that are held out.
         threads : int, optional
-            Of the measurements; NumPy's linear algebra has its own.
+            Of the measurements; NumPy's linear algebra has its own, for eigenvectors one up to 1,536 dimensions.
 
         Returns
         -------

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .lapack import eigh
 from .sample import Moments
 
 Floats = NDArray[np.float64]
@@ -90,7 +91,7 @@ def dual(moments: Moments, queries: Moments, power: float) -> Spectrum:
     """Axes for scores of given queries: Q^power stands for Q in the notes of this module."""
     second, share = shrunk(moments)
     wanted, _ = shrunk(queries)
-    values, vectors = np.linalg.eigh(wanted)
+    values, vectors = eigh(wanted)
     values = np.maximum(values, LEAST_QUERY_SHARE * values.mean()) ** (0.5 * power)
     root = (vectors * values) @ vectors.T
     inverse = (vectors / values) @ vectors.T
@@ -110,7 +111,7 @@ def even(dim: int, seed: int) -> Spectrum:
 
 def _descending(matrix: Floats) -> tuple[Floats, Floats]:
     """Eigenvalues, at least a trifle, and eigenvectors as rows, the largest first."""
-    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = eigh(matrix)
     values, axes = values[::-1], vectors[:, ::-1].T
     # The sign of an eigenvector is LAPACK's whim; the largest coordinate is made positive.
     top = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
