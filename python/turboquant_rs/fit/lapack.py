@@ -56,7 +56,7 @@ def one_thread() -> Iterator[None]:
 def _control() -> tuple[Any, Any] | None:
     """Functions of the OpenBLAS that NumPy is linked with; a lookup in NumPy's own module goes on in what it links."""
     try:
-        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # type: ignore[attr-defined]
+        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)
     except (AttributeError, OSError):
         return None
     for names in _NAMES:
