@@ -87,3 +87,27 @@ fn a_reader_takes_what_was_committed() {
     }
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn a_reader_takes_another_file_that_has_the_number_of_a_former_one() {
+    // A system gives the number of a file that is gone to the next one; writing into the file has the same effect.
+    let path = path("number");
+    let mut index = empty();
+    index.add(&rows(20, 1), None).unwrap();
+    index.save(&path).unwrap();
+    let mut reader = Index::open(&path, false).unwrap();
+    for (n, seed) in [(20, 2), (21, 2), (19, 3), (0, 0)] {
+        let mut other = empty();
+        other.add(&rows(n, seed), None).unwrap();
+        std::fs::write(&path, other.to_bytes().unwrap()).unwrap();
+        assert_eq!((reader.refresh(), reader.refresh()), (Ok(true), Ok(false)));
+        assert_same(&other, &reader);
+    }
+    let mut damaged = index.to_bytes().unwrap();
+    let last = damaged.len() - 1_000;
+    damaged[last] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    assert!(matches!(reader.refresh(), Err(Error::Corrupt { .. })));
+    assert_eq!(reader.len(), 0);
+    std::fs::remove_file(&path).unwrap();
+}

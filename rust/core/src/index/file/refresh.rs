@@ -28,7 +28,12 @@ pub(super) fn refresh(index: &mut Index) -> Result<bool> {
         }
         let new = Additions::read(index, mapped.bytes(), stays(mapped, *map), last, record)?;
         Ok(Some((new, record, repair)))
-    })?;
+    });
+    let new = match new {
+        // Another file may have got the number of one that is gone; damage is found again.
+        Err(Error::Corrupt { .. }) => return replace(index, open(path, *map)?, path),
+        new => new?,
+    };
     let Some((new, record, repair)) = new else { return Ok(false) };
     new.take(index).map_err(|error| error.of_path(path))?;
     let counted = Counted::of(index, record);
