@@ -3,8 +3,11 @@
 //! Both rank rows by s' = min(S, U) (docs/numerics.md section 12). U ≥ s' comes from the first stage alone, so a row whose U is below the
 //! k-th best s' so far is none of the k best; which rows were read in full changes nothing.
 
+mod stages;
+
 use std::ops::Range;
 
+use self::stages::Waiting;
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
 use crate::bitmap::{Allowed, bits};
@@ -21,23 +24,10 @@ use crate::topk::{Candidate, TopK};
 
 /// Up to this many queries are searched one after the other by stages; more share the decoding of rows.
 pub(super) const FEW: usize = 8;
-/// Rows whose upper ends are known before any of them is read in full: their planes stay in a second-level cache.
-const CHUNK: usize = 4_096;
-/// Rows of the first chunk; each has twice as many as the one before, since without a floor every row survives.
-const FIRST_CHUNK: usize = 512;
-/// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper: a row costs about as much
-/// in a panel, decoded for the only query, as alone.
-const DENSE: usize = 2;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
 /// Where so many rows of a block may enter, all its upper ends are computed together.
 const TOGETHER: u32 = 4;
-/// Chunks that are then read in full before the first stage is tried again.
-const PATIENCE: usize = 8;
-/// Survivors that are read before the others, if they are more than k.
-const LIKELIEST: usize = 16;
-/// Survivors whose bytes are asked for before they are used.
-const AHEAD: usize = 8;
 
 impl Index {
     /// The best candidates of each query of a block, those with a key of at least `least`.
@@ -223,16 +213,14 @@ struct Task<'a> {
     /// Made when rows are first read in full together, which a search by stages may never do.
     scanner: Option<Scanner>,
     gathered: Gathered,
-    /// A row and spare bytes.
-    packed: Vec<u8>,
-    uppers: Vec<f32>,
+    waiting: Waiting,
     stats: SearchStats,
 }
 
 impl<'a> Task<'a> {
     fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>, exec: Exec) -> Self {
-        let (gathered, packed, uppers, stats) = (Gathered::default(), Vec::new(), Vec::new(), SearchStats::default());
-        Self { ranking, rows, allowed, exec, scanner: None, gathered, packed, uppers, stats }
+        let (gathered, waiting, stats) = (Gathered::default(), Waiting::default(), SearchStats::default());
+        Self { ranking, rows, allowed, exec, scanner: None, gathered, waiting, stats }
     }
 
     /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.
@@ -287,105 +275,6 @@ impl<'a> Task<'a> {
             let of_rows = (gathered.first_stages(), &gathered.squares[..]);
             ranking.take(members, keys, (rows.len(), u64::MAX), of_rows, |row| places[row], None);
         });
-        Ok(())
-    }
-
-    /// Reads the first stage of every allowed row of `range` for the only query, and the rest of rows that may still enter. Blocks without
-    /// an allowed row are not read.
-    fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
-        let (mut survivors, mut patience) = (Vec::new(), 0);
-        let (mut next, mut most) = (range.start, FIRST_CHUNK);
-        while next < range.end {
-            let (chunk, wanted) = self.chunk(next..range.end, most);
-            (next, most) = (chunk.end, CHUNK.min(2 * most));
-            if patience > 0 {
-                patience -= 1;
-                self.in_full(chunk)?;
-                continue;
-            }
-            let read = self.stats.full_rows;
-            survivors.clear();
-            self.allowed.runs(chunk, |word| word != 0).try_for_each(|run| self.first_stage(run, &mut survivors))?;
-            // The likeliest rows first: they raise the floor under the others.
-            let likeliest = self.ranking.best[0].wanted().max(LIKELIEST);
-            if survivors.len() > 2 * likeliest {
-                survivors.select_nth_unstable_by(likeliest, |a, b| b.0.total_cmp(&a.0));
-                survivors[..likeliest].sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-                self.refine(&survivors[..likeliest])?;
-                let floor = self.ranking.floors[0];
-                survivors.drain(..likeliest);
-                survivors.retain(|survivor| survivor.0 >= floor);
-            }
-            self.refine(&survivors)?;
-            if wanted >= CHUNK && self.stats.full_rows - read > wanted / DENSE {
-                patience = PATIENCE;
-            }
-        }
-        Ok(())
-    }
-
-    /// The rows at the start of `range` whose upper ends are to be known before any is read in full, and how many of them are allowed.
-    fn chunk(&self, range: Range<usize>, most: usize) -> (Range<usize>, usize) {
-        if self.allowed.all() {
-            let end = range.end.min(range.start + most);
-            return (range.start..end, end - range.start);
-        }
-        let (mut end, mut wanted) = (range.start, 0);
-        while end < range.end && wanted < most {
-            wanted += self.allowed.word(end / BLOCK).count_ones() as usize;
-            end += BLOCK;
-        }
-        (range.start..end.min(range.end), wanted)
-    }
-
-    /// Reads the first stage of `range` and appends the allowed rows whose upper ends reach the floor.
-    fn first_stage(&mut self, range: Range<usize>, survivors: &mut Vec<(f32, usize)>) -> Result<()> {
-        let Self { ranking, allowed, stats, uppers, .. } = self;
-        let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
-        let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (tables, weights) = stage.query(0);
-        ranking.partition.check_first(range.clone())?;
-        stats.first_stage_rows += range.len();
-        stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();
-        uppers.resize(range.len().next_multiple_of(BLOCK), 0.0);
-        let n = range.len();
-        let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
-        let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
-        upper_ends(ranking.level, planes, tables, weights, &mut uppers[..n]);
-        ranking.to_keys(0, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
-        let mut marks = [0];
-        for (first, uppers) in range.clone().step_by(BLOCK).zip(uppers.chunks_exact(BLOCK)) {
-            at_least(ranking.level, uppers, BLOCK.min(range.end - first), &ranking.floors, &mut marks);
-            let reached = marks[0] & allowed.word(first / BLOCK);
-            survivors.extend(bits(reached).map(|row| (uppers[row], first + row)));
-        }
-        Ok(())
-    }
-
-    /// Reads survivors in full, those that the floor has not passed meanwhile.
-    fn refine(&mut self, survivors: &[(f32, usize)]) -> Result<()> {
-        let Self { ranking, packed, stats, .. } = self;
-        let (queries, partition) = (ranking.queries, ranking.partition);
-        let (_, scales) = partition.first().expect("a first stage in blocks");
-        survivors.iter().take(AHEAD).for_each(|&(_, place)| partition.prefetch(place));
-        for (i, &(upper, place)) in survivors.iter().enumerate() {
-            survivors.get(i + AHEAD).iter().for_each(|survivor| partition.prefetch(survivor.1));
-            if upper < ranking.floors[0] {
-                continue;
-            }
-            packed.clear();
-            partition.row(place, packed)?;
-            packed.resize(packed.len() + PreparedQueries::SPARE, 0);
-            let mut key = [queries.score_of_row(ranking.level, packed, scales[place])];
-            ranking.to_keys(0, partition.squares_of(place..place + 1), &mut key);
-            let key = if upper < key[0] { upper } else { key[0] };
-            stats.full(1, 1, partition.row_bytes());
-            // Most rows stop here, before their ids come from memory.
-            if key >= ranking.floors[0] {
-                ranking.offer(0, place, key);
-                ranking.raise(0);
-            }
-        }
         Ok(())
     }
 }
