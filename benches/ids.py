@@ -4,8 +4,9 @@
 
 Ids are given and in random order, so that every one is found through the index's table. Each library runs in a process
 of its own, ours once more from Rust (``benches/rust/ids.rs``). Times are of one call each, the process's first removal
-apart; files are in ``--folder``, and an append of 2 kB with fsync there says what the disk takes of a commit. What
-files.py measures is not measured again. Peers that are not installed are left out:
+apart; files are in ``--folder``. A commit waits for the disk twice (docs/format.md): in turn with each one, two appends
+of 2 kB with fsync say what the disk takes of it, and commits in a file system in memory what we do. What files.py
+measures is not measured again. Peers that are not installed are left out:
 ``pip install faiss-cpu==1.15.1 turbovec==1.1.2``.
 """
 
@@ -28,6 +29,8 @@ import numpy as np
 BATCH = 16_384
 #: Calls of one vector, and of what takes milliseconds.
 CALLS, FEW = 1_000, 30
+#: A file system in memory, where synchronising costs nothing.
+MEMORY = Path("/dev/shm")
 
 
 class Rows:
@@ -76,16 +79,35 @@ def milliseconds(call: Callable[[], object]) -> float:
     return times(call, calls=1)["median"] / 1e3
 
 
-def disk(folder: Path) -> dict[str, float]:
-    """Return microseconds of an append of 2 kB with fsync."""
+def commits(index: Any, change: Callable[[], object], folder: Path) -> dict[str, Any]:
+    """Return microseconds of commits of a change, of two appends with fsync in turn with them, and without disk."""
+    out: dict[str, list[float]] = {"commit": [], "two_appends_with_fsync": [], "commit_in_memory": []}
+
+    def note(name: str, call: Callable[[], object]) -> None:
+        start = time.perf_counter()
+        call()
+        out[name].append(1e6 * (time.perf_counter() - start))
+
     with tempfile.TemporaryFile(dir=folder) as file:
 
-        def append() -> None:
-            file.write(bytes(2_000))
-            file.flush()
-            os.fsync(file.fileno())
+        def two_appends() -> None:
+            for _ in range(2):
+                file.write(bytes(2_000))
+                file.flush()
+                os.fsync(file.fileno())
 
-        return times(append, calls=FEW)
+        for _ in range(FEW):
+            change()
+            note("commit", index.commit)
+            note("two_appends_with_fsync", two_appends)
+    if MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(dir=MEMORY) as memory:
+            index.save(Path(memory) / "ours.tqi")
+            for _ in range(FEW):
+                change()
+                note("commit_in_memory", index.commit)
+        index.save(folder / "ours.tqi")
+    return {name: harness.summary(taken) for name, taken in out.items() if taken}
 
 
 def ours(rows: Rows, folder: Path, dim: int, bits: int) -> dict[str, Any]:
@@ -104,14 +126,11 @@ def ours(rows: Rows, folder: Path, dim: int, bits: int) -> dict[str, Any]:
     out["remove_a_tenth_ms"] = milliseconds(lambda: index.remove(tenth))
     out["compact_ms"] = milliseconds(index.compact)
     index.save(path)
-    commits: dict[str, Any] = {}
-    changes = {"add": lambda: index.add(rows.one()), "remove": lambda: index.remove(rows.old())}
-    for name, change in changes.items():
-        commits[name] = times(lambda _: index.commit(), change, calls=FEW)
+    out["commit_of_add_us"] = commits(index, lambda: index.add(rows.one()), folder)
+    out["commit_of_remove_us"] = commits(index, lambda: index.remove(rows.old()), folder)
     tenth = rows.tenth()
     index.remove(tenth)
-    commits["remove_a_tenth"] = times(index.commit, calls=1)
-    out["commit_us"] = commits
+    out["commit_of_a_tenth_removed_ms"] = milliseconds(index.commit)
     mapped = Index.open(path)
     out["first_remove_of_mapped_ms"] = milliseconds(lambda: mapped.remove(rows.old()))
     out["remove_of_mapped_us"] = times(mapped.remove, rows.old)
@@ -182,7 +201,6 @@ def main() -> None:
     found: dict[str, Any] = {"machine": harness.machine(), "rows": options.rows, "dim": options.dim}
     found["bits"] = options.bits
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        found["append_with_fsync_us"] = disk(Path(folder))
         for task in TASKS:
             line = [sys.executable, __file__, "--task", task, "--folder", folder]
             line += [f"--{name}={getattr(options, name)}" for name in ("rows", "dim", "bits")]
