@@ -102,15 +102,24 @@ impl Task<'_> {
         stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();
         let (n, uppers) = (range.len(), &mut waiting.uppers);
         uppers.resize(n.next_multiple_of(BLOCK), 0.0);
+        // Places behind the last row never reach a floor.
+        uppers[n..].fill(f32::NAN);
         let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
         let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
         upper_ends(ranking.level, planes, tables, weights, &mut uppers[..n]);
         ranking.to_keys(0, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
-        let mut marks = [0];
-        for (first, uppers) in range.clone().step_by(BLOCK).zip(uppers.chunks_exact(BLOCK)) {
-            at_least(ranking.level, uppers, BLOCK.min(range.end - first), &ranking.floors, &mut marks);
-            let reached = marks[0] & allowed.word(first / BLOCK);
-            waiting.rows.extend(bits(reached).map(|row| (uppers[row], first + row)));
+        // A word of marks a block, from one call for many blocks.
+        let (floors, mut marks) = ([ranking.floors[0]; CHUNK / BLOCK], [0; CHUNK / BLOCK]);
+        for (first, uppers) in range.step_by(CHUNK).zip(waiting.uppers.chunks(CHUNK)) {
+            let blocks = uppers.len() / BLOCK;
+            at_least(ranking.level, uppers, BLOCK, &floors[..blocks], &mut marks);
+            for (i, &marked) in marks[..blocks].iter().enumerate() {
+                let first = first + i * BLOCK;
+                if marked != 0 {
+                    let reached = bits(marked & allowed.word(first / BLOCK));
+                    waiting.rows.extend(reached.map(|row| (uppers[i * BLOCK + row], first + row)));
+                }
+            }
         }
         Ok(())
     }
