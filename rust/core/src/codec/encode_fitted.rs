@@ -24,8 +24,8 @@ pub(super) struct FittedScratch {
     y: Vec<Vec<f32>>,
     codes: Vec<Vec<u8>>,
     trial: Vec<Vec<u8>>,
-    /// Products of a segment.
-    part: Vec<Products>,
+    /// Products of each segment.
+    parts: Vec<Vec<Products>>,
     /// Norms without the center, relative to those with it.
     ratios: Vec<f32>,
     /// T(y²) of a segment, and the weighted sum of all: the energy along the axes.
@@ -75,14 +75,17 @@ impl TurboQuant {
         }
         f.codes.resize_with(self.segments.len(), Vec::new);
         f.trial.resize_with(self.segments.len(), Vec::new);
-        self.assign_all(level, transform, 0, n, &f.y, &mut f.codes, &mut f.part, &mut s.products);
+        self.assign_all(level, transform, 0, n, &f.y, &mut f.codes, &mut f.parts, &mut s.products);
         for trial in 1..self.segments[0].tables.len() {
-            self.assign_all(level, transform, trial, n, &f.y, &mut f.trial, &mut f.part, &mut s.trial_products);
+            self.assign_all(level, transform, trial, n, &f.y, &mut f.trial, &mut f.parts, &mut s.trial_products);
             for (row, &products) in s.trial_products.iter().enumerate() {
                 if cosine(products) > cosine(s.products[row]) {
                     s.products[row] = products;
                     for (segment, (codes, trial)) in self.segments.iter().zip(f.codes.iter_mut().zip(&f.trial)) {
                         let m = segment.segment.dim;
+                        if segment.segment.bits == 1 {
+                            continue;
+                        }
                         codes[row * m..][..m].copy_from_slice(&trial[row * m..][..m]);
                     }
                 }
@@ -141,14 +144,19 @@ impl TurboQuant {
         n: usize,
         y: &[Vec<f32>],
         codes: &mut [Vec<u8>],
-        part: &mut Vec<Products>,
+        parts: &mut Vec<Vec<Products>>,
         sums: &mut Vec<Products>,
     ) {
-        part.resize(n, Products::default());
+        parts.resize_with(self.segments.len(), Vec::new);
         sums.resize(n, Products::default());
         for (i, (segment, (y, codes))) in self.segments.iter().zip(y.iter().zip(codes)).enumerate() {
-            codes.resize(y.len(), 0);
-            assign(level, &segment.tables[trial], y, segment.segment.dim, codes, part);
+            let part = &mut parts[i];
+            // No scale moves the only boundary of one bit, which is 0: its codes and products are those of before.
+            if trial == 0 || segment.segment.bits > 1 {
+                codes.resize(y.len(), 0);
+                part.resize(n, Products::default());
+                assign(level, &segment.tables[trial], y, segment.segment.dim, codes, part);
+            }
             let weight = transform.weights[i];
             for (sum, part) in sums.iter_mut().zip(part.iter()) {
                 let (yc, cc) = (weight * part.yc, weight * part.cc);

@@ -26,6 +26,16 @@ pub(super) fn assign(_: Avx2, table: &Table, y: &[f32], m: usize, codes: &mut [u
 fn rows<const BITS: usize>(table: &Table, y: &[f32], m: usize, codes: &mut [u8], products: &mut [Products]) {
     assert!(table.tree.len() == (1 << BITS) - 1 && table.levels.len() >= 1 << BITS, "the table is of {BITS} bits");
     let steps = first_steps(table);
+    // SAFETY: the table is of `BITS` bits.
+    unsafe {
+        match m {
+            8 => return short_rows::<BITS, 1>(table, &steps, y, codes, products),
+            16 => return short_rows::<BITS, 2>(table, &steps, y, codes, products),
+            24 => return short_rows::<BITS, 3>(table, &steps, y, codes, products),
+            32 => return short_rows::<BITS, 4>(table, &steps, y, codes, products),
+            _ => {}
+        }
+    }
     for ((y, codes), products) in y.chunks_exact(m).zip(codes.chunks_exact_mut(m)).zip(products) {
         let (mut yc, mut cc) = ([0.0; LANES], [0.0; LANES]);
         let whole = m / 64 * 64;
@@ -56,6 +66,47 @@ fn rows<const BITS: usize>(table: &Table, y: &[f32], m: usize, codes: &mut [u8],
         scalar::tail(table, &y[eights..], &mut codes[eights..], eights - whole, &mut yc, &mut cc);
         *products = Products { yc: fold(&mut yc, m), cc: fold(&mut cc, m) };
     }
+}
+
+/// Rows of `N` registers, up to four, as segments of fitted codecs are: a lane has one term, and registers are folded where they are.
+///
+/// # Safety
+/// `table` is of `BITS` bits.
+#[target_feature(enable = "avx2")]
+unsafe fn short_rows<const BITS: usize, const N: usize>(
+    table: &Table,
+    steps: &[__m256; 4],
+    y: &[f32],
+    codes: &mut [u8],
+    products: &mut [Products],
+) {
+    let zero = _mm256_setzero_ps();
+    for ((y, codes), products) in y.chunks_exact(8 * N).zip(codes.chunks_exact_mut(8 * N)).zip(products) {
+        let (mut yc, mut cc) = ([zero; 4], [zero; 4]);
+        for i in 0..N {
+            // SAFETY: 8·i + 8 ≤ 8·N, the length of y and codes; the table is as the caller promises.
+            unsafe {
+                let value = _mm256_loadu_ps(y.as_ptr().add(8 * i));
+                let found = search::<BITS>(table, steps, value);
+                let c = levels_of::<BITS>(table, found);
+                yc[i] = _mm256_add_ps(zero, _mm256_mul_ps(value, c));
+                cc[i] = _mm256_mul_ps(c, c);
+                let words = _mm_packs_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
+                _mm_storel_epi64(codes.as_mut_ptr().add(8 * i).cast(), _mm_packus_epi16(words, words));
+            }
+        }
+        *products = Products { yc: halve(yc), cc: halve(cc) };
+    }
+}
+
+/// The sum of 32 lanes by halving.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn halve([a, b, c, d]: [__m256; 4]) -> f32 {
+    let eight = _mm256_add_ps(_mm256_add_ps(a, c), _mm256_add_ps(b, d));
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
 /// The tree's first four steps, 1, 2, 4 and 8 boundaries, each in one register.

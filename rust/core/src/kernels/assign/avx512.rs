@@ -35,6 +35,10 @@ struct Registers {
 fn rows<const BITS: usize>(table: &Table, y: &[f32], m: usize, codes: &mut [u8], products: &mut [Products]) {
     assert!(table.tree.len() == (1 << BITS) - 1 && table.levels.len() >= 1 << BITS, "the table is of {BITS} bits");
     let registers = registers(table);
+    if m <= 32 {
+        // SAFETY: the table is of `BITS` bits.
+        return unsafe { short_rows::<BITS>(table, &registers, y, m, codes, products) };
+    }
     for ((y, codes), products) in y.chunks_exact(m).zip(codes.chunks_exact_mut(m)).zip(products) {
         let (mut yc, mut cc) = ([_mm512_setzero_ps(); 4], [_mm512_setzero_ps(); 4]);
         let whole = m / LANES * LANES;
@@ -67,6 +71,49 @@ fn rows<const BITS: usize>(table: &Table, y: &[f32], m: usize, codes: &mut [u8],
         let (mut yc, mut cc) = (to_lanes(yc), to_lanes(cc));
         *products = Products { yc: fold(&mut yc, m), cc: fold(&mut cc, m) };
     }
+}
+
+/// Rows of up to 32 values, as segments of fitted codecs are: a lane has one term, and two registers are folded where they are.
+///
+/// # Safety
+/// `table` is of `BITS` bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn short_rows<const BITS: usize>(
+    table: &Table,
+    registers: &Registers,
+    y: &[f32],
+    m: usize,
+    codes: &mut [u8],
+    products: &mut [Products],
+) {
+    let zero = _mm512_setzero_ps();
+    let masks = [0, 16].map(|start| ((1_u32 << m.saturating_sub(start).min(16)) - 1) as u16);
+    for ((y, codes), products) in y.chunks_exact(m).zip(codes.chunks_exact_mut(m)).zip(products) {
+        let (mut yc, mut cc) = (zero, zero);
+        for (i, mask) in masks.into_iter().enumerate().take(m.div_ceil(16)) {
+            // SAFETY: masked places are below m, the length of y and codes; the table is as the caller promises.
+            unsafe {
+                let value = _mm512_maskz_loadu_ps(mask, y.as_ptr().add(16 * i));
+                let found = search::<BITS>(table, registers, value);
+                let c = _mm512_maskz_mov_ps(mask, levels_of::<BITS>(table, registers, found));
+                // Each lane starts from +0, and the fold adds lane j + 16 to lane j first.
+                yc = _mm512_add_ps(yc, _mm512_add_ps(zero, _mm512_mul_ps(value, c)));
+                cc = _mm512_add_ps(cc, _mm512_mul_ps(c, c));
+                _mm512_mask_cvtepi32_storeu_epi8(codes.as_mut_ptr().add(16 * i).cast(), mask, found);
+            }
+        }
+        *products = Products { yc: halve(yc), cc: halve(cc) };
+    }
+}
+
+/// The sum of sixteen lanes by halving.
+#[target_feature(enable = "avx512f,avx512dq")]
+#[inline]
+fn halve(sums: __m512) -> f32 {
+    let eight = _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps::<1>(sums));
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
 #[target_feature(enable = "avx512f")]

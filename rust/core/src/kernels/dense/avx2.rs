@@ -77,6 +77,14 @@ unsafe fn tile<const R: usize, const A: usize>(
         }
     }
     for (r, sums) in sums.iter().enumerate() {
+        if let [a, b] = sums[..] {
+            let pairs = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            // SAFETY: r < R and A is two.
+            unsafe { _mm_storel_epi64(out.add(r * k).cast(), two) }
+            continue;
+        }
         for (a, sum) in sums.iter().enumerate() {
             let four = _mm_add_epi32(_mm256_castsi256_si128(*sum), _mm256_extracti128_si256::<1>(*sum));
             let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));

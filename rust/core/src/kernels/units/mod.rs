@@ -40,6 +40,11 @@ pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::pack(token, codes, m, place, packed),
+        // Too short for registers of 64 codes.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) if m < 64 => {
+            avx2::pack(token.into(), codes, m, place, packed);
+        }
         #[cfg(target_arch = "x86_64")]
         Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::pack(token, codes, m, place, packed),
         #[cfg(target_arch = "aarch64")]
