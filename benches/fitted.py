@@ -6,8 +6,9 @@ Fits see "train" rows only, never the base, and take all cores; encoding is time
 scale included; a peer that cannot meet a number of bytes is measured at the nearest one above and says so. "glosses" is
 all 100,000 × 384 of them if in the cache (``turboquant_rs.evaluation.datasets``), else the sample in the package.
 "glosses-by-topic" fits on glosses of one half by direction (sign of the first principal axis) and encodes the other;
-"clusters-one" and "tight-clusters-one" fit on one cluster and encode all. "sift" needs --sift FILE, a .npy file of SIFT
-descriptors: the first 2,000 rows are queries, the next 20,000 to fit on, the rest the base.
+"clusters-one" and "tight-clusters-one" fit on one cluster and encode all; "embedding-like-768" fits on 20,000 rows.
+"sift" needs --sift FILE, a .npy file of SIFT descriptors: the first 2,000 rows are queries, the next 20,000 to fit on,
+the rest the base.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ def load(name: str, rows: int, sift: Path | None) -> Set:
         fit_on = one(2 * TRAIN, DIM, 0, n_clusters=1).base[TRAIN:]
         vectors = generators.GENERATORS[whole](N, DIM, QUERIES)
         return Set(f"{whole}, fitted on one", vectors.base, fit_on, vectors.queries)
+    if name == "embedding-like-768":
+        vectors = generators.embedding_like(2 * N, 768, QUERIES)
+        return Set("embedding_like 768", vectors.base[:N], vectors.base[N:], vectors.queries)
     vectors = generators.GENERATORS[name](N + TRAIN, 1000 if name == "sparse" else DIM, QUERIES)
     return Set(name, vectors.base[:N], vectors.base[N:], vectors.queries)
 
@@ -244,7 +248,9 @@ def main() -> None:
     """Run the grid and write benches/results/fitted.json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--sets", nargs="+", default=["glosses", "glosses-by-topic", *generators.GENERATORS, *ONE_CLUSTER]
+        "--sets",
+        nargs="+",
+        default=["glosses", "glosses-by-topic", *generators.GENERATORS, *ONE_CLUSTER, "embedding-like-768"],
     )
     parser.add_argument("--bits", type=float, nargs="+", default=[0.5, 1, 1.5, 2, 3, 4])
     parser.add_argument("--rows", type=int, default=100_000, help="of the glosses")
