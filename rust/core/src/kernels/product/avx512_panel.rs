@@ -28,38 +28,76 @@ unsafe fn decode_tile(units: &[(&[u8], Place)], rows: usize, m: usize, table: &[
         let start = 64 * block;
         // Coordinates of the block that exist.
         let count = (m - start).min(64);
-        let mut levels = [_mm512_setzero_si512(); TILE];
-        for (r, levels) in levels.iter_mut().enumerate().take(rows) {
-            let mut codes = _mm512_setzero_si512();
-            for &(bytes, Place { width, offset, stride, .. }) in units {
-                // Bytes of the block in this unit; masks keep reads inside it.
-                let len = (count * width as usize).div_ceil(8);
-                // SAFETY: the first of them is byte start·width/8 of a unit that lies inside row r; the mask covers `len`.
-                codes = unsafe {
-                    let at = bytes.as_ptr().add(r * stride + offset + start * width as usize / 8);
-                    match width {
-                        1 => {
-                            let bits = _mm_maskz_loadu_epi8(0xFF >> (8 - len), at.cast());
-                            let twice = _mm512_add_epi8(codes, codes);
-                            _mm512_mask_add_epi8(twice, _mm_cvtsi128_si64(bits) as u64, twice, _mm512_set1_epi8(1))
-                        }
-                        2 => {
-                            let fields = twos(_mm_maskz_loadu_epi8(0xFFFF >> (16 - len), at.cast()));
-                            _mm512_or_si512(_mm512_slli_epi16::<2>(codes), fields)
-                        }
-                        _ => {
-                            let fields = fours(_mm256_maskz_loadu_epi8(u32::MAX >> (32 - len), at.cast()));
-                            _mm512_or_si512(_mm512_slli_epi16::<4>(codes), fields)
-                        }
-                    }
-                };
+        let mut codes = [_mm512_setzero_si512(); TILE];
+        for &(bytes, Place { width, offset, stride, .. }) in units {
+            let codes = &mut codes[..rows];
+            // SAFETY: the first of the block's bytes is byte start·width/8 of a unit that lies inside its rows.
+            unsafe {
+                let at = bytes.as_ptr().add(offset + start * width as usize / 8);
+                match (width, count) {
+                    (1, 64) => add::<1, true>(at, stride, count, codes),
+                    (1, _) => add::<1, false>(at, stride, count, codes),
+                    (2, 64) => add::<2, true>(at, stride, count, codes),
+                    (2, _) => add::<2, false>(at, stride, count, codes),
+                    (_, 64) => add::<4, true>(at, stride, count, codes),
+                    _ => add::<4, false>(at, stride, count, codes),
+                }
             }
-            *levels = _mm512_shuffle_epi8(entries, codes);
         }
+        let levels = codes.map(|codes| _mm512_shuffle_epi8(entries, codes));
         for (line, values) in lines.iter_mut().zip(transpose(levels)) {
             // SAFETY: a line holds 64 bytes, aligned.
             unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
         }
+    }
+}
+
+/// Appends the fields of a unit to codes: `count` of each row, of which there are as many as `codes`.
+///
+/// # Safety
+/// `at` and every `stride` bytes after it start the fields of a row; `WHOLE` says that they are 64.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn add<const WIDTH: usize, const WHOLE: bool>(
+    at: *const u8,
+    stride: usize,
+    count: usize,
+    codes: &mut [__m512i],
+) {
+    // Masks keep reads inside the unit.
+    let len = (count * WIDTH).div_ceil(8);
+    for (r, codes) in codes.iter_mut().enumerate() {
+        let at = at.wrapping_add(r * stride);
+        // SAFETY: the caller gives `len` bytes of row r, 8·WIDTH where it says so.
+        *codes = unsafe {
+            match WIDTH {
+                1 => {
+                    let bits = if WHOLE {
+                        at.cast::<u64>().read_unaligned()
+                    } else {
+                        _mm_cvtsi128_si64(_mm_maskz_loadu_epi8(0xFF >> (8 - len), at.cast())) as u64
+                    };
+                    let twice = _mm512_add_epi8(*codes, *codes);
+                    _mm512_mask_add_epi8(twice, bits, twice, _mm512_set1_epi8(1))
+                }
+                2 => {
+                    let bytes = if WHOLE {
+                        _mm_loadu_si128(at.cast())
+                    } else {
+                        _mm_maskz_loadu_epi8(0xFFFF >> (16 - len), at.cast())
+                    };
+                    _mm512_or_si512(_mm512_slli_epi16::<2>(*codes), twos(bytes))
+                }
+                _ => {
+                    let bytes = if WHOLE {
+                        _mm256_loadu_si256(at.cast())
+                    } else {
+                        _mm256_maskz_loadu_epi8(u32::MAX >> (32 - len), at.cast())
+                    };
+                    _mm512_or_si512(_mm512_slli_epi16::<4>(*codes), fours(bytes))
+                }
+            }
+        };
     }
 }
 
