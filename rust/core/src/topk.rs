@@ -3,8 +3,13 @@
 //!
 //! A key below a limit is no candidate, so the same heap, of any k, serves a search of all rows within a distance.
 
+mod pool;
+
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+
+use crate::bitmap::bits;
+use pool::{MOST, Pool};
 
 /// A candidate; `key` is larger for nearer rows and never NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,13 +46,13 @@ pub(crate) struct TopK {
     floor: f32,
     /// At most k for a small k.
     heap: BinaryHeap<Candidate>,
-    /// Fewer than 2k for a large k, the k best of those seen among them.
-    pool: Vec<Candidate>,
+    /// For a large k, the k best of those seen among a few more.
+    pool: Pool,
 }
 
 impl TopK {
     pub(crate) fn new(k: usize, least: f32) -> Self {
-        Self { k, floor: least, heap: BinaryHeap::new(), pool: Vec::new() }
+        Self { k, floor: least, heap: BinaryHeap::new(), pool: Pool::default() }
     }
 
     /// Candidates that are wanted.
@@ -69,11 +74,8 @@ impl TopK {
             return;
         }
         if self.k > HEAPED {
-            self.pool.push(candidate);
-            if self.pool.len() == self.k.saturating_mul(2) {
-                self.shrink();
-            }
-            return;
+            self.pool.push(key, id);
+            return self.cut();
         }
         if self.heap.len() < self.k {
             self.heap.push(candidate);
@@ -89,23 +91,49 @@ impl TopK {
         }
     }
 
+    /// Offers the rows of a block whose bits are set, with their keys and what tells their ids.
+    #[inline]
+    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; MOST], id: impl Fn(usize) -> i64) {
+        if self.k <= HEAPED {
+            return bits(rows).for_each(|row| self.offer(keys[row], id(row)));
+        }
+        self.pool.extend(bits(rows).map(|row| (keys[row], id(row))), self.floor);
+        self.cut();
+    }
+
     /// Leaves the k best of a full pool.
-    fn shrink(&mut self) {
-        let (_, worst, _) = self.pool.select_nth_unstable(self.k - 1);
-        self.floor = worst.key;
-        self.pool.truncate(self.k);
+    fn cut(&mut self) {
+        if self.pool.len() >= candidates(self.k) {
+            self.floor = self.pool.cut(self.k);
+        }
     }
 
     /// The candidates of all heaps, best first, at most k.
     pub(crate) fn merge(heaps: impl IntoIterator<Item = TopK>, k: usize) -> Vec<Candidate> {
-        let mut all: Vec<_> = heaps.into_iter().flat_map(|top| top.heap.into_iter().chain(top.pool)).collect();
-        if all.len() > k && k > 0 {
-            all.select_nth_unstable(k - 1);
+        let (mut heaped, mut pool) = (Vec::new(), Pool::default());
+        for top in heaps {
+            heaped.extend(top.heap);
+            pool.append(top.pool);
         }
-        all.truncate(k);
-        all.sort_unstable();
-        all
+        if pool.len() > 0 {
+            heaped.iter().for_each(|candidate| pool.push(candidate.key, candidate.id));
+            if pool.len() > k {
+                pool.cut(k);
+            }
+            return pool.sorted();
+        }
+        if heaped.len() > k && k > 0 {
+            heaped.select_nth_unstable(k - 1);
+        }
+        heaped.truncate(k);
+        heaped.sort_unstable();
+        heaped
     }
+}
+
+/// Candidates that are held for the k best: at so many a pool is cut.
+pub(crate) fn candidates(k: usize) -> usize {
+    if k > HEAPED { k.saturating_mul(2) } else { k }
 }
 
 #[cfg(test)]
@@ -131,15 +159,22 @@ mod tests {
 
     #[test]
     fn heaps_and_pools_hold_the_best_of_many_ties() {
-        let offers: Vec<_> = (0..5_000_i64).map(|i| ((i * 7_919 % 5_000 / 16) as f32, i * 4_001 % 5_000)).collect();
+        let offers: Vec<_> =
+            (0..5_000_i64).map(|i| ((i * 7_919 % 5_000 / 16 - 150) as f32, i * 4_001 % 5_000 - 2_000)).collect();
         let mut all: Vec<_> = offers.iter().map(|&(key, id)| Candidate { key, id }).collect();
         all.sort_unstable();
         for k in [1, HEAPED, HEAPED + 1, 1_000, 2_500, 4_999, 5_000, 9_000] {
             for least in [f32::NEG_INFINITY, 100.0] {
                 let mut top = TopK::new(k, least);
                 offers.iter().for_each(|&(key, id)| top.offer(key, id));
+                let mut blocks = TopK::new(k, least);
+                for block in offers.chunks(MOST) {
+                    let keys = std::array::from_fn(|i| block.get(i).map_or(f32::NAN, |offer| offer.0));
+                    blocks.offer_block(u64::MAX >> (MOST - block.len()), &keys, |i| block[i].1);
+                }
                 let want: Vec<_> = all.iter().filter(|candidate| candidate.key >= least).take(k).copied().collect();
                 assert_eq!(TopK::merge([top], k), want, "{k} of at least {least}");
+                assert_eq!(TopK::merge([blocks], k), want, "{k} of at least {least}, by blocks");
             }
         }
     }

@@ -5,11 +5,16 @@ use std::ops::AddAssign;
 use super::search::FEW;
 use super::{Filter, Index};
 use crate::error::{Error, Result};
+use crate::kernels::product::GROUP;
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
-use crate::topk::Candidate;
+use crate::topk::{Candidate, candidates};
 
+/// Candidates of all queries that are searched together, so that they stay in a third-level cache (16 bytes each).
+const CANDIDATES: usize = 1 << 21;
+/// Queries that share the decoding of rows, however many candidates each has.
+const LEAST_BLOCK: usize = 8 * GROUP;
 /// Where queries read more than one row in this many in full, sharing the decoding of all rows is cheaper.
 const SHARED: usize = 4;
 
@@ -258,11 +263,13 @@ impl Index {
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
         let staged = !options.exact && nq <= FEW && self.partitions[0].first().is_some();
+        let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / GROUP * GROUP;
+        let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
             // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
             let alone = staged && stats.full_rows * SHARED <= first * n;
-            let block = if alone { 1 } else { QUERY_BLOCK.min(nq - first) };
+            let block = if alone { 1 } else { most.min(nq - first) };
             let queries = &queries[first * dim..(first + block) * dim];
             let candidates = self.search_block(queries, options, least, &mut stats);
             let candidates = candidates.map_err(|error| error.with_first_row(first))?;

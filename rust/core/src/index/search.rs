@@ -177,10 +177,11 @@ impl<'a> Ranking<'a> {
             upper_ends(self.level, planes, tables, weights, uppers);
             self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
         }
-        for row in bits(marked) {
-            let key = if uppers[row] < keys[row] { uppers[row] } else { keys[row] };
-            self.offer(query, places.start + row, key);
+        let (ids, partition) = (self.index.ids.all(), self.partition);
+        for (upper, &key) in uppers.iter_mut().zip(keys) {
+            *upper = if *upper < key { *upper } else { key };
         }
+        self.best[query].offer_block(marked, &uppers, |row| ids[partition.number(places.start + row)]);
     }
 
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
