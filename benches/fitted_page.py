@@ -100,7 +100,7 @@ def main() -> None:
         text, "table", "10@10 at bytes a vector, scale included; fits see no row of the base.", rows(cells, recall)
     )
     cpu, fast = result["machine"]["cpu"], [cell for cell in cells if cell["set"] in SPEEDS]
-    caption = f"Seconds to fit, train or calibrate on all cores, and thousands of rows encoded a second by one: {cpu}."
+    caption = f"Seconds to fit, train or calibrate on all cores, and thousands of rows added to an index a second by one: {cpu}."
     page.write_text(put(text, "speed", caption, rows(fast, speed)))
     first = [cell for cell in cells if cell["set"] == cells[0]["set"]]
     draw(first, DOCS / "fitted.png")
