@@ -31,7 +31,9 @@ def recall(cell: dict[str, Any]) -> str:
 
 def speed(cell: dict[str, Any]) -> str:
     """Return a cell of the table of seconds and rates."""
-    return f"{cell['fit_seconds']:.2g} s, {cell['encode_rows_per_second'] / 1000:.0f}k/s"
+    seconds = cell["fit_seconds"]
+    fit = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+    return f"{fit} s, {cell['encode_rows_per_second'] / 1000:.0f}k/s"
 
 
 def rows(cells: list[dict[str, Any]], text: Callable[[dict[str, Any]], str]) -> list[str]:
@@ -100,7 +102,9 @@ def main() -> None:
         text, "table", "10@10 at bytes a vector, scale included; fits see no row of the base.", rows(cells, recall)
     )
     cpu, fast = result["machine"]["cpu"], [cell for cell in cells if cell["set"] in SPEEDS]
-    caption = f"Seconds to fit, train or calibrate on all cores, and thousands of rows added to an index a second by one: {cpu}."
+    caption = (
+        f"Seconds to fit, train or calibrate on all cores, thousands of rows added to an index a second by one: {cpu}."
+    )
     page.write_text(put(text, "speed", caption, rows(fast, speed)))
     first = [cell for cell in cells if cell["set"] == cells[0]["set"]]
     draw(first, DOCS / "fitted.png")
