@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 #: Bytes of shared memory that a block may have at most, as on an H200.
@@ -17,7 +18,8 @@ class Event(NamedTuple):
     """Something that happened on a GPU."""
 
     kind: str
-    """"alloc", "operation", "launch", "upload" or "sync": a wait of the host, by any means."""
+    """"alloc", "operation", "launch", "upload" or "sync": a wait of the host, by any means; of streams "copy", "record"
+    and "wait"."""
     device: int
     stream: int
 
@@ -29,6 +31,7 @@ class State:
         self.devices = 2
         self.memory = 1 << 30
         self.processors = 4
+        self.copies_at_once = False
         self.log: list[Event] = []
         self.used: dict[int, int] = {}
         self.peak: dict[int, int] = {}
@@ -43,9 +46,9 @@ class State:
         self.log.clear()
         self.peak = dict(self.used)
 
-    def note(self, kind: str, device: int | None = None) -> None:
+    def note(self, kind: str, device: int | None = None, stream: int | None = None) -> None:
         number = current() if device is None else device
-        self.log.append(Event(kind, number, stream_of(number)))
+        self.log.append(Event(kind, number, stream_of(number) if stream is None else stream))
 
     def count(self, kind: str) -> int:
         """Return how often something happened."""
@@ -157,6 +160,7 @@ class Stream:
             Stream._next += 16
             pointer = Stream._next
         self.ptr = pointer
+        self._queued: list[Callable[[], None]] = []
         self._before: list[tuple[int, int]] = []
 
     @classmethod
@@ -182,6 +186,31 @@ class Stream:
 
     def synchronize(self) -> None:
         CUDA.note("sync")
+
+    def queue(self, work: Callable[[], None]) -> None:
+        """Put off a copy until something waits for it, or make it at once: a GPU may do either."""
+        CUDA.note("copy", stream=self.ptr)
+        if CUDA.copies_at_once:
+            work()
+        else:
+            self._queued.append(work)
+
+    def record(self) -> StreamEvent:
+        CUDA.note("record", stream=self.ptr)
+        return StreamEvent(self, len(self._queued))
+
+    def wait_event(self, event: StreamEvent) -> None:
+        CUDA.note("wait", stream=self.ptr)
+        done, event.stream._queued[:] = event.stream._queued[: event.queued], event.stream._queued[event.queued :]
+        for work in done:
+            work()
+
+
+class StreamEvent(NamedTuple):
+    """As cupy.cuda.Event, recorded: a stream, and how many copies were queued."""
+
+    stream: Stream
+    queued: int
 
 
 Stream.null = Stream(0)

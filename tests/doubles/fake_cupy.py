@@ -96,11 +96,16 @@ class ndarray:  # noqa: N801
         CUDA.note("sync", self._device)
         return self._host.copy()
 
-    def set(self, array: Any) -> None:
+    def set(self, array: Any, stream: Stream | None = None) -> None:
+        """As cupy.ndarray.set: on a stream, from pinned memory, it has happened once something waits for it."""
         assert isinstance(array, np.ndarray)
         assert (array.shape, array.dtype) == (self.shape, self.dtype)
-        CUDA.note("upload")
-        self._host[...] = array
+        if stream is None:
+            CUDA.note("upload")
+            self._host[...] = array
+        else:
+            assert pinned(array), "a copy from pageable memory waits for the processor"
+            stream.queue(lambda: self._host.__setitem__(..., array))
 
     def item(self) -> Any:
         return self.get().item()
@@ -316,6 +321,17 @@ class RawKernel:
             shim.launch(self._kernel, blocks, threads, tuple(values), shared_mem)
 
 
+class Pinned(bytearray):
+    """As cupy.cuda.PinnedMemoryPointer: a buffer of pinned memory."""
+
+
+def pinned(array: Any) -> bool:
+    """Return whether a host array is in pinned memory."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array.obj if isinstance(array, memoryview) else array, Pinned)
+
+
 def asnumpy(value: Any) -> Any:
     """As cupy.asnumpy."""
     return value.get()
@@ -351,7 +367,7 @@ def _module() -> types.ModuleType:
     cuda.get_current_stream = lambda device_id=-1: Stream(  # type: ignore[attr-defined]
         stream_of(current() if device_id == -1 else device_id)
     )
-    cuda.alloc_pinned_memory = bytearray  # type: ignore[attr-defined]
+    cuda.alloc_pinned_memory = Pinned  # type: ignore[attr-defined]
     cuda.is_available = lambda: CUDA.devices > 0  # type: ignore[attr-defined]
     cuda.runtime = types.SimpleNamespace(  # type: ignore[attr-defined]
         CUDARuntimeError=CUDARuntimeError,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from numpy.typing import DTypeLike, NDArray
 
 from .kernels import Kernel
+
+
+class Copies(Protocol):
+    """Copies from the host's memory that go on beside launched kernels: a stream of their own."""
+
+    def start(self, arrays: Sequence[tuple[Any, NDArray[Any]]]) -> None:
+        """Copy into device arrays from pinned host arrays, after all that was launched and beside what is next."""
+
+    def wait(self) -> None:
+        """Let later launches wait for what was started; the host does not wait."""
 
 
 class Backend(Protocol):
@@ -29,6 +40,9 @@ class Backend(Protocol):
 
     def asarray(self, host: NDArray[Any]) -> Any:
         """Return a device copy of a host array."""
+
+    def copies(self) -> Copies:
+        """Return a way to copy beside launched kernels."""
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return a host copy of a device array, after everything launched before: this waits for the device."""

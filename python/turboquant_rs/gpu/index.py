@@ -354,7 +354,10 @@ def _placed(copied: Copied, ranks: NDArray[np.uint32] | None) -> Copied:
         return copied._replace(part=replace(copied.part, ties=None))
     else:
         ties = copied.numbers.astype(np.uint32)
-    if not copied.part.on_host:
+    if copied.part.on_host:
+        pageable, ties = ties, _pinned(ties.shape, ties.dtype)
+        ties[...] = pageable
+    else:
         ties = cupy_for("device").asarray(ties)
     return copied._replace(part=replace(copied.part, ties=ties))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -71,6 +72,10 @@ class CupyBackend:
         """Return a device copy of a host array."""
         return self._cupy.asarray(host)
 
+    def copies(self) -> CupyCopies:
+        """Return a stream for copies beside those of the caller's current one."""
+        return CupyCopies(self._cupy)
+
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return a host copy; waits for the current stream."""
         result: NDArray[Any] = self._cupy.asnumpy(array)
@@ -85,6 +90,25 @@ class CupyBackend:
         # None becomes a null pointer: CuPy takes a NumPy scalar of pointer size for one.
         values = tuple(np.uint64(0) if value is None else value for value in args)
         function((grid,), (block,), values, shared_mem=shared)
+
+
+class CupyCopies:
+    """A stream for copies; "launched" is what the caller's current stream has when a method is called."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        # CUDA's default stream would otherwise wait for it, and it for that.
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+
+    def start(self, arrays: Sequence[tuple[Any, NDArray[Any]]]) -> None:
+        """Copy from pinned memory, after what is launched."""
+        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
+        for array, host in arrays:
+            array.set(host, stream=self._stream)
+
+    def wait(self) -> None:
+        """Let later launches wait for the copies."""
+        self._cupy.cuda.get_current_stream().wait_event(self._stream.record())
 
 
 @cache

@@ -8,6 +8,7 @@ order rows uniquely (ranking.cuh), so the answer is the CPU's however the work i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -19,6 +20,7 @@ from ..reference.staged import DEVIATIONS
 from .backend import Backend
 from .faults import Fault, first_fault
 from .gate import address
+from .host_rows import Chunk, CopiedAhead
 from .kernels import Kernel
 from .plan import WARPS, WAVES, grid
 from .score import FEW_QUERIES
@@ -39,6 +41,8 @@ STAGE_THREADS = 128
 #: Most rows that candidates can number.
 MOST_ROWS = 1 << 31
 
+#: The first row of a part.
+ONE = slice(1)
 #: No row, behind all candidates.
 NO_ROW = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 #: Every key reaches it.
@@ -65,14 +69,10 @@ class RowPart:
     def __len__(self) -> int:
         return len(self.packed)
 
-    def part(self, backend: Backend, rows: slice) -> RowPart:
-        """Return some of the rows, on the device: views, or copies of what is on the host."""
+    def arrays(self, rows: slice) -> Chunk:
+        """Return views of some of the rows."""
         arrays = (self.packed, self.scales, self.bounds, self.squares, self.ties)
-        some = [None if array is None else array[rows] for array in arrays]
-        if self.on_host:
-            some = [None if array is None else backend.asarray(array) for array in some]
-        packed, scales, bounds, squares, ties = some
-        return RowPart(packed, scales, bounds, squares, ties, self.first + rows.start)
+        return tuple(None if array is None else array[rows] for array in arrays)
 
 
 #: Parts with one bit a row that may be found, as words; None for all rows.
@@ -230,14 +230,24 @@ def scan(
 
 def spans(backend: Backend, parts: Parts, first_rows: int, most: int) -> Iterator[Span]:
     """Cut parts into chunks, of which the first has ``first_rows`` rows and each GROWTH times more, up to ``most``."""
-    step = min(first_rows, most)
+    step, pieces = min(first_rows, most), []
     for part, words in parts:
         at = 0
         while at < len(part):
-            longest = max(32, HOST_BYTES // part.packed.shape[1] // 32 * 32) if part.on_host else most
+            longest = chunk_rows(part) if part.on_host else most
             rows = slice(at, min(at + min(step, longest), len(part)))
-            yield Span(part.part(backend, rows), None if words is None else words[at // 32 :])
+            pieces.append((part, rows, None if words is None else words[at // 32 :]))
             at, step = rows.stop, min(step * GROWTH, most)
+    chunks = [part.arrays(rows) for part, rows, _ in pieces if part.on_host]
+    with contextlib.closing(CopiedAhead(backend, chunks)) as copied:
+        for part, rows, allowed in pieces:
+            packed, scales, bounds, squares, ties = copied.next() if part.on_host else part.arrays(rows)
+            yield Span(RowPart(packed, scales, bounds, squares, ties, part.first + rows.start), allowed)
+
+
+def chunk_rows(part: RowPart) -> int:
+    """Return how many rows of a part on the host are copied at a time, at most."""
+    return max(32, HOST_BYTES // int(part.packed.shape[1]) // 32 * 32)
 
 
 def stage_of(
@@ -418,9 +428,15 @@ def buffer_bytes(kinds: Kinds, queries: int, k: int) -> int:
     block, kept = min(queries, queries_at_a_time(k)), kept_of(k)
     rows = rows_at_a_time(max(1, block), kept, longest_of(kinds))
     candidates = 8 * block * (kept + rows) * (2 if k > MOST_KEPT else 1)
-    # Of a chunk on the host the next copy may be there before the last one is let go.
-    copied = [len(part) * part.packed.shape[1] for _, parts in kinds for part, _ in parts if part.on_host]
-    chunks = 3 * min(HOST_BYTES, max(copied, default=0))
+    # While a chunk on the host is searched, the next one is copied.
+    copied = [
+        min(len(part), chunk_rows(part), rows)
+        * sum(int(array.nbytes) for array in part.arrays(ONE) if array is not None)
+        for _, parts in kinds
+        for part, _ in parts
+        if part.on_host
+    ]
+    chunks = 2 * max(copied, default=0)
     return chunks + candidates + block * sum(scanned.query_bytes() for scanned, _ in kinds)
 
 

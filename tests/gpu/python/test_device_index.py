@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -204,9 +205,12 @@ def test_rows_are_copied_in_blocks(cp: ModuleType, monkeypatch: pytest.MonkeyPat
     agree(index, index.to("cuda"))
 
 
-@pytest.mark.parametrize("memory", [0, 1_000, 4_000, 10**9])
-def test_more_rows_than_the_gpu_may_hold(cp: ModuleType, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
-    """Rows beyond `memory` stay on the host, and are copied some at a time by every search."""
+@pytest.mark.parametrize(("memory", "at_once"), [(0, False), (0, True), (1_000, False), (4_000, True), (10**9, False)])
+def test_more_rows_than_the_gpu_may_hold(
+    cp: ModuleType, monkeypatch: pytest.MonkeyPatch, memory: int, at_once: bool
+) -> None:
+    """Rows beyond `memory` stay on the host, and are copied some at a time by every search, early or late."""
+    monkeypatch.setattr(CUDA, "copies_at_once", at_once)
     monkeypatch.setattr(search, "HOST_BYTES", 64 * DIM // 2)
     monkeypatch.setattr(gpu_index, "COPY_BYTES", 70 * DIM // 2)
     for metric in METRICS:
@@ -245,6 +249,25 @@ def test_rows_on_the_host_take_no_more_of_the_gpu_than_a_chunk(cp: ModuleType, m
     kinds = placed._placed._allowed(None)[1]  # type: ignore[union-attr]
     assert CUDA.peak[0] - before <= search.buffer_bytes(kinds, 7, 3) + QUERIES.nbytes + 40 * 512
     assert CUDA.peak[0] - before < index.nbytes
+
+
+def test_a_chunk_is_copied_while_the_one_before_is_searched(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a stream of its own, into a room whose kernels are done, and awaited by the kernels that read it."""
+    monkeypatch.setattr(search, "FIRST_ROWS", 64)
+    monkeypatch.setattr(search, "HOST_BYTES", 64 * DIM // 2)
+    index = Index(DIM, metric="l2")
+    index.add(X, RNG.permutation(N))
+    placed = index.to("cuda", memory=0)
+    placed.search(QUERIES, 3)
+    CUDA.reset()
+    agree(index, placed, k=3)
+    log = [event for event in CUDA.log if event.kind in ("launch", "copy", "record", "wait")]
+    letters = {"launch": "k", "copy": "c", "record": "r", "wait": "w"}
+    # Capitals are of the stream of copies.
+    text = "".join(letters[event.kind].upper() if event.stream else letters[event.kind] for event in log)
+    text = re.sub("C+", "C", re.sub("k+", "k", text))
+    start, take = "rWC", "Rw"
+    assert text == "k" + start + 4 * (take + start + "k") + take + "k" + take
 
 
 def test_a_file_is_opened_on_a_gpu(cp: ModuleType, tmp_path: Any) -> None:

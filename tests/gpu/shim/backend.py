@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,23 @@ def guarded(nbytes: int, align: int) -> NDArray[np.uint8]:
     if _libc.mprotect(ctypes.c_void_p(end), ctypes.c_size_t(page), 0) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
     return whole[size - used : size - used + nbytes]
+
+
+class LateCopies:
+    """Copies that are made when something waits for them."""
+
+    def __init__(self) -> None:
+        self._started: list[tuple[NDArray[Any], NDArray[Any]]] = []
+
+    def start(self, arrays: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        """Note what is to be copied."""
+        self._started += arrays
+
+    def wait(self) -> None:
+        """Copy."""
+        for array, host in self._started:
+            array[...] = host
+        self._started.clear()
 
 
 class ShimBackend:
@@ -90,6 +107,10 @@ class ShimBackend:
         array = self.empty(host.shape, host.dtype)
         array[...] = host
         return array
+
+    def copies(self) -> LateCopies:
+        """Return copies that are made as late as they may be."""
+        return LateCopies()
 
     def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return a plain copy."""
