@@ -13,6 +13,8 @@ CARGO ?= cargo
 # For the GPU targets: the CuPy of the driver's CUDA, cupy-cuda12x or cupy-cuda13x.
 CUPY ?= cupy-cuda13x
 FUZZ_SECONDS ?= 600
+# A worker a core, each with whole files: what a module makes once (the cubins of all kernels) is made by one worker.
+WORKERS := --numprocesses auto --dist loadfile
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
@@ -40,7 +42,7 @@ test: develop ## Build, then run every test: Rust (release; then with debug asse
 	@# Link-time optimisation would be done again for each test binary; the extension module that Python tests has it.
 	CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --workspace --locked --release
 	$(CARGO) test --package turboquant-rs-core --locked --profile checked --no-default-features --lib --tests
-	$(PY) -m pytest
+	$(PY) -m pytest $(WORKERS)
 
 test-emulated: ## Run the Rust tests on emulated ARM and older x86 processors (installs what that takes)
 	scripts/test-emulated.sh

@@ -54,7 +54,7 @@ assert not missing, missing
 PYTHON
     "$python" -m pip install --quiet --group test
     "$python" -m pip install --quiet "turboquant-rs$extras"
-    "$python" -m pytest -p no:cacheprovider
+    "$python" -m pytest -p no:cacheprovider --numprocesses auto --dist loadfile
   )
 }
 
