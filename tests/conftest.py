@@ -8,6 +8,7 @@ this machine lacks into a failure.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,10 @@ for _name, _count in _EXAMPLES.items():
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 settings.load_profile(os.environ.get("TURBOQUANT_TEST_DEPTH") or "full")
+
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start in order to interrupt them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:
