@@ -11,6 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from turboquant_rs import Index, TurboQuant
 
+pytest.importorskip("typer", reason="the command line needs typer")
+pytest.importorskip("rich", reason="the command line needs rich")
+
 Run = Callable[..., Any]
 Array = NDArray[np.float32]
 

@@ -288,8 +288,10 @@ def test_a_file_is_opened_on_a_gpu(cp: ModuleType, tmp_path: Any) -> None:
 
 def test_the_example_of_the_documentation(cp: ModuleType, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Built on the CPU, searched on the GPU, saved from there, opened on the CPU and on the GPU: the same ids."""
-    text = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text()
-    example = text.split("## Search\n```python\n")[1].split("```")[0]
+    page = Path(__file__).parents[3] / "docs" / "gpu.md"
+    if not page.is_file():
+        pytest.skip("no source tree here: the documentation is checked in a checkout")
+    example = page.read_text().split("## Search\n```python\n")[1].split("```")[0]
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(example.replace("10_000", "500"), names)
