@@ -3,7 +3,7 @@
 //! One folder a family. `mod.rs` holds the contract, the checks of lengths, and the dispatch on a [`Level`], once per block of rows;
 //! `scalar.rs` is the plain form; each further file is one instruction set. Every level gives the same bits: float
 //! kernels perform the same IEEE operations on the same operands (a + b may be b + a), integer kernels are exact.
-//! No multiply-add is ever fused: rustc does not contract, and no kernel uses an FMA intrinsic.
+//! No product that rounds is ever fused with a sum: rustc does not contract, and kernels that use an FMA intrinsic multiply by ±1.
 
 #![allow(unsafe_code, reason = "intrinsics load and store through pointers; this folder is the only one that may")]
 

@@ -42,18 +42,17 @@ impl Vector for F32x8 {
         Self(unsafe { _mm256_mul_ps(self.0, other.0) })
     }
 
-    /// (a, b) ← (a + b, a − b) as swapped + signed: b + a is a + b, and a + (−b) is a − b, to the bit.
     #[inline(always)]
     unsafe fn inner_stages(self) -> Self {
-        // SAFETY: the caller's processor has AVX2.
+        // SAFETY: the caller's processor has AVX2 and FMA.
         unsafe {
-            let odd = _mm256_castsi256_ps(_mm256_set1_epi64x(i64::MIN));
-            let pairs = _mm256_castsi256_ps(_mm256_set_epi32(i32::MIN, i32::MIN, 0, 0, i32::MIN, i32::MIN, 0, 0));
-            let halves = _mm256_castsi256_ps(_mm256_set_epi32(i32::MIN, i32::MIN, i32::MIN, i32::MIN, 0, 0, 0, 0));
+            let odd = _mm256_setr_ps(1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0);
+            let pairs = _mm256_setr_ps(1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0);
+            let halves = _mm256_setr_ps(1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0);
             let v = self.0;
-            let v = _mm256_add_ps(_mm256_permute_ps::<0b10_11_00_01>(v), _mm256_xor_ps(v, odd));
-            let v = _mm256_add_ps(_mm256_permute_ps::<0b01_00_11_10>(v), _mm256_xor_ps(v, pairs));
-            Self(_mm256_add_ps(_mm256_permute2f128_ps::<1>(v, v), _mm256_xor_ps(v, halves)))
+            let v = _mm256_fmadd_ps(v, odd, _mm256_permute_ps::<0b10_11_00_01>(v));
+            let v = _mm256_fmadd_ps(v, pairs, _mm256_permute_ps::<0b01_00_11_10>(v));
+            Self(_mm256_fmadd_ps(v, halves, _mm256_permute2f128_ps::<1>(v, v)))
         }
     }
 }
@@ -66,11 +65,11 @@ pub(super) fn transform(
     offset: usize,
     factors: &[f32],
 ) {
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     fn body(direction: Direction, rows: &mut [f32], stride: usize, offset: usize, factors: &[f32]) {
-        // SAFETY: this function has AVX2; `super::transform` checked that blocks lie inside rows.
+        // SAFETY: this function has AVX2 and FMA; `super::transform` checked that blocks lie inside rows.
         unsafe { vector::transform::<F32x8, 8>(direction, rows, stride, offset, factors) }
     }
-    // SAFETY: the token proves AVX2.
+    // SAFETY: the token proves AVX2 and FMA.
     unsafe { body(direction, rows, stride, offset, factors) }
 }

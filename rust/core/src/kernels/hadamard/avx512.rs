@@ -42,19 +42,16 @@ impl Vector for F32x16 {
         Self(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
 
-    /// (a, b) ← (a + b, a − b) as swapped + signed: b + a is a + b, and a + (−b) is a − b, to the bit.
     #[inline(always)]
     unsafe fn inner_stages(self) -> Self {
-        // SAFETY: the caller's processor has AVX-512 F and DQ.
+        // SAFETY: the caller's processor has AVX-512 F.
         unsafe {
-            let sign = _mm512_set1_ps(-0.0);
+            let signs = |negative: u16| _mm512_mask_blend_ps(negative, _mm512_set1_ps(1.0), _mm512_set1_ps(-1.0));
             let v = self.0;
-            let v = _mm512_add_ps(_mm512_permute_ps::<0b10_11_00_01>(v), _mm512_mask_xor_ps(v, 0xAAAA, v, sign));
-            let v = _mm512_add_ps(_mm512_permute_ps::<0b01_00_11_10>(v), _mm512_mask_xor_ps(v, 0xCCCC, v, sign));
-            let swapped = _mm512_shuffle_f32x4::<0b10_11_00_01>(v, v);
-            let v = _mm512_add_ps(swapped, _mm512_mask_xor_ps(v, 0xF0F0, v, sign));
-            let swapped = _mm512_shuffle_f32x4::<0b01_00_11_10>(v, v);
-            Self(_mm512_add_ps(swapped, _mm512_mask_xor_ps(v, 0xFF00, v, sign)))
+            let v = _mm512_fmadd_ps(v, signs(0xAAAA), _mm512_permute_ps::<0b10_11_00_01>(v));
+            let v = _mm512_fmadd_ps(v, signs(0xCCCC), _mm512_permute_ps::<0b01_00_11_10>(v));
+            let v = _mm512_fmadd_ps(v, signs(0xF0F0), _mm512_shuffle_f32x4::<0b10_11_00_01>(v, v));
+            Self(_mm512_fmadd_ps(v, signs(0xFF00), _mm512_shuffle_f32x4::<0b01_00_11_10>(v, v)))
         }
     }
 }
@@ -67,12 +64,12 @@ pub(super) fn transform(
     offset: usize,
     factors: &[f32],
 ) {
-    #[target_feature(enable = "avx512f,avx512dq")]
+    #[target_feature(enable = "avx512f")]
     fn wide(direction: Direction, rows: &mut [f32], stride: usize, offset: usize, factors: &[f32]) {
         // SAFETY: this function has AVX-512; `super::transform` checked that blocks lie inside rows.
         unsafe { vector::transform::<F32x16, 16>(direction, rows, stride, offset, factors) }
     }
-    #[target_feature(enable = "avx512f,avx512dq")]
+    #[target_feature(enable = "avx512f")]
     fn narrow(direction: Direction, rows: &mut [f32], stride: usize, offset: usize, factors: &[f32]) {
         // SAFETY: this function has AVX-512; `super::transform` checked that blocks lie inside rows.
         unsafe { vector::transform::<F32x16, 8>(direction, rows, stride, offset, factors) }

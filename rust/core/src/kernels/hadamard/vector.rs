@@ -30,6 +30,9 @@ pub(super) trait Vector: Copy {
 
     /// The stages with strides 1, 2, … , `LANES`/2.
     ///
+    /// A stage is swapped + signed: b + a is a + b, and a + (−b) is a − b, to the bit. Where there is a fused multiply-add, it takes the signs
+    /// as factors: a product with ±1 is exact, so the sum is rounded once, as the sum alone is.
+    ///
     /// # Safety
     /// As for `add`.
     unsafe fn inner_stages(self) -> Self;
@@ -59,17 +62,19 @@ pub(super) unsafe fn transform<V: Vector, const N: usize>(
             // SAFETY: p, a power of two, is at most 8 registers; `at` and `factors` hold p values each.
             unsafe {
                 match p / V::LANES {
-                    1 => short::<V, 1>(direction, at, factors),
-                    2 => short::<V, 2>(direction, at, factors),
-                    4 => short::<V, 4>(direction, at, factors),
-                    _ => short::<V, 8>(direction, at, factors),
+                    1 => run::<V, 1>(direction, at, factors, true),
+                    2 => run::<V, 2>(direction, at, factors, true),
+                    4 => run::<V, 4>(direction, at, factors, true),
+                    _ => run::<V, 8>(direction, at, factors, true),
                 }
             }
             continue;
         }
         // SAFETY: p is a power of two of at least N registers; `at` and `factors` hold p values each.
         unsafe {
-            first_stages::<V, N>(direction, at, factors, p);
+            for start in (0..p).step_by(N * V::LANES) {
+                run::<V, N>(direction, at.add(start), factors.add(start), false);
+            }
             outer_stages::<V>(at, N * V::LANES, p);
             if direction == Direction::Inverse {
                 for i in (0..p).step_by(V::LANES) {
@@ -80,70 +85,65 @@ pub(super) unsafe fn transform<V: Vector, const N: usize>(
     }
 }
 
-/// (a, b) ← (a + b, a − b) for pairs of registers. Written out: indices that are constants keep the array in registers.
+/// (a, b) ← (a + b, a − b) for pairs of registers. Written out, like all that walks over registers here: indices that are constants keep
+/// the array in registers, whatever the optimiser makes of loops and closures.
 macro_rules! butterflies {
     ($v:ident: $($a:literal $b:literal),*) => {
         $( ($v[$a], $v[$b]) = ($v[$a].add($v[$b]), $v[$a].sub($v[$b])); )*
     };
 }
 
-/// A whole block of `N` ≤ 8 registers.
+/// Registers of `$n` from `$at`, with factors (forward only) and their inner stages.
+macro_rules! enter {
+    ($v:ident, $n:ident, $direction:ident, $at:expr, $factors:expr; $($i:literal)*) => {
+        $( if $i < $n {
+            let value = V::load($at.add($i * V::LANES));
+            let forward = $direction == Direction::Forward;
+            $v[$i] = if forward { value.mul(V::load($factors.add($i * V::LANES))) } else { value }.inner_stages();
+        } )*
+    };
+}
+
+/// Registers of `$n` to `$at`, with factors if `$scaled`.
+macro_rules! leave {
+    ($v:ident, $n:ident, $scaled:expr, $at:expr, $factors:expr; $($i:literal)*) => {
+        $( if $i < $n {
+            let value = if $scaled { $v[$i].mul(V::load($factors.add($i * V::LANES))) } else { $v[$i] };
+            value.store($at.add($i * V::LANES));
+        } )*
+    };
+}
+
+/// `N` ≤ 16 registers side by side: factors (forward only), the stages below stride N·LANES, and for a `whole` block factors (inverse only).
 ///
 /// # Safety
 /// `at` and `factors` hold `N`·LANES values; the processor has the instruction set of `V`.
 #[inline(always)]
-unsafe fn short<V: Vector, const N: usize>(direction: Direction, at: *mut f32, factors: *const f32) {
+unsafe fn run<V: Vector, const N: usize>(direction: Direction, at: *mut f32, factors: *const f32, whole: bool) {
     // SAFETY: i < N in every load and store.
     unsafe {
-        let factor = |i: usize| V::load(factors.add(i * V::LANES));
-        let mut v: [V; N] = std::array::from_fn(|i| {
-            let value = V::load(at.add(i * V::LANES));
-            let value = if direction == Direction::Forward { value.mul(factor(i)) } else { value };
-            value.inner_stages()
-        });
-        // Bounds that are constants: the loops unroll, and the array stays in registers.
-        for half in [1, 2, 4].into_iter().filter(|&half| half < N) {
-            for i in (0..N).filter(|i| i & half == 0) {
-                let (a, b) = (v[i], v[i + half]);
-                (v[i], v[i + half]) = (a.add(b), a.sub(b));
-            }
+        let mut v = [V::load(at); N];
+        enter!(v, N, direction, at, factors; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        if N >= 2 {
+            butterflies!(v: 0 1);
         }
-        for (i, value) in v.into_iter().enumerate() {
-            let value = if direction == Direction::Inverse { value.mul(factor(i)) } else { value };
-            value.store(at.add(i * V::LANES));
+        if N >= 4 {
+            butterflies!(v: 2 3);
+            butterflies!(v: 0 2, 1 3);
         }
-    }
-}
-
-/// Factors (forward only) and the stages below stride N·LANES, N registers at a time.
-///
-/// # Safety
-/// `at` and `factors` hold `p` values, a multiple of N·LANES; the processor has the instruction set of `V`.
-#[inline(always)]
-unsafe fn first_stages<V: Vector, const N: usize>(direction: Direction, at: *mut f32, factors: *const f32, p: usize) {
-    for start in (0..p).step_by(N * V::LANES) {
-        // SAFETY: start + N·LANES ≤ p.
-        unsafe {
-            let mut v: [V; N] = std::array::from_fn(|i| {
-                let place = start + i * V::LANES;
-                let value = V::load(at.add(place));
-                let value =
-                    if direction == Direction::Forward { value.mul(V::load(factors.add(place))) } else { value };
-                value.inner_stages()
-            });
-            butterflies!(v: 0 1, 2 3, 4 5, 6 7);
-            butterflies!(v: 0 2, 1 3, 4 6, 5 7);
+        if N >= 8 {
+            butterflies!(v: 4 5, 6 7);
+            butterflies!(v: 4 6, 5 7);
             butterflies!(v: 0 4, 1 5, 2 6, 3 7);
-            if N == 16 {
-                butterflies!(v: 8 9, 10 11, 12 13, 14 15);
-                butterflies!(v: 8 10, 9 11, 12 14, 13 15);
-                butterflies!(v: 8 12, 9 13, 10 14, 11 15);
-                butterflies!(v: 0 8, 1 9, 2 10, 3 11, 4 12, 5 13, 6 14, 7 15);
-            }
-            for (i, value) in v.into_iter().enumerate() {
-                value.store(at.add(start + i * V::LANES));
-            }
         }
+        if N == 16 {
+            butterflies!(v: 8 9, 10 11, 12 13, 14 15);
+            butterflies!(v: 8 10, 9 11, 12 14, 13 15);
+            butterflies!(v: 8 12, 9 13, 10 14, 11 15);
+            butterflies!(v: 0 8, 1 9, 2 10, 3 11, 4 12, 5 13, 6 14, 7 15);
+        }
+        let scaled = whole && direction == Direction::Inverse;
+        leave!(v, N, scaled, at, factors; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     }
 }
 
@@ -159,11 +159,13 @@ unsafe fn outer_stages<V: Vector>(at: *mut f32, first: usize, p: usize) {
             for i in (start..start + half).step_by(V::LANES) {
                 // SAFETY: i + 3·half + LANES ≤ start + 4·half ≤ p.
                 unsafe {
-                    let [a, b, c, d]: [V; 4] = std::array::from_fn(|j| V::load(at.add(i + j * half)));
+                    let place = |j: usize| at.add(i + j * half);
+                    let (a, b, c, d) = (V::load(place(0)), V::load(place(1)), V::load(place(2)), V::load(place(3)));
                     let (a, b, c, d) = (a.add(b), a.sub(b), c.add(d), c.sub(d));
-                    for (j, value) in [a.add(c), b.add(d), a.sub(c), b.sub(d)].into_iter().enumerate() {
-                        value.store(at.add(i + j * half));
-                    }
+                    a.add(c).store(place(0));
+                    b.add(d).store(place(1));
+                    a.sub(c).store(place(2));
+                    b.sub(d).store(place(3));
                 }
             }
         }
