@@ -119,13 +119,14 @@ impl Sketch {
         (table[0], table[1]) = (-1, 1);
         let (n, nq) = (lengths.len(), queries.factors.len());
         let mut out = vec![0.0; nq * n];
-        let (mut panel, mut high, mut low) = (Panel::default(), Vec::new(), Vec::new());
+        let (mut panel, mut codes, mut high, mut low) = (Panel::default(), Vec::new(), Vec::new(), Vec::new());
         for start in (0..n).step_by(PANEL_ROWS) {
             let rows = PANEL_ROWS.min(n - start);
             panel.begin(level, rows, self.size);
             for (tile, first) in (start..start + rows).step_by(TILE).enumerate() {
                 let bytes = &packed[first * stride..(start + rows).min(first + TILE) * stride];
-                panel.fill(level, tile, &[(bytes, self.place(offset, stride))], &table, 2);
+                let units = [(bytes, self.place(offset, stride))];
+                Panel::fill([&mut panel], level, tile, &units, [&table], 2, &mut codes);
             }
             for group in 0..nq.div_ceil(GROUP) {
                 let members = group * GROUP..nq.min((group + 1) * GROUP);

@@ -85,6 +85,8 @@ pub(crate) struct Scanner {
     scores: Vec<f32>,
     /// The first stage of the panel's rows, from a block.
     first: Vec<u8>,
+    /// Codes of a tile.
+    codes: Vec<u8>,
 }
 
 impl Scanner {
@@ -103,6 +105,7 @@ impl Scanner {
             scales: Vec::new(),
             scores: vec![0.0; GROUP * PANEL_ROWS],
             first: Vec::new(),
+            codes: Vec::new(),
         })
     }
 
@@ -168,16 +171,21 @@ impl Scanner {
             let segments: Vec<_> = levels.group.segments.iter().map(|&(segment, _)| of_rows(segment)).collect();
             self.joined.units(level, &levels.group, &segments, n)
         };
-        let tables = [Some(&levels.high), levels.low.as_ref()];
-        for (panel, table) in self.panels[i].iter_mut().zip(tables).filter_map(|(panel, table)| Some((panel, table?))) {
-            panel.begin(level, n, levels.group.dim);
-            for (tile, start) in (0..n).step_by(TILE).enumerate() {
-                let rows = start..n.min(start + TILE);
-                let mut of_tile = [(&[][..], Place::default()); MOST_UNITS];
-                for (to, &(bytes, place)) in of_tile.iter_mut().zip(&units) {
-                    *to = (&bytes[rows.start * place.stride..rows.end * place.stride], place);
-                }
-                panel.fill(level, tile, &of_tile[..units.len()], table, levels.entries);
+        let [high, low] = &mut self.panels[i];
+        high.begin(level, n, levels.group.dim);
+        if levels.low.is_some() {
+            low.begin(level, n, levels.group.dim);
+        }
+        for (tile, start) in (0..n).step_by(TILE).enumerate() {
+            let rows = start..n.min(start + TILE);
+            let mut of_tile = [(&[][..], Place::default()); MOST_UNITS];
+            for (to, &(bytes, place)) in of_tile.iter_mut().zip(&units) {
+                *to = (&bytes[rows.start * place.stride..rows.end * place.stride], place);
+            }
+            let (units, entries, codes) = (&of_tile[..units.len()], levels.entries, &mut self.codes);
+            match &levels.low {
+                None => Panel::fill([high], level, tile, units, [&levels.high], entries, codes),
+                Some(table) => Panel::fill([high, low], level, tile, units, [&levels.high, table], entries, codes),
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Panels with AVX-512: codes of up to 4 bits go from their units to interleaved levels in registers, 16 rows × 64 coordinates
-//! at a time.
+//! Panels with AVX-512: codes go from their units to interleaved levels in registers, 16 rows × 64 coordinates at a time.
+//!
+//! An instruction looks up 16 entries, so b bits take 2^(b − 4): two for 5 bits, four for 6. Fits give few coordinates more than that.
 
 use std::arch::x86_64::*;
 
@@ -8,23 +9,43 @@ use crate::kernels::level::Avx512;
 use crate::kernels::units::Place;
 use crate::kernels::units::avx512::{fours, twos};
 
-/// Fills a tile with `table[code]` of `rows` rows of `m` codes below 16, which `units` hold.
-pub(super) fn decode(_: Avx512, units: &[(&[u8], Place)], rows: usize, m: usize, table: &[i8; 256], tile: &mut [Line]) {
-    assert!(rows <= TILE && tile.len() * 4 >= m, "room for the rows");
+/// Fills a tile of each panel with `table[code]` of `rows` rows of `m` codes below `entries`, which `units` hold.
+pub(super) fn decode<const N: usize>(
+    _: Avx512,
+    units: &[(&[u8], Place)],
+    rows: usize,
+    m: usize,
+    tables: [&[i8; 256]; N],
+    entries: usize,
+    tiles: [&mut [Line]; N],
+) {
+    assert!(rows <= TILE && tiles.iter().all(|tile| tile.len() * 4 >= m), "room for the rows");
     for (bytes, place) in units {
         assert!(bytes.len() == rows * place.stride && place.range(m).end <= place.stride, "units lie inside rows");
     }
     // SAFETY: the token proves the features; units lie inside their rows.
-    unsafe { decode_tile(units, rows, m, table, tile) }
+    unsafe {
+        match entries {
+            ..=16 => decode_tile::<N, 1>(units, rows, m, tables, tiles),
+            32 => decode_tile::<N, 2>(units, rows, m, tables, tiles),
+            64 => decode_tile::<N, 4>(units, rows, m, tables, tiles),
+            128 => decode_tile::<N, 8>(units, rows, m, tables, tiles),
+            _ => decode_tile::<N, 16>(units, rows, m, tables, tiles),
+        }
+    }
 }
 
 /// # Safety
 /// Each unit lies inside `rows` rows of its stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn decode_tile(units: &[(&[u8], Place)], rows: usize, m: usize, table: &[i8; 256], tile: &mut [Line]) {
-    // SAFETY: the table has more than 16 entries.
-    let entries = unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())) };
-    for (block, lines) in tile.chunks_mut(16).enumerate() {
+unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
+    units: &[(&[u8], Place)],
+    rows: usize,
+    m: usize,
+    tables: [&[i8; 256]; N],
+    mut tiles: [&mut [Line]; N],
+) {
+    for block in 0..m.div_ceil(64) {
         let start = 64 * block;
         // Coordinates of the block that exist.
         let count = (m - start).min(64);
@@ -44,12 +65,37 @@ unsafe fn decode_tile(units: &[(&[u8], Place)], rows: usize, m: usize, table: &[
                 }
             }
         }
-        let levels = codes.map(|codes| _mm512_shuffle_epi8(entries, codes));
-        for (line, values) in lines.iter_mut().zip(transpose(levels)) {
-            // SAFETY: a line holds 64 bytes, aligned.
-            unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
+        for (table, tile) in tables.into_iter().zip(&mut tiles) {
+            let levels = look_up::<SIXTEENS>(table, &codes);
+            for (line, values) in tile.chunks_mut(16).nth(block).into_iter().flatten().zip(transpose(levels)) {
+                // SAFETY: a line holds 64 bytes, aligned.
+                unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
+            }
         }
     }
+}
+
+/// The levels of codes below 16·`SIXTEENS`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn look_up<const SIXTEENS: usize>(table: &[i8; 256], codes: &[__m512i; TILE]) -> [__m512i; TILE] {
+    let sixteens: [__m512i; SIXTEENS] = std::array::from_fn(|i| {
+        // SAFETY: i < 16, so sixteen entries start at 16·i.
+        _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().add(16 * i).cast()) })
+    });
+    let low_bits = _mm512_set1_epi8(15);
+    codes.map(|codes| {
+        if SIXTEENS == 1 {
+            return _mm512_shuffle_epi8(sixteens[0], codes);
+        }
+        let (entry, sixteen) = (_mm512_and_si512(codes, low_bits), _mm512_andnot_si512(low_bits, codes));
+        let mut found = _mm512_shuffle_epi8(sixteens[0], entry);
+        for (i, table) in sixteens.iter().enumerate().skip(1) {
+            let these = _mm512_cmpeq_epi8_mask(sixteen, _mm512_set1_epi8((16 * i) as i8));
+            found = _mm512_mask_shuffle_epi8(found, these, *table, entry);
+        }
+        found
+    })
 }
 
 /// Appends the fields of a unit to codes: `count` of each row, of which there are as many as `codes`.

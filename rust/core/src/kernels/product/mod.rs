@@ -196,6 +196,8 @@ mod tests {
             2 => &[1, 1],
             3 => &[1, 2],
             4 => &[1, 1, 2],
+            // As a fitted code's.
+            5..8 => &[1; 7][..shift as usize],
             _ => &[1, 1, 2, 4],
         };
         for &width in widths {
@@ -207,7 +209,7 @@ mod tests {
             units.push((packed, place));
         }
         let units: Vec<_> = units.iter().map(|(bytes, place)| (&bytes[..], *place)).collect();
-        panel.fill(level, tile, &units, table, entries);
+        Panel::fill([panel], level, tile, &units, [table], entries, &mut Vec::new());
     }
 
     /// All products of rows given as codes into `table`, through the panel and the kernel of a level.
@@ -252,13 +254,51 @@ mod tests {
         let last = if depth == "quick" { 70 } else { 260 };
         for level in other_levels().into_iter().chain([Level::Scalar]) {
             for m in (1..=last).chain([384, 1000, 1536]) {
-                for (nq, rows, entries) in [(1, 1, 2), (3, 17, 16), (12, 33, 4), (13, 64, 256), (31, 40, 16)] {
+                let cases = [
+                    (1, 1, 2),
+                    (3, 17, 16),
+                    (12, 33, 4),
+                    (13, 64, 256),
+                    (31, 40, 16),
+                    (2, 18, 32),
+                    (2, 16, 64),
+                    (1, 15, 128),
+                ];
+                for (nq, rows, entries) in cases {
                     let codes: Vec<u8> = bytes(rows * m, 5).iter().map(|b| (usize::from(*b) % entries) as u8).collect();
                     let queries = values(nq * m, 7);
                     let levels: Vec<i8> = codes.iter().map(|code| table[usize::from(*code)]).collect();
                     let got = all_products(level, &queries, &codes, m, &table, entries);
                     assert!(got == plain(&queries, &levels, m), "{}: m {m}, {nq} queries, {rows} rows", level.name());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn panels_that_are_filled_together_equal_panels_filled_alone() {
+        let tables: [[i8; 256]; 2] =
+            [91, 37].map(|odd| std::array::from_fn(|code| (code as i8).wrapping_mul(odd).max(-127)));
+        for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for (m, rows, entries) in [(8, 16, 256), (64, 16, 32), (97, 13, 64), (96, 8, 128)] {
+                let codes: Vec<_> = bytes(rows * m, 5).iter().map(|b| (usize::from(*b) % entries) as u8).collect();
+                let place = Place { width: 1, shift: 0, offset: 0, stride: unit_bytes(m, 1) };
+                let units = (0..entries.trailing_zeros()).rev().map(|shift| {
+                    let mut packed = vec![0; rows * place.stride];
+                    pack(Level::Scalar, &codes, m, Place { shift, ..place }, &mut packed);
+                    packed
+                });
+                let units: Vec<_> = units.collect();
+                let units: Vec<_> = units.iter().map(|packed| (&packed[..], place)).collect();
+                let mut panels: [Panel; 4] = Default::default();
+                panels.iter_mut().for_each(|panel| panel.begin(level, rows, m));
+                let [a, b, c, d] = &mut panels;
+                let codes = &mut Vec::new();
+                Panel::fill([a, b], level, 0, &units, [&tables[0], &tables[1]], entries, codes);
+                Panel::fill([c], level, 0, &units, [&tables[0]], entries, codes);
+                Panel::fill([d], level, 0, &units, [&tables[1]], entries, codes);
+                let of = |panel: &Panel| panel.lines().iter().flat_map(|line| line.0).collect::<Vec<_>>();
+                assert!(of(a) == of(c) && of(b) == of(d) && of(a) != of(b), "{}: {rows} rows of {m}", level.name());
             }
         }
     }

@@ -15,7 +15,6 @@ pub(crate) struct Panel {
     m: usize,
     width: usize,
     form: Form,
-    codes: Vec<u8>,
     /// Levels of a tile, in rows of whole eights.
     spare: Vec<[i8; 8]>,
 }
@@ -28,33 +27,48 @@ impl Panel {
         self.lines.resize(self.padded_rows() / TILE * self.lines_of_tile(), Line([0; 64]));
     }
 
-    /// Fills tile `tile` with `table[code]` of every code of its rows, which `units` hold: the bytes of these rows, and the place
-    /// in them. `entries` (a power of two) bounds the codes.
-    pub(crate) fn fill(
-        &mut self,
+    /// Fills tile `tile` of each panel with `table[code]`, by its own table, of every code of the tile's rows, which `units` hold: the
+    /// bytes of these rows, and the place in them. The panels are alike; `entries` (a power of two) bounds the codes;
+    /// `codes` is a buffer.
+    pub(crate) fn fill<const N: usize>(
+        panels: [&mut Self; N],
         level: Level,
         tile: usize,
         units: &[(&[u8], Place)],
-        table: &[i8; 256],
+        tables: [&[i8; 256]; N],
         entries: usize,
+        codes: &mut Vec<u8>,
     ) {
-        assert!(self.form == Form::of(level), "a panel of this level");
+        let (m, rows) = (panels[0].m, panels[0].rows_of_tile(tile));
+        for panel in &panels {
+            let alike = panel.m == m && panel.rows_of_tile(tile) == rows;
+            assert!(panel.form == Form::of(level) && alike, "panels of this level, and alike");
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level {
+            let lines = panels.map(|panel| {
+                let lines = panel.lines_of_tile();
+                &mut panel.lines[tile * lines..][..lines]
+            });
+            return avx512_panel::decode(token, units, rows, m, tables, entries, lines);
+        }
+        codes.clear();
+        codes.resize(rows * m, 0);
+        for &(bytes, place) in units {
+            units::unpack(level, bytes, m, place, codes);
+        }
+        for (panel, table) in panels.into_iter().zip(tables) {
+            panel.interleave(level, tile, codes, table, entries);
+        }
+    }
+
+    /// Fills tile `tile` with `table[code]` of the codes of its rows.
+    fn interleave(&mut self, level: Level, tile: usize, codes: &[u8], table: &[i8; 256], entries: usize) {
         let (m, rows, lines) = (self.m, self.rows_of_tile(tile), self.lines_of_tile());
         let lines = &mut self.lines[tile * lines..][..lines];
-        #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level
-            && entries <= 16
-        {
-            return avx512_panel::decode(token, units, rows, m, table, lines);
-        }
-        self.codes.clear();
-        self.codes.resize(rows * m, 0);
-        for &(bytes, place) in units {
-            units::unpack(level, bytes, m, place, &mut self.codes);
-        }
         let eights = self.width / 8;
         self.spare.resize(TILE * eights, [0; 8]);
-        for (row, levels) in self.codes.chunks_exact(m).zip(self.spare.chunks_exact_mut(eights)) {
+        for (row, levels) in codes.chunks_exact(m).zip(self.spare.chunks_exact_mut(eights)) {
             lookup::integers(level, row, table, entries, &mut levels.as_flattened_mut()[..m]);
         }
         for half in 0..rows.div_ceil(8) {
@@ -64,8 +78,6 @@ impl Panel {
             #[cfg(target_arch = "x86_64")]
             if let Level::Avx2(token) | Level::AvxVnni(token, _) = level {
                 done = avx2_panel::interleave(token, self.form, levels, self.width, half, lines);
-            } else if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level {
-                done = avx2_panel::interleave(token.into(), self.form, levels, self.width, half, lines);
             }
             for (r, row) in levels.chunks_exact(eights).enumerate() {
                 place(self.form, &row.as_flattened()[done..], 8 * half + r, &mut lines[self.form.lines(done)..]);
