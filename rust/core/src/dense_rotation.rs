@@ -32,18 +32,18 @@ pub(crate) struct DenseRotation {
 
 impl SegmentRotation {
     /// Rotates `rows` in place; `spare` is overwritten.
-    pub(crate) fn apply(&self, level: Level, rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+    pub(crate) fn apply(&self, level: Level, rows: &mut [f32], spare: &mut Vec<f32>) {
         match self {
             Self::Structured(rotation) => rotation.apply(level, rows, spare),
-            Self::Dense(rotation) => *rows = rotation.multiply(level, 0, rows, spare),
+            Self::Dense(rotation) => rows.copy_from_slice(&rotation.multiply(level, 0, rows, spare)),
         }
     }
 
     /// Undoes [`apply`](Self::apply) up to rounding.
-    pub(crate) fn apply_inverse(&self, level: Level, rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+    pub(crate) fn apply_inverse(&self, level: Level, rows: &mut [f32], spare: &mut Vec<f32>) {
         match self {
             Self::Structured(rotation) => rotation.apply_inverse(level, rows, spare),
-            Self::Dense(rotation) => *rows = rotation.multiply(level, 1, rows, spare),
+            Self::Dense(rotation) => rows.copy_from_slice(&rotation.multiply(level, 1, rows, spare)),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::kernels::Level;
 use crate::kernels::hadamard::{Direction, transform};
+use crate::kernels::shuffle::{Order, shuffle};
 use crate::rng::{derive, is_negative, permutation};
 
 /// A short power of two has one block a round, and sparse rows stay on a coarse lattice after three.
@@ -16,7 +17,7 @@ enum Step {
     /// Multiply from `offset` by the factors (±p^−½), then Walsh–Hadamard.
     Block { offset: usize, factors: Vec<f32> },
     /// y[i] = x[source[i]].
-    Shuffle { source: Vec<u32> },
+    Shuffle(Order),
 }
 
 /// The rotation of one segment.
@@ -45,7 +46,7 @@ impl Rotation {
                 steps.push(block(dim - p, 3 * round + 1));
                 if round + 1 < rounds {
                     let source = permutation(derive(seed, &[segment, 3 * round + 2]), dim);
-                    steps.push(Step::Shuffle { source });
+                    steps.push(Step::Shuffle(Order::new(source)));
                 }
             }
         }
@@ -53,50 +54,40 @@ impl Rotation {
     }
 
     /// Rotates `rows` (rows of `dim`) in place; `spare` is overwritten.
-    pub(crate) fn apply(&self, level: Level, rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+    pub(crate) fn apply(&self, level: Level, rows: &mut [f32], spare: &mut Vec<f32>) {
         for step in &self.steps {
             match step {
                 Step::Block { offset, factors } => {
                     transform(level, Direction::Forward, rows, self.dim, *offset, factors);
                 }
-                Step::Shuffle { source } => self.rearrange(rows, spare, |row, out| {
-                    for (out, &from) in out.iter_mut().zip(source) {
-                        *out = row[from as usize];
-                    }
-                }),
+                Step::Shuffle(order) => shuffle(level, order, rows, spare),
             }
         }
     }
 
     /// Undoes [`Rotation::apply`] up to rounding.
-    pub(crate) fn apply_inverse(&self, level: Level, rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+    pub(crate) fn apply_inverse(&self, level: Level, rows: &mut [f32], spare: &mut Vec<f32>) {
         for step in self.steps.iter().rev() {
             match step {
                 Step::Block { offset, factors } => {
                     transform(level, Direction::Inverse, rows, self.dim, *offset, factors);
                 }
-                Step::Shuffle { source } => self.rearrange(rows, spare, |row, out| {
-                    for (&value, &to) in row.iter().zip(source) {
-                        out[to as usize] = value;
+                Step::Shuffle(order) => {
+                    for row in rows.chunks_exact_mut(self.dim) {
+                        spare.clear();
+                        spare.extend_from_slice(row);
+                        spare.iter().zip(order.source()).for_each(|(&value, &to)| row[to as usize] = value);
                     }
-                }),
+                }
             }
         }
-    }
-
-    fn rearrange(&self, rows: &mut Vec<f32>, spare: &mut Vec<f32>, each: impl Fn(&[f32], &mut [f32])) {
-        spare.resize(rows.len(), 0.0);
-        for (row, out) in rows.chunks_exact(self.dim).zip(spare.chunks_exact_mut(self.dim)) {
-            each(row, out);
-        }
-        std::mem::swap(rows, spare);
     }
 
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
         let bytes = |step: &Step| match step {
             Step::Block { factors, .. } => size_of_val(&factors[..]),
-            Step::Shuffle { source } => size_of_val(&source[..]),
+            Step::Shuffle(order) => size_of_val(order.source()),
         };
         self.steps.iter().map(bytes).sum()
     }

@@ -19,6 +19,7 @@ pub(crate) mod prefetch;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod scores;
+pub(crate) mod shuffle;
 pub(crate) mod single;
 pub(crate) mod units;
 
