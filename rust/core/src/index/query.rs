@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use super::search::FEW;
 use super::{Filter, Index};
 use crate::error::{Error, Result};
-use crate::kernels::product::GROUP;
+use crate::kernels::product::NARROW_GROUP;
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
@@ -14,7 +14,7 @@ use crate::topk::{Candidate, candidates};
 /// Candidates of all queries that are searched together, so that they stay in a third-level cache (16 bytes each).
 const CANDIDATES: usize = 1 << 21;
 /// Queries that share the decoding of rows, however many candidates each has.
-const LEAST_BLOCK: usize = 8 * GROUP;
+const LEAST_BLOCK: usize = 8 * NARROW_GROUP;
 /// Where queries read more than one row in this many in full, sharing the decoding of all rows is cheaper.
 const SHARED: usize = 4;
 
@@ -263,7 +263,7 @@ impl Index {
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
         let staged = !options.exact && nq <= FEW && self.partitions[0].first().is_some();
-        let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / GROUP * GROUP;
+        let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / NARROW_GROUP * NARROW_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {

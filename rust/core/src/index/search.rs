@@ -67,7 +67,7 @@ impl Index {
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
                 let ranking = Ranking::new(self, partition, (queries, &squares), (k, least.max(reached)), exec)?;
-                let mut task = Task::new(ranking, &rows, allowed, exec);
+                let mut task = Task::new(ranking, &rows, allowed);
                 if queries.len() == 1 && !exact && partition.first().is_some() {
                     task.by_stages(range)?;
                 } else {
@@ -210,7 +210,6 @@ struct Task<'a> {
     ranking: Ranking<'a>,
     rows: &'a Rows<'a>,
     allowed: Allowed<'a>,
-    exec: Exec,
     /// Made when rows are first read in full together, which a search by stages may never do.
     scanner: Option<Scanner>,
     gathered: Gathered,
@@ -219,9 +218,9 @@ struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>, exec: Exec) -> Self {
+    fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>) -> Self {
         let (gathered, waiting, stats) = (Gathered::default(), Waiting::default(), SearchStats::default());
-        Self { ranking, rows, allowed, exec, scanner: None, gathered, waiting, stats }
+        Self { ranking, rows, allowed, scanner: None, gathered, waiting, stats }
     }
 
     /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.
@@ -245,9 +244,9 @@ impl<'a> Task<'a> {
 
     /// Reads the rows of `range`, which starts a block, a panel at a time for all queries.
     fn read(&mut self, range: Range<usize>) -> Result<()> {
-        let Self { ranking, rows, allowed, exec, scanner, stats, .. } = self;
+        let Self { ranking, rows, allowed, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
-        let scanner = made(scanner, partition, *exec)?;
+        let scanner = made(scanner, partition);
         partition.check(range.clone())?;
         stats.full(range.len(), queries.len(), partition.row_bytes());
         scanner.scan(rows, range, queries, |members, rows, stages, keys| {
@@ -266,9 +265,9 @@ impl<'a> Task<'a> {
 
     /// Copies rows together and reads them for all queries; at most a panel.
     fn read_places(&mut self, places: &[usize]) -> Result<()> {
-        let Self { ranking, exec, gathered, scanner, stats, .. } = self;
+        let Self { ranking, gathered, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
-        let scanner = made(scanner, partition, *exec)?;
+        let scanner = made(scanner, partition);
         stats.full(places.len(), queries.len(), partition.row_bytes());
         places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
         gathered.fill(partition, places.iter().copied())?;
@@ -281,10 +280,7 @@ impl<'a> Task<'a> {
 }
 
 /// The scanner of a task, made when it is first wanted.
-fn made<'s>(scanner: &'s mut Option<Scanner>, partition: &Partition, exec: Exec) -> Result<&'s mut Scanner> {
+fn made<'s>(scanner: &'s mut Option<Scanner>, partition: &Partition) -> &'s mut Scanner {
     let codec = partition.codec();
-    Ok(match scanner {
-        Some(scanner) => scanner,
-        none => none.insert(Scanner::new(codec, &codec.spec().full(), exec)?),
-    })
+    scanner.get_or_insert_with(|| Scanner::new(codec, &codec.spec().full()))
 }

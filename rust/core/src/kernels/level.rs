@@ -3,6 +3,8 @@
 //! A level's payload is a zero-sized token with a private field, made only by detection. Safe code can therefore not
 //! reach a kernel that the processor lacks, and kernels need no run-time check of their own.
 
+mod amx;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
@@ -29,6 +31,11 @@ pub struct Avx512(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512Vnni(());
 
+/// Proof that the processor has AMX for bytes, that the operating system lets this process use it, and that it passed its self-check
+/// (Sapphire Rapids and later, Linux).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amx(());
+
 /// Proof that the processor has NEON (every aarch64 processor that Rust targets).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon(());
@@ -40,6 +47,14 @@ pub struct NeonDot(());
 /// Proof that the processor has `i8mm`, the byte matrix product `smmla`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeonI8mm(());
+
+#[cfg(test)]
+impl Amx {
+    /// Whether this process has AMX; otherwise tests multiply by a model of its registers.
+    pub(super) fn is_proof(self) -> bool {
+        amx::detect() == Some(self)
+    }
+}
 
 impl From<Avx512> for Avx2 {
     fn from(_: Avx512) -> Self {
@@ -70,6 +85,8 @@ pub enum Level {
     Avx512(Avx512),
     /// AVX-512 with VNNI.
     Avx512Vnni(Avx512, Avx512Vnni),
+    /// AVX-512 with VNNI, and AMX for batches.
+    Amx(Avx512, Avx512Vnni, Amx),
     /// aarch64 with NEON.
     Neon(Neon),
     /// NEON with `dotprod`.
@@ -78,13 +95,23 @@ pub enum Level {
     NeonI8mm(Neon, NeonI8mm),
 }
 
-/// Index into `available()` plus one; 0 while no level is chosen.
+/// Index into the levels of this processor plus one, that of [`Level::Amx`] after all others; 0 while no level is chosen.
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
 impl Level {
     /// The levels that this processor can run, weakest first; the first is always [`Level::Scalar`].
+    ///
+    /// Where the processor has AMX, the first call asks Linux to let this process use it, and tries it once. [`Level::named`] and
+    /// `TURBOQUANT_SIMD` with another level's name do not ask.
     #[must_use]
     pub fn available() -> Vec<Level> {
+        let mut levels = Self::unasked();
+        levels.extend(Self::with_tiles());
+        levels
+    }
+
+    /// The levels that need nobody's permission.
+    fn unasked() -> Vec<Level> {
         #[allow(unused_mut, reason = "only some architectures add levels")]
         let mut levels = vec![Level::Scalar];
         #[cfg(target_arch = "x86_64")]
@@ -122,6 +149,23 @@ impl Level {
         levels
     }
 
+    /// The level that needs permission, if it is there.
+    fn with_tiles() -> Option<Level> {
+        match Self::unasked().last() {
+            Some(&Level::Avx512Vnni(avx512, vnni)) => amx::detect().map(|amx| Level::Amx(avx512, vnni, amx)),
+            _ => None,
+        }
+    }
+
+    /// The level with tiles for tests: on processors without AMX its product is that of a model.
+    #[cfg(test)]
+    pub(crate) fn with_model() -> Option<Level> {
+        Self::with_tiles().or_else(|| match Self::unasked().last() {
+            Some(&Level::Avx512Vnni(avx512, vnni)) => Some(Level::Amx(avx512, vnni, Amx(()))),
+            _ => None,
+        })
+    }
+
     /// The level's name, as `TURBOQUANT_SIMD` takes it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -131,6 +175,7 @@ impl Level {
             Level::AvxVnni(..) => "avxvnni",
             Level::Avx512(_) => "avx512",
             Level::Avx512Vnni(..) => "avx512vnni",
+            Level::Amx(..) => "amx",
             Level::Neon(_) => "neon",
             Level::NeonDot(..) => "neon_dot",
             Level::NeonI8mm(..) => "neon_i8mm",
@@ -142,6 +187,9 @@ impl Level {
     /// # Errors
     /// [`Error::Level`] if the name is unknown, or this processor or this version has no such kernels.
     pub fn named(name: &str) -> Result<Level> {
+        if let Some(level) = Level::unasked().into_iter().find(|level| level.name() == name) {
+            return Ok(level);
+        }
         let available = Level::available();
         available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
             let names: Vec<_> = available.iter().map(|level| level.name()).collect();
@@ -155,15 +203,17 @@ impl Level {
     /// # Errors
     /// [`Error::Level`] if the variable names a level that is not available.
     pub fn default_level() -> Result<Level> {
-        let available = Level::available();
         // Relaxed is enough: every thread that finds 0 computes the same answer.
         let chosen = usize::from(CHOSEN.load(Ordering::Relaxed));
         if chosen > 0 {
-            return Ok(available[chosen - 1]);
+            let level = Self::unasked().get(chosen - 1).copied().or_else(Self::with_tiles);
+            #[cfg(test)]
+            let level = level.or_else(Self::with_model);
+            return Ok(level.expect("a level that was chosen is available"));
         }
         let level = match std::env::var(LEVEL_VARIABLE) {
             Ok(name) if !name.is_empty() => Level::named(&name)?,
-            _ => *available.last().expect("scalar is always available"),
+            _ => *Level::available().last().expect("scalar is always available"),
         };
         level.set_default();
         Ok(level)
@@ -171,7 +221,8 @@ impl Level {
 
     /// Makes this level the process's default. Results do not change, only speed.
     pub fn set_default(self) {
-        let at = Level::available().iter().position(|&level| level == self).expect("a level in hand is available");
+        let unasked = Self::unasked();
+        let at = unasked.iter().position(|&level| level == self).unwrap_or(unasked.len());
         CHOSEN.store(u8::try_from(at + 1).expect("few levels"), Ordering::Relaxed);
     }
 }

@@ -7,10 +7,12 @@ pub(crate) fn integers(level: Level, codes: &[u8], table: &[i8; 256], entries: u
     assert_eq!(codes.len(), out.len(), "one level a code");
     match level {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the token proves AVX2; the lengths are equal.
-        Level::Avx2(_) | Level::AvxVnni(..) | Level::Avx512(_) | Level::Avx512Vnni(..) if entries <= 16 => unsafe {
-            x86::sixteen(codes, table, out)
-        },
+        Level::Avx2(_) | Level::AvxVnni(..) | Level::Avx512(_) | Level::Avx512Vnni(..) | Level::Amx(..)
+            if entries <= 16 =>
+        {
+            // SAFETY: the token proves AVX2; the lengths are equal.
+            unsafe { x86::sixteen(codes, table, out) }
+        }
         #[cfg(target_arch = "aarch64")]
         // SAFETY: the token proves NEON; the lengths are equal.
         Level::Neon(_) | Level::NeonDot(..) | Level::NeonI8mm(..) if entries <= 16 => unsafe {

@@ -34,7 +34,7 @@ macro_rules! per_level {
             Level::Avx2(_) | Level::AvxVnni(..) => unsafe { avx2($($name),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level's token proves AVX-512 F, BW, DQ and VL.
-            Level::Avx512(_) | Level::Avx512Vnni(..) => unsafe { avx512($($name),*) },
+            Level::Avx512(_) | Level::Avx512Vnni(..) | Level::Amx(..) => unsafe { avx512($($name),*) },
             _ => $body($($name),*),
         }
     }};

@@ -108,7 +108,7 @@ pub(crate) fn at_least(level: Level, keys: &[f32], rows: usize, floors: &[f32], 
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level's token proves AVX-512 F.
-        Level::Avx512(_) | Level::Avx512Vnni(..) => unsafe { x86::at_least_512(queries, rows) },
+        Level::Avx512(_) | Level::Avx512Vnni(..) | Level::Amx(..) => unsafe { x86::at_least_512(queries, rows) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level's token proves AVX2.
         Level::Avx2(_) | Level::AvxVnni(..) => unsafe { x86::at_least_256(queries, rows) },

@@ -3,9 +3,10 @@
 use super::Level;
 use crate::rng::splitmix64;
 
-/// The levels to hold against scalar. A machine without any prints so; `TURBOQUANT_REQUIRE_SIMD` makes that a failure.
+/// The levels to hold against scalar, that of AMX with a model of its registers where they are not to be had. A machine without any
+/// prints so; `TURBOQUANT_REQUIRE_SIMD` makes that a failure.
 pub(crate) fn other_levels() -> Vec<Level> {
-    let levels: Vec<_> = Level::available().into_iter().filter(|&level| level != Level::Scalar).collect();
+    let mut levels: Vec<_> = Level::available().into_iter().filter(|&level| level != Level::Scalar).collect();
     let names: Vec<_> = levels.iter().map(|level| level.name()).collect();
     for required in std::env::var("TURBOQUANT_REQUIRE_SIMD").unwrap_or_default().split(',') {
         let met = required.is_empty() || required == "scalar" || names.contains(&required);
@@ -13,6 +14,9 @@ pub(crate) fn other_levels() -> Vec<Level> {
     }
     if levels.is_empty() {
         eprintln!("SKIPPED: no SIMD level on this machine, only scalar ran");
+    }
+    if !levels.iter().any(|level| matches!(level, Level::Amx(..))) {
+        levels.extend(Level::with_model());
     }
     levels
 }

@@ -3,7 +3,7 @@
 use crate::codebook::{TWO_BYTES, halves};
 use crate::codec::times_power;
 use crate::kernels::Level;
-use crate::kernels::product::{GROUP, Panel, Queries, TILE, products};
+use crate::kernels::product::{Panel, Queries, TILE, group_size, level_for, products};
 use crate::kernels::rows::round_scaled;
 use crate::kernels::units::{self, Place};
 use crate::projection::{Projection, ProjectionKind};
@@ -88,7 +88,8 @@ impl Sketch {
 
     /// Makes prepared queries ready: `rows` with their norms and powers of two.
     pub(super) fn queries(&self, level: Level, rows: &[f32], norms: &[f32], exponents: &[i32]) -> SketchQueries {
-        let (mut high, mut low) = (Queries::new(level, self.size), Queries::new(level, self.size));
+        let batch = level_for(level, norms.len());
+        let (mut high, mut low) = (Queries::new(batch, self.size), Queries::new(batch, self.size));
         let mut factors = Vec::with_capacity(norms.len());
         let projected = self.projection.apply(level, rows, norms);
         let mut integers = vec![0; self.size];
@@ -118,6 +119,8 @@ impl Sketch {
         let mut table = [0; 256];
         (table[0], table[1]) = (-1, 1);
         let (n, nq) = (lengths.len(), queries.factors.len());
+        let level = level_for(level, nq);
+        let most = group_size(level);
         let mut out = vec![0.0; nq * n];
         let (mut panel, mut codes, mut high, mut low) = (Panel::default(), Vec::new(), Vec::new(), Vec::new());
         for start in (0..n).step_by(PANEL_ROWS) {
@@ -128,8 +131,8 @@ impl Sketch {
                 let units = [(bytes, self.place(offset, stride))];
                 Panel::fill([&mut panel], level, tile, &units, [&table], 2, &mut codes);
             }
-            for group in 0..nq.div_ceil(GROUP) {
-                let members = group * GROUP..nq.min((group + 1) * GROUP);
+            for group in 0..nq.div_ceil(most) {
+                let members = group * most..nq.min((group + 1) * most);
                 for (sums, values) in [(&mut high, &queries.high), (&mut low, &queries.low)] {
                     sums.resize(members.len() * panel.padded_rows(), 0);
                     products(level, values, group, &panel, sums);

@@ -3,6 +3,8 @@
 //! A block of rows is decoded once to an int8 panel and multiplied with all queries. Same query and codes: same score, on every
 //! processor, for any batch, block and number of threads.
 
+#[cfg(test)]
+mod batch_tests;
 mod first_stage;
 mod join;
 mod linear_stage;
@@ -69,7 +71,7 @@ impl TurboQuant {
                 tasks.iter_mut().zip(scores.chunks_mut(step)).for_each(|((_, outs), part)| outs.push(part));
             }
             exec.try_for_each(tasks, |(start, mut outs): (usize, Vec<&mut [f32]>)| {
-                let mut scanner = Scanner::new(self, codes.keep, exec)?;
+                let mut scanner = Scanner::new(self, codes.keep);
                 let range = start..start + outs.first().map_or(0, |out| out.len());
                 scanner.scan(&rows, range, &queries, |queries, rows, _, scores| {
                     for (out, scores) in outs[queries].iter_mut().zip(scores.chunks_exact(PANEL_ROWS)) {

@@ -9,13 +9,11 @@ use super::query::{GroupQueries, PreparedQueries};
 use crate::codebook::{halves, integer_levels};
 use crate::codec::{Group, TurboQuant};
 use crate::codes::CodesView;
-use crate::error::Result;
 use crate::kernels::Level;
 use crate::kernels::prefetch::prefetch;
-use crate::kernels::product::{GROUP, Panel, Queries, TILE, products};
+use crate::kernels::product::{Panel, Queries, TILE, group_size, products};
 use crate::kernels::scores::{Worth, finish, from_halves, from_products};
 use crate::kernels::units::Place;
-use crate::parallel::Exec;
 use crate::units::{MOST_UNITS, Unit};
 
 /// Where the units of all segments lie: packed rows, or one array a stage.
@@ -68,7 +66,6 @@ struct Levels {
 /// Scores blocks of rows; holds the buffers of one task.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    level: Level,
     levels: Vec<Levels>,
     /// The decoded rows of each group: levels, or their high and low bytes.
     panels: Vec<[Panel; 2]>,
@@ -90,11 +87,10 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    pub(crate) fn new(codec: &TurboQuant, keep: &[u32], exec: Exec) -> Result<Self> {
+    pub(crate) fn new(codec: &TurboQuant, keep: &[u32]) -> Self {
         let levels: Vec<_> = codec.groups(keep).into_iter().map(Levels::new).collect();
         let norms = codec.spec().norms();
-        Ok(Self {
-            level: exec.level()?,
+        Self {
             panels: levels.iter().map(|_| Default::default()).collect(),
             norms,
             shared: norms < levels.len(),
@@ -103,10 +99,10 @@ impl Scanner {
             levels,
             products: [const { Vec::new() }; 4],
             scales: Vec::new(),
-            scores: vec![0.0; GROUP * PANEL_ROWS],
+            scores: Vec::new(),
             first: Vec::new(),
             codes: Vec::new(),
-        })
+        }
     }
 
     /// Scores `queries` against rows `range`, a panel of n ≤ [`PANEL_ROWS`] rows and a group of queries at a time:
@@ -119,6 +115,8 @@ impl Scanner {
         queries: &PreparedQueries,
         mut each: impl FnMut(Range<usize>, Range<usize>, &[u8], &mut [f32]),
     ) {
+        let (level, most) = (queries.level, group_size(queries.level));
+        self.scores.resize(most * PANEL_ROWS, 0.0);
         for first in range.clone().step_by(PANEL_ROWS) {
             let n = PANEL_ROWS.min(range.end - first);
             self.scales.clear();
@@ -126,18 +124,18 @@ impl Scanner {
                 stage.planes(first..first + n, &mut self.first);
             }
             for i in 0..self.levels.len() {
-                self.decode(i, rows, first, n);
+                self.decode(level, i, rows, first, n);
             }
             let scales = &rows.scales[first * self.norms..(first + n) * self.norms];
             (0..self.norms).for_each(|i| self.scales.extend(scales.iter().skip(i).step_by(self.norms)));
-            let groups = queries.len().div_ceil(GROUP);
+            let groups = queries.len().div_ceil(most);
             // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered.
             let next = first + n..range.end.min(first + n + PANEL_ROWS);
             for group in 0..groups {
                 rows.prefetch(next.clone(), group, groups);
-                let members = group * GROUP..queries.len().min((group + 1) * GROUP);
+                let members = group * most..queries.len().min((group + 1) * most);
                 for (i, queries) in queries.groups.iter().enumerate() {
-                    self.add_group(i, n, queries, group, members.clone());
+                    self.add_group(level, (i, n), queries, group, members.clone());
                 }
                 let scales = if self.shared { &self.scales[..n] } else { &self.ones[..n] };
                 let center = queries.center.as_ref().map(|center| &center[members.clone()]);
@@ -147,7 +145,7 @@ impl Scanner {
                     scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = 0.0);
                 }
                 if self.shared || center.is_some() {
-                    finish(self.level, members.len(), scales, center, &mut self.scores);
+                    finish(level, members.len(), scales, center, &mut self.scores);
                 }
                 each(members, first..first + n, &self.first, &mut self.scores);
             }
@@ -155,8 +153,8 @@ impl Scanner {
     }
 
     /// Decodes group `i` of rows `first .. first + n` to its panel of int8 levels, or to two of bytes.
-    fn decode(&mut self, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
-        let (level, levels) = (self.level, &self.levels[i]);
+    fn decode(&mut self, level: Level, i: usize, rows: &Rows<'_>, first: usize, n: usize) {
+        let levels = &self.levels[i];
         // The units of the panel's rows.
         let of_rows = |segment: usize| {
             let units = rows.segments[segment].iter().map(|&(array, place)| {
@@ -191,8 +189,15 @@ impl Scanner {
     }
 
     /// Adds group `i`'s share to the scores of one group of queries.
-    fn add_group(&mut self, i: usize, n: usize, queries: &GroupQueries, group: usize, members: Range<usize>) {
-        let (level, [high, low]) = (self.level, &self.panels[i]);
+    fn add_group(
+        &mut self,
+        level: Level,
+        (i, n): (usize, usize),
+        queries: &GroupQueries,
+        group: usize,
+        members: Range<usize>,
+    ) {
+        let [high, low] = &self.panels[i];
         let stride = high.padded_rows();
         let scales = if self.shared { &self.ones[..n] } else { &self.scales[i * n..(i + 1) * n] };
         let worth = Worth { factors: &queries.factors[members], scales, first: i == 0, stride };

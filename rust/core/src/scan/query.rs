@@ -6,7 +6,7 @@ use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
 use crate::codec::{TurboQuant, prepare, row_norms, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
-use crate::kernels::product::Queries;
+use crate::kernels::product::{Queries, level_for};
 use crate::kernels::rows::round_scaled;
 use crate::kernels::single::{SPARE, Single};
 use crate::parallel::Exec;
@@ -35,6 +35,8 @@ pub(crate) struct PreparedQueries {
     pub(crate) stage: Option<StageQueries>,
     /// An only query for rows one by one, where there is a first stage to choose them.
     single: Option<Single>,
+    /// What groups are laid out for, and panels must be.
+    pub(crate) level: Level,
     len: usize,
 }
 
@@ -89,10 +91,11 @@ impl PreparedQueries {
         };
         let units = codec.spec().units(keep);
         let mut single = first.filter(|_| len == 1).map(|_| Single::new(codec.row_bytes()));
+        let batch = level_for(level, len);
         let groups = codec.groups(keep).into_iter().map(|group| {
             let levels = integer_levels(group.bits, group.keep, group.table_dim);
-            let low = (group.keep > 4).then(|| Queries::new(level, group.dim));
-            let high = Queries::new(level, group.dim);
+            let low = (group.keep > 4).then(|| Queries::new(batch, group.dim));
+            let high = Queries::new(batch, group.dim);
             let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
             let (mut whole, mut integers) = (Vec::with_capacity(group.dim), vec![0; group.dim]);
             for row in 0..len {
@@ -123,7 +126,7 @@ impl PreparedQueries {
             let centers = center.as_deref();
             StageQueries::new((codec, first, deviations), level, &parts, &norms, centers, restored)
         });
-        Ok(Self { groups, center, stage, single, len })
+        Ok(Self { groups, center, stage, single, level: batch, len })
     }
 
     /// Bytes that the row of [`score_of_row`](Self::score_of_row) takes, more than a row.

@@ -56,7 +56,9 @@ pub(crate) fn assign(level: Level, table: &Table, y: &[f32], m: usize, codes: &m
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::assign(token, table, y, m, codes, products),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::assign(token, table, y, m, codes, products),
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+            avx512::assign(token, table, y, m, codes, products)
+        }
         #[cfg(target_arch = "aarch64")]
         Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
             neon::assign(token, table, y, m, codes, products)

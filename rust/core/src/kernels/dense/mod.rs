@@ -33,7 +33,9 @@ pub(crate) fn products(level: Level, rows: &[i16], matrix: &[i16], width: usize,
         #[cfg(target_arch = "x86_64")]
         Level::Avx512(token) => avx512::products(token, rows, matrix, width, out),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni(token, vnni) => avx512::products_vnni(token, vnni, rows, matrix, width, out),
+        Level::Avx512Vnni(token, vnni) | Level::Amx(token, vnni, _) => {
+            avx512::products_vnni(token, vnni, rows, matrix, width, out)
+        }
         #[cfg(target_arch = "aarch64")]
         Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
             neon::products(token, rows, matrix, width, out)

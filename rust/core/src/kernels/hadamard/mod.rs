@@ -42,7 +42,7 @@ pub(crate) fn transform(
             avx2::transform(token, direction, rows, stride, offset, factors)
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => {
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
             avx512::transform(token, direction, rows, stride, offset, factors)
         }
         #[cfg(target_arch = "aarch64")]

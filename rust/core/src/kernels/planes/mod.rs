@@ -57,7 +57,9 @@ pub(crate) fn upper_ends(level: Level, rows: Planes<'_>, tables: &Tables, weight
     assert_eq!(rows.blocks.len(), n.div_ceil(BLOCK) * tables.len(), "whole blocks");
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::upper_ends(token, rows, tables, weights, out),
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+            avx512::upper_ends(token, rows, tables, weights, out)
+        }
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::upper_ends(token, rows, tables, weights, out),
         #[cfg(target_arch = "aarch64")]

@@ -9,9 +9,17 @@
 //! a tile, 4 bytes:   row 0: c c c c | row 1: c c c c | … | row 15: c c c c         then the next 4 coordinates
 //! a group:           query 0: c c c c | query 1: c c c c | … (up to 12)            then the next 4 coordinates
 //! ```
+//! AMX multiplies whole blocks of such lines (`amx`): its panels are padded to 64 coordinates, its groups hold up to 64 queries.
+//!
 //! Bound: |q|, |l| ≤ 127 and at most 65,536 coordinates, so |⟨q, l⟩| ≤ 65,536·127² = 1,057,030,144 < 2³¹. Sums wrap modulo 2³²
 //! on the way where a kernel adds an offset, so only the result must fit. Cost: one byte product a query, row and coordinate.
 
+#[cfg(any(target_arch = "x86_64", test))]
+mod amx;
+#[cfg(test)]
+mod amx_model;
+#[cfg(target_arch = "x86_64")]
+mod amx_tiles;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +43,8 @@ mod queries;
 mod scalar;
 
 use super::Level;
+#[cfg(target_arch = "x86_64")]
+use super::level::Amx;
 pub(crate) use panel::Panel;
 pub(crate) use queries::Queries;
 
@@ -42,13 +52,33 @@ pub(crate) use queries::Queries;
 pub(crate) const TILE: usize = 16;
 /// Rows are padded to this many: kernels take two tiles at a time.
 const PAIR: usize = 2 * TILE;
-/// Most queries that are multiplied together.
-pub(crate) const GROUP: usize = 12;
+/// Most queries that are multiplied together at any level: what buffers must hold.
+pub(crate) const GROUP: usize = 4 * TILE;
+/// Most queries that are multiplied together without AMX.
+pub(crate) const NARROW_GROUP: usize = 12;
+/// AMX is for batches of so many queries: a product takes as long for fewer, almost. From what others measured, not from here.
+const TILES_FROM: usize = 16;
+
+/// The level that batches of so many queries are prepared for and panels are laid out for.
+pub(crate) fn level_for(level: Level, queries: usize) -> Level {
+    match level {
+        Level::Amx(avx512, vnni, _) if queries < TILES_FROM => Level::Avx512Vnni(avx512, vnni),
+        _ => level,
+    }
+}
+
+/// Most queries that a level multiplies together.
+pub(crate) fn group_size(level: Level) -> usize {
+    Form::of(level).group()
+}
 
 /// One cache line of a panel.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([i8; 64]);
+
+/// What a register of AMX, 16 rows of 64 bytes, is loaded from.
+type Image = [Line; TILE];
 
 /// What a step of one row or query is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +87,8 @@ enum Form {
     FourBytes,
     EightBytes,
     TwoWords,
+    /// Four bytes, in whole registers of AMX.
+    Tiles,
 }
 
 impl Form {
@@ -65,6 +97,7 @@ impl Form {
         match level {
             Level::Avx2(_) => Form::TwoWords,
             Level::NeonI8mm(..) => Form::EightBytes,
+            Level::Amx(..) => Form::Tiles,
             _ => Form::FourBytes,
         }
     }
@@ -73,7 +106,7 @@ impl Form {
     const fn coordinates(self) -> usize {
         match self {
             Form::TwoWords => 2,
-            Form::FourBytes => 4,
+            Form::FourBytes | Form::Tiles => 4,
             Form::EightBytes => 8,
         }
     }
@@ -87,10 +120,17 @@ impl Form {
     const fn bytes(self) -> usize {
         if matches!(self, Form::EightBytes) { 8 } else { 4 }
     }
-}
 
-/// Coordinates are padded to this many: whole steps of any level.
-const WIDTH: usize = 8;
+    /// So many coordinates, padded: to whole steps of any level, or to whole registers of AMX.
+    const fn width(self, coordinates: usize) -> usize {
+        coordinates.next_multiple_of(if matches!(self, Form::Tiles) { 64 } else { 8 })
+    }
+
+    /// Most queries of a group.
+    const fn group(self) -> usize {
+        if matches!(self, Form::Tiles) { GROUP } else { NARROW_GROUP }
+    }
+}
 
 /// What a kernel multiplies: one group of queries and one panel, lengths checked.
 #[derive(Clone, Copy)]
@@ -122,9 +162,13 @@ impl Block<'_> {
 pub(crate) fn products(level: Level, queries: &Queries, group: usize, panel: &Panel, out: &mut [i32]) {
     let (form, width, rows) = (Form::of(level), panel.width(), panel.padded_rows());
     assert!(queries.width() == width && queries.form() == form && panel.form() == form, "panel and queries fit");
+    #[cfg(target_arch = "x86_64")]
+    if let Level::Amx(_, _, token) = level {
+        return tile_products(token, queries, group, panel, out);
+    }
     let (values, offsets) = queries.group(group);
     let block = Block { queries: values, offsets, lines: panel.lines(), steps: width / form.coordinates(), rows };
-    assert!((1..=GROUP).contains(&block.n()), "a group holds 1 to 12 queries");
+    assert!((1..=NARROW_GROUP).contains(&block.n()), "a group holds 1 to 12 queries");
     assert!(values.len() == block.n() * block.steps * form.bytes(), "a group is whole steps");
     assert!(rows.is_multiple_of(PAIR) && block.lines.len() * 64 == rows * block.steps * form.bytes(), "whole tiles");
     assert_eq!(out.len(), block.n() * rows, "one product a query and row");
@@ -145,6 +189,28 @@ pub(crate) fn products(level: Level, queries: &Queries, group: usize, panel: &Pa
         Level::NeonI8mm(_, token) => neon_i8mm::products(token, block, out),
         _ => scalar::products(block, out),
     }
+}
+
+/// [`products`] in the form of tiles.
+#[cfg(target_arch = "x86_64")]
+fn tile_products(token: Amx, queries: &Queries, group: usize, panel: &Panel, out: &mut [i32]) {
+    let (images, n) = (queries.images_of(group), queries.members(group).len());
+    let (rows, steps) = (panel.padded_rows(), panel.width() / 64);
+    let block = amx::TileBlock { queries: images, n, panel: panel.lines().as_chunks().0, steps, rows };
+    assert!((1..=GROUP).contains(&n) && images.len() == n.div_ceil(TILE) * steps, "a group holds 1 to 64 queries");
+    assert!(rows.is_multiple_of(PAIR) && block.panel.len() * TILE == rows * steps, "whole tiles");
+    assert_eq!(out.len(), n * rows, "one product a query and row");
+    #[cfg(test)]
+    if !token.is_proof() {
+        return amx::products(&mut amx_model::Model::default(), block, out);
+    }
+    amx::products(&mut amx_tiles::Registers::new(token), block, out);
+}
+
+/// Whether the registers of this processor multiply as the plain sum does.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn tiles_agree(token: Amx) -> bool {
+    amx::agree(&mut amx_tiles::Registers::new(token))
 }
 
 /// Calls `$tile::<N>` for the number of queries `$n`, 1 to 12.
@@ -231,10 +297,9 @@ mod tests {
             fill(&mut panel, level, tile, codes, m, table, entries);
         }
         let mut found = Vec::new();
-        for group in 0..packed.groups() {
-            let padded = panel.padded_rows();
-            let n = packed.group(group).1.len();
-            let mut out = vec![3; n * padded];
+        let padded = panel.padded_rows();
+        for group in 0..packed.len().div_ceil(group_size(level)) {
+            let mut out = vec![3; packed.members(group).len() * padded];
             products(level, &packed, group, &panel, &mut out);
             out.chunks_exact(padded).for_each(|products| found.extend_from_slice(&products[..rows]));
         }
@@ -259,7 +324,7 @@ mod tests {
                     (3, 17, 16),
                     (12, 33, 4),
                     (13, 64, 256),
-                    (31, 40, 16),
+                    (69, 40, 16),
                     (2, 18, 32),
                     (2, 16, 64),
                     (1, 15, 128),
@@ -299,6 +364,17 @@ mod tests {
                 Panel::fill([d], level, 0, &units, [&tables[1]], entries, codes);
                 let of = |panel: &Panel| panel.lines().iter().flat_map(|line| line.0).collect::<Vec<_>>();
                 assert!(of(a) == of(c) && of(b) == of(d) && of(a) != of(b), "{}: {rows} rows of {m}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn few_queries_are_not_for_tiles() {
+        for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for queries in [1, 15, 16, 1_000] {
+                let few = level.name() == "amx" && queries < 16;
+                let expected = if few { "avx512vnni" } else { level.name() };
+                assert_eq!(level_for(level, queries).name(), expected, "{queries} queries");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Panels: codes looked up and interleaved, once for all queries.
 
-use super::{Form, Line, PAIR, TILE, WIDTH};
+use super::{Form, Line, PAIR, TILE};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2_panel, avx512_panel};
 use crate::kernels::units::{self, Place};
@@ -23,7 +23,8 @@ impl Panel {
     /// Makes room for `rows` rows of `m` coordinates, to be filled tile by tile. Padding holds whatever stood there: queries are
     /// 0 in padded coordinates, and padded rows are nobody's.
     pub(crate) fn begin(&mut self, level: Level, rows: usize, m: usize) {
-        (self.rows, self.m, self.width, self.form) = (rows, m, m.next_multiple_of(WIDTH), Form::of(level));
+        let form = Form::of(level);
+        (self.rows, self.m, self.width, self.form) = (rows, m, form.width(m), form);
         self.lines.resize(self.padded_rows() / TILE * self.lines_of_tile(), Line([0; 64]));
     }
 
@@ -45,7 +46,7 @@ impl Panel {
             assert!(panel.form == Form::of(level) && alike, "panels of this level, and alike");
         }
         #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) = level {
+        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) = level {
             let lines = panels.map(|panel| {
                 let lines = panel.lines_of_tile();
                 &mut panel.lines[tile * lines..][..lines]
@@ -121,7 +122,7 @@ fn place(form: Form, values: &[i8], r: usize, lines: &mut [Line]) {
                 line.0.as_chunks_mut::<4>().0[r] = [a as i8, b as i8, c as i8, d as i8];
             }
         }
-        Form::FourBytes => {
+        Form::FourBytes | Form::Tiles => {
             for (line, values) in lines.iter_mut().zip(values.as_chunks::<4>().0) {
                 line.0.as_chunks_mut::<4>().0[r] = *values;
             }

@@ -44,7 +44,9 @@ pub(crate) fn shuffle(level: Level, order: &Order, rows: &mut [f32], spare: &mut
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::shuffle(token, order, rows, spare),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx2::shuffle(token.into(), order, rows, spare),
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+            avx2::shuffle(token.into(), order, rows, spare)
+        }
         _ => 0,
     };
     for row in rows[whole * m..].chunks_exact_mut(m) {

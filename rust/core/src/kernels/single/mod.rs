@@ -86,7 +86,9 @@ impl Single {
         for group in &self.groups {
             each(match level {
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::product(token, group, &self.words, row),
+                Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+                    avx512::product(token, group, &self.words, row)
+                }
                 _ => product(group, &self.words, row),
             });
         }

@@ -42,11 +42,13 @@ pub(crate) fn pack(level: Level, codes: &[u8], m: usize, place: Place, packed: &
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::pack(token, codes, m, place, packed),
         // Too short for registers of 64 codes.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) if m < 64 => {
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) if m < 64 => {
             avx2::pack(token.into(), codes, m, place, packed);
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::pack(token, codes, m, place, packed),
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+            avx512::pack(token, codes, m, place, packed)
+        }
         #[cfg(target_arch = "aarch64")]
         Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
             neon::pack(token, codes, m, place, packed)
@@ -69,7 +71,9 @@ pub(crate) fn unpack(level: Level, packed: &[u8], m: usize, place: Place, codes:
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::unpack(token, packed, m, place, codes),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512(token) | Level::Avx512Vnni(token, _) => avx512::unpack(token, packed, m, place, codes),
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
+            avx512::unpack(token, packed, m, place, codes)
+        }
         #[cfg(target_arch = "aarch64")]
         Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
             neon::unpack(token, packed, m, place, codes)
