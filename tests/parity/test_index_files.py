@@ -98,7 +98,16 @@ def test_files_of_fitted_codecs(tmp_path: Path, metric: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi", "plain-kept-v1.tqi"]
+    "name",
+    [
+        "plain-v1.tqi",
+        "one-bit-v1.tqi",
+        "one-bit-rows-v1.tqi",
+        "fitted-v1.tqi",
+        "fitted-removed-v1.tqi",
+        "plain-names-v1.tqi",
+        "plain-kept-v1.tqi",
+    ],
 )
 def test_golden_files(name: str) -> None:
     path = Path(__file__).parents[2] / "rust" / "core" / "tests" / "data" / name

@@ -199,7 +199,7 @@ def test_options_are_checked(index: Index, x: Any) -> None:
 
 def test_statistics_add_up(index: Index, x: Any) -> None:
     stats = SearchStats()
-    index.search(x[:20], 3, stats=stats)
+    index.search(x[:20], 3, exact=True, stats=stats)
     assert stats == SearchStats(full_rows=20 * 300, full_bytes=300 * 12)
     index.search(x[0], 3, exact=True, stats=stats)
     assert stats == SearchStats(full_rows=21 * 300, full_bytes=600 * 12)
@@ -208,7 +208,7 @@ def test_statistics_add_up(index: Index, x: Any) -> None:
     assert (staged.first_stage_rows, staged.first_stage_bytes) == (300, 300 * 10)
     assert staged.full_bytes == staged.full_rows * 12
     few = SearchStats()
-    index.range_search(x[:20], 0, filter=range(128), stats=few)
+    index.range_search(x[:20], 0, filter=range(128), exact=True, stats=few)
     assert few == SearchStats(full_rows=20 * 64, full_bytes=64 * 12)
 
 

@@ -279,13 +279,16 @@ def _read_partition(
     spec = codec.spec
     parts, sizes = [], stage_sizes(codec)
     staged = has_first_stage(codec)
-    if staged:
+    # Codes of 1 bit are in blocks as first stages are, but for files from before they were.
+    whole = spec.fitted is None and len(spec.segments) == 1 and spec.segments[0].bits == 1
+    in_blocks = staged or (whole and bool(sections) and sections[0].kind == BLOCKS)
+    if in_blocks:
         size = sizes[0]
         blocks = -(-rows // BLOCK_ROWS)
         content = _take(sections, BLOCKS, partition, 0, size)
         columns = _numbers(content, "u1", blocks * size * BLOCK_ROWS).reshape(blocks, size, BLOCK_ROWS)
         parts.append(columns.transpose(0, 2, 1).reshape(-1, size)[:rows])
-    for stage, size in list(enumerate(sizes))[int(staged) :]:
+    for stage, size in list(enumerate(sizes))[int(in_blocks) :]:
         parts.append(_numbers(_take(sections, STAGE, partition, stage, size), "u1", rows * size).reshape(rows, size))
     if staged:
         # They follow from the codes, so this reader has no use for them.

@@ -323,7 +323,8 @@ fn golden(name: &str) -> (Index, PathBuf) {
     let codec = if name.starts_with("fitted") {
         fitted()
     } else {
-        Arc::new(TurboQuant::new(40, 4, Options { seed: 7, ..Options::default() }).unwrap())
+        let bits = if name.starts_with("one-bit") { 1 } else { 4 };
+        Arc::new(TurboQuant::new(40, bits, Options { seed: 7, ..Options::default() }).unwrap())
     };
     let metric = if name.starts_with("fitted") { Metric::Cosine } else { Metric::L2 };
     let mut index =
@@ -352,8 +353,14 @@ fn golden(name: &str) -> (Index, PathBuf) {
     (index, path)
 }
 
-const GOLDEN: [&str; 5] =
-    ["plain-v1.tqi", "fitted-v1.tqi", "fitted-removed-v1.tqi", "plain-names-v1.tqi", "plain-kept-v1.tqi"];
+const GOLDEN: [&str; 6] = [
+    "plain-v1.tqi",
+    "one-bit-v1.tqi",
+    "fitted-v1.tqi",
+    "fitted-removed-v1.tqi",
+    "plain-names-v1.tqi",
+    "plain-kept-v1.tqi",
+];
 
 /// Files written on an x86-64 are those that every machine writes, and reads. `TURBOQUANT_WRITE_GOLDEN=1` writes them anew.
 #[test]
@@ -372,6 +379,21 @@ fn golden_files_are_written_and_read_everywhere() {
         }
         std::fs::remove_file(written).unwrap();
     }
+}
+
+/// Codes of 1 bit once stood in files row by row; such files are read, appended to and saved in today's form.
+#[test]
+fn codes_of_1_bit_are_read_from_rows_as_well() {
+    let folder = Folder::new("one-bit-rows");
+    let path = folder.file("index.tqi");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/one-bit-rows-v1.tqi"), &path).unwrap();
+    let (mut index, saved) = (Index::open(&path, true).unwrap(), folder.file("saved.tqi"));
+    index.save(&saved).unwrap();
+    assert_same(&index, &Index::open(&saved, true).unwrap(), "in blocks");
+    index = Index::open(&path, true).unwrap();
+    index.add(&rows(20, 70, 1), None).unwrap();
+    index.commit().unwrap();
+    assert_same(&index, &Index::open(&path, true).unwrap(), "both forms in one file");
 }
 
 fn kind_of(error: &Error) -> std::io::ErrorKind {

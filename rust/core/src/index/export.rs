@@ -69,7 +69,7 @@ impl Index {
             let places: Vec<_> = partition.places_of(numbers.clone()).collect();
             partition.pack(&places, &mut copy.packed, &mut copy.scales)?;
             let Some((&first, &last)) = places.first().zip(places.last()) else { continue };
-            copy.bounds.extend(partition.first().iter().flat_map(|(stage, _)| &stage.bounds()[first..=last]));
+            copy.bounds.extend(partition.first().iter().flat_map(|(stage, _)| stage.bounds(first..last + 1)));
             copy.squares.extend(partition.squares_of(first..last + 1));
             copy.numbers.extend(places.iter().map(|&place| partition.number(place) as u64));
         }

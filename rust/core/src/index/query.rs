@@ -2,7 +2,6 @@
 
 use std::ops::AddAssign;
 
-use super::search::FEW;
 use super::{Filter, Index};
 use crate::error::{Error, Result};
 use crate::kernels::product::NARROW_GROUP;
@@ -15,8 +14,14 @@ use crate::topk::{Candidate, candidates};
 const CANDIDATES: usize = 1 << 21;
 /// Queries that share the decoding of rows, however many candidates each has.
 const LEAST_BLOCK: usize = 8 * NARROW_GROUP;
-/// Where queries read more than one row in this many in full, sharing the decoding of all rows is cheaper.
-const SHARED: usize = 4;
+/// Up to [`FEW`] queries are searched one after the other by stages as long as they read at most one row in so many in full. So are more of
+/// them, while fewer rows are read: up to [`SOME`] where an instruction multiplies bytes, else any number. Others share the decoding of rows.
+const FEW: usize = 8;
+const FEW_ROWS: usize = 4;
+const SOME: usize = 32;
+const SOME_ROWS: usize = 128;
+/// Where the first stage is the whole code, one row in so many, not more, may be asked for.
+const WHOLE_ROWS: usize = 64;
 
 /// Neighbours of a batch of queries: `k` places a query, nearest first; missing places hold id −1 and the worst score.
 #[derive(Debug, Clone, PartialEq)]
@@ -262,13 +267,19 @@ impl Index {
         let nq = queries.len() / dim;
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
-        let staged = !options.exact && nq <= FEW && self.partitions[0].first().is_some();
+        let some = if options.exec.level()?.multiplies_bytes() { SOME } else { usize::MAX };
+        // One row in how many a query may read in full, for queries to be searched one by one.
+        let share = match self.partitions[0].first().filter(|_| !options.exact && nq <= some) {
+            Some((stage, _)) if stage.is_whole() => (options.k <= n / WHOLE_ROWS).then_some(FEW_ROWS),
+            Some(_) => Some(if nq <= FEW { FEW_ROWS } else { SOME_ROWS }),
+            None => None,
+        };
         let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / NARROW_GROUP * NARROW_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
             // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
-            let alone = staged && stats.full_rows * SHARED <= first * n;
+            let alone = share.is_some_and(|share| stats.full_rows * share <= first * n);
             let block = if alone { 1 } else { most.min(nq - first) };
             let queries = &queries[first * dim..(first + block) * dim];
             let candidates = self.search_block(queries, options, least, &mut stats);

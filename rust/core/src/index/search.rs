@@ -19,11 +19,9 @@ use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner};
+use crate::scan::{FirstStage, PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, StageQueries};
 use crate::topk::{Candidate, TopK};
 
-/// Up to this many queries are searched one after the other by stages; more share the decoding of rows.
-pub(super) const FEW: usize = 8;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
 /// Where so many rows of a block may enter, all its upper ends are computed together.
@@ -46,6 +44,7 @@ impl Index {
             }
             Metric::InnerProduct | Metric::Cosine => Vec::new(),
         };
+        let alone = queries.len() == self.codec().dim() && !exact;
         let to = if self.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
         let mut columns: Vec<Vec<TopK>> = Vec::new();
         // Rows of later partitions have to reach what those before have found for the only query.
@@ -58,7 +57,9 @@ impl Index {
             let queries = match &mut prepared[i % self.kinds] {
                 Some(queries) => &*queries,
                 new => {
-                    let first = partition.first().map(|(first, _)| (first, deviations));
+                    // Where the first stage is the whole code it only tells one query which rows to read.
+                    let first = partition.first().filter(|(first, _)| alone || !first.is_whole());
+                    let first = first.map(|(first, _)| (first, deviations));
                     new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
                 }
             };
@@ -68,7 +69,7 @@ impl Index {
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
                 let ranking = Ranking::new(self, partition, (queries, &squares), (k, least.max(reached)), exec)?;
                 let mut task = Task::new(ranking, &rows, allowed);
-                if queries.len() == 1 && !exact && partition.first().is_some() {
+                if alone && partition.first().is_some() {
                     task.by_stages(range)?;
                 } else {
                     task.in_full(range)?;
@@ -169,10 +170,10 @@ impl<'a> Ranking<'a> {
     /// Offers the marked rows of a block by their whole keys, which their upper ends may cut.
     fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
         let mut uppers = [f32::INFINITY; BLOCK];
-        if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
+        if let Some((stage, first, scales)) = self.cut() {
             let (tables, weights) = stage.query(query);
             let uppers = &mut uppers[..places.len()];
-            let (bounds, scales) = (&first.bounds()[places.clone()], &scales[places.clone()]);
+            let (bounds, scales) = (first.bounds(places.clone()), &scales[places.clone()]);
             let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
             upper_ends(self.level, planes, tables, weights, uppers);
             self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
@@ -186,13 +187,19 @@ impl<'a> Ranking<'a> {
 
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
     fn offer_cut(&mut self, query: usize, (row, place): (usize, usize), stages: &[u8], mut key: f32) {
-        if let (Some(stage), Some((first, scales))) = (&self.queries.stage, self.partition.first()) {
+        if let Some((stage, first, scales)) = self.cut() {
             let bytes = &stages[row * first.size()..][..first.size()];
-            let mut upper = [stage.upper_end(query, bytes, first.bounds()[place], scales[place])];
+            let mut upper = [stage.upper_end(query, bytes, first.bounds(place..place + 1)[0], scales[place])];
             self.to_keys(query, self.partition.squares_of(place..place + 1), &mut upper);
             key = if upper[0] < key { upper[0] } else { key };
         }
         self.offer(query, place, key);
+    }
+
+    /// What cuts scores: the first stage of codes that have another.
+    fn cut(&self) -> Option<(&'a StageQueries, &'a FirstStage, &'a [f32])> {
+        let (first, scales) = self.partition.first().filter(|(first, _)| !first.is_whole())?;
+        Some((self.queries.stage.as_ref()?, first, scales))
     }
 
     fn offer(&mut self, query: usize, place: usize, key: f32) {

@@ -182,6 +182,11 @@ impl Level {
         }
     }
 
+    /// Whether an instruction multiplies bytes and sums the products: products then cost half as much as those of words, or less.
+    pub(crate) fn multiplies_bytes(self) -> bool {
+        !matches!(self, Level::Scalar | Level::Avx2(_) | Level::Avx512(_) | Level::Neon(_))
+    }
+
     /// The available level called `name`.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Signs { rounding: f32 },
     /// The first units of a fitted code.
     Linear(Arc<LinearStage>),
+    /// All of a plain code of 1 bit: rounding is the only error of an estimate.
+    Whole,
 }
 
 /// First stages and bounds of rows.
@@ -33,17 +35,19 @@ pub(crate) struct FirstStage {
     size: usize,
     /// Blocks of 64 rows, `size` columns each.
     columns: Array<Column>,
-    /// The ratio of a row in the low half, its spread in the high one.
+    /// The ratio of a row in the low half, its spread in the high one; none where the stage is the whole code.
     bounds: Array<u32>,
+    rows: usize,
 }
 
 impl FirstStage {
-    /// The first stage of a codec whose codes have one before the last: a plain one of at least 2 bits, a fitted one of at least 2 units.
+    /// The first stage of a plain codec, or of a fitted one of at least 2 units.
     pub(crate) fn new(codec: &TurboQuant) -> Option<Self> {
         let (kind, size) = match codec.spec().segments[..] {
-            [segment] if codec.spec().fitted.is_none() && segment.bits > 1 => {
+            [segment] if codec.spec().fitted.is_none() => {
                 let size = segment.dim.div_ceil(8);
-                (Kind::Signs { rounding: sign_stage::rounding(codec, size) }, size)
+                let signs = || Kind::Signs { rounding: sign_stage::rounding(codec, size) };
+                (if segment.bits == 1 { Kind::Whole } else { signs() }, size)
             }
             _ => {
                 let stage = LinearStage::new(codec)?;
@@ -51,12 +55,17 @@ impl FirstStage {
                 (Kind::Linear(Arc::new(stage)), size)
             }
         };
-        Some(Self { kind, size, columns: Array::default(), bounds: Array::default() })
+        Some(Self { kind, size, columns: Array::default(), bounds: Array::default(), rows: 0 })
     }
 
     /// What its bits are worth.
     pub(super) fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Whether it is all of a row's code, so that it cuts no score.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Whole)
     }
 
     /// Bytes of a row.
@@ -67,15 +76,17 @@ impl FirstStage {
     /// Appends the planes and bounds of packed rows.
     pub(crate) fn append(&mut self, codec: &TurboQuant, packed: &[u8], level: Level, exec: Exec) {
         let stride = codec.row_bytes();
-        let mut first = self.bounds.len();
+        let mut first = self.rows;
+        self.rows += packed.len() / stride;
         let tasks = packed.chunks(ROWS * stride).collect();
         let bounds = exec.map(tasks, |rows| match &self.kind {
             Kind::Signs { .. } => sign_stage::bounds(codec, level, rows),
             Kind::Linear(stage) => stage.bounds(level, rows, stride),
+            Kind::Whole => Vec::new(),
         });
         self.bounds.to_mut().extend(bounds.into_iter().flatten());
         let columns = self.columns.to_mut();
-        columns.resize(self.bounds.len().div_ceil(BLOCK) * self.size, [0; BLOCK]);
+        columns.resize(self.rows.div_ceil(BLOCK) * self.size, [0; BLOCK]);
         let mut rest = packed;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min((BLOCK - first % BLOCK) * stride));
@@ -86,17 +97,20 @@ impl FirstStage {
         }
     }
 
-    /// A first stage whose rows are in a file: `None` unless the codec has one.
-    pub(crate) fn from_arrays(codec: &TurboQuant, columns: Array<Column>, bounds: Array<u32>) -> Option<Self> {
-        Some(Self { columns, bounds, ..Self::new(codec)? })
+    /// The same stage with rows that are in a file.
+    pub(crate) fn with_arrays(self, rows: usize, columns: Array<Column>, bounds: Array<u32>) -> Self {
+        Self { rows, columns, bounds, ..self }
     }
 
     /// Appends rows of another first stage of the same codec.
     pub(crate) fn extend(&mut self, other: &Self, rows: Range<usize>) {
-        let (size, first) = (self.size, self.bounds.len());
-        self.bounds.to_mut().extend_from_slice(&other.bounds[rows.clone()]);
+        let (size, first) = (self.size, self.rows);
+        if !self.is_whole() {
+            self.bounds.to_mut().extend_from_slice(&other.bounds[rows.clone()]);
+        }
+        self.rows += rows.len();
         let columns = self.columns.to_mut();
-        columns.resize(self.bounds.len().div_ceil(BLOCK) * size, [0; BLOCK]);
+        columns.resize(self.rows.div_ceil(BLOCK) * size, [0; BLOCK]);
         for (to, from) in (first..).zip(rows) {
             let (new, old) = (to / BLOCK * size, from / BLOCK * size);
             (0..size).for_each(|i| columns[new + i][to % BLOCK] = other.columns[old + i][from % BLOCK]);
@@ -110,6 +124,7 @@ impl FirstStage {
 
     /// Drops rows from `rows` on.
     pub(crate) fn truncate(&mut self, rows: usize) {
+        self.rows = rows;
         self.bounds.to_mut().truncate(rows);
         self.columns.to_mut().truncate(rows.div_ceil(BLOCK) * self.size);
     }
@@ -117,7 +132,7 @@ impl FirstStage {
     /// Compares the planes and bounds of some rows with checksums, as [`Array::check`] does.
     pub(crate) fn check(&self, rows: Range<usize>) -> Result<()> {
         self.columns.check(rows.start / BLOCK * self.size..rows.end.div_ceil(BLOCK) * self.size)?;
-        self.bounds.check(rows)
+        if self.is_whole() { Ok(()) } else { self.bounds.check(rows) }
     }
 
     /// [`check`](Self::check) of all rows, padding included.
@@ -130,23 +145,26 @@ impl FirstStage {
     pub(crate) fn retain(&mut self, stays: impl Fn(usize) -> bool) {
         let (columns, bounds) = (self.columns.to_mut(), self.bounds.to_mut());
         let mut to = 0;
-        for from in (0..bounds.len()).filter(|&row| stays(row)) {
+        for from in (0..self.rows).filter(|&row| stays(row)) {
             if from != to {
                 let (old, new) = (from / BLOCK * self.size, to / BLOCK * self.size);
                 (0..self.size).for_each(|i| columns[new + i][to % BLOCK] = columns[old + i][from % BLOCK]);
-                bounds[to] = bounds[from];
+                if !bounds.is_empty() {
+                    bounds[to] = bounds[from];
+                }
             }
             to += 1;
         }
+        self.rows = to;
         bounds.truncate(to);
         bounds.shrink_to_fit();
         columns.truncate(to.div_ceil(BLOCK) * self.size);
         columns.shrink_to_fit();
     }
 
-    /// The bounds of every row.
-    pub(crate) fn bounds(&self) -> &[u32] {
-        &self.bounds
+    /// The bounds of some rows, none where the stage is the whole code.
+    pub(crate) fn bounds(&self, rows: Range<usize>) -> &[u32] {
+        if self.is_whole() { &[] } else { &self.bounds[rows] }
     }
 
     /// The blocks that hold `rows`, which start a block.
@@ -177,11 +195,11 @@ impl FirstStage {
 
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
-        self.bounds.len() * self.row_bytes()
+        self.rows * self.row_bytes()
     }
 
     /// Bytes of a row: its plane and its bounds.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.size + size_of::<u32>()
+        self.size + if self.is_whole() { 0 } else { size_of::<u32>() }
     }
 }

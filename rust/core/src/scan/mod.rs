@@ -12,10 +12,12 @@ mod panel;
 mod query;
 mod sign_stage;
 mod stage_queries;
+mod whole_stage;
 
 pub(crate) use first_stage::FirstStage;
 pub(crate) use panel::{Rows, Scanner};
 pub(crate) use query::{PreparedQueries, QueryFor};
+pub(crate) use stage_queries::StageQueries;
 
 use crate::codec::TurboQuant;
 use crate::codes::CodesView;

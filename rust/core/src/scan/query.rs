@@ -115,7 +115,7 @@ impl PreparedQueries {
             out.low.iter_mut().for_each(Queries::finish);
             out
         });
-        let groups = groups.collect();
+        let groups: Vec<GroupQueries> = groups.collect();
         // Finite, so that a score beyond float32 plus this share is not NaN.
         let center = center.map(|shares| {
             let shares = shares.into_iter().enumerate();
@@ -124,7 +124,8 @@ impl PreparedQueries {
         let center: Option<Vec<_>> = center;
         let stage = first.map(|(first, deviations)| {
             let centers = center.as_deref();
-            StageQueries::new((codec, first, deviations), level, &parts, &norms, centers, restored)
+            let of = (&parts[..], &groups[0].factors[..]);
+            StageQueries::new((codec, first, deviations), level, of, &norms, centers, restored)
         });
         Ok(Self { groups, center, stage, single, level: batch, len })
     }
@@ -163,7 +164,7 @@ impl GroupQueries {
 }
 
 /// Rounds a rotated query so that its largest magnitude becomes `reach`; returns the value of one unit.
-fn to_integers(level: Level, row: &[f32], reach: f32, integers: &mut [i32]) -> f32 {
+pub(super) fn to_integers(level: Level, row: &[f32], reach: f32, integers: &mut [i32]) -> f32 {
     let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     round_scaled(level, row, reach / if largest == 0.0 { 1.0 } else { largest }, reach, integers);
     largest / reach

@@ -2,7 +2,7 @@
 
 use super::first_stage::{FirstStage, Kind};
 use super::linear_stage::BOUND;
-use super::sign_stage;
+use super::{sign_stage, whole_stage};
 use crate::codec::TurboQuant;
 use crate::kernels::Level;
 use crate::kernels::planes::{CENTER, ENTRIES, Weights, largest_four, sum_of_row, tabulate};
@@ -17,12 +17,13 @@ pub(crate) struct StageQueries {
 
 impl StageQueries {
     /// Prepares rotated queries of the given norms, whose coordinates of each segment `parts` holds. `restored` brings a value back from a
-    /// prepared query, given by its row, to the query or its direction; `centers` is what a codec's center adds to the scores of each. Scores
+    /// prepared query, given by its row, to the query or its direction; `factors` are what a unit of its integer products is worth there, in the
+    /// first group; `centers` is what a codec's center adds to the scores of each. Scores
     /// end `deviations` standard deviations above their estimates.
     pub(super) fn new(
         (codec, first, deviations): (&TurboQuant, &FirstStage, f32),
         level: Level,
-        parts: &[Vec<f32>],
+        (parts, factors): (&[Vec<f32>], &[f32]),
         norms: &[f32],
         centers: Option<&[f32]>,
         restored: impl Fn(f32, usize) -> f32,
@@ -40,16 +41,21 @@ impl StageQueries {
                     worths.resize(8 * size, 0.0);
                 }
                 Kind::Linear(stage) => stage.worths(parts, row, &mut worths),
+                Kind::Whole => whole_stage::worths(codec, level, &parts[0], row, &mut worths),
             }
             let top = largest_four(&worths);
             let entry = top / f32::from(CENTER);
             let zero = 2 * size as i32 * i32::from(CENTER);
-            let (unit, deviation) = match first.kind() {
-                Kind::Signs { rounding } => (sign_stage::unit(codec), sign_stage::deviation(*rounding, norm, entry)),
-                Kind::Linear(stage) => ((1.0 / BOUND) as f32, stage.deviation(level, parts, row, entry)),
+            let standard = |unit: f32, deviation: f32| {
+                (restored(entry * unit, row), restored((deviations * deviation) * unit, row))
             };
-            let factor = restored(entry * unit, row);
-            let deviation = restored((deviations * deviation) * unit, row);
+            let (factor, deviation) = match first.kind() {
+                Kind::Signs { rounding } => {
+                    standard(sign_stage::unit(codec), sign_stage::deviation(*rounding, norm, entry))
+                }
+                Kind::Linear(stage) => standard((1.0 / BOUND) as f32, stage.deviation(level, parts, row, entry)),
+                Kind::Whole => whole_stage::weights(codec, factors[row], &worths, top),
+            };
             let center = centers.map_or(0.0, |centers| centers[row]);
             queries.weights.push(Weights { offset: zero, factor, deviation, center });
             tabulate(level, &worths, top, &mut queries.tables[row * size..][..size]);

@@ -185,7 +185,7 @@ pub(in crate::index) struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// The bytes of the next section, and where it starts in the file, if it is of this kind.
-    fn next_section(&self, kind: Kind) -> Option<(usize, usize)> {
+    pub(in crate::index) fn next_section(&self, kind: Kind) -> Option<(usize, usize)> {
         let entry = self.entries.as_slice().first().filter(|entry| entry.kind == kind)?;
         Some((usize::try_from(entry.len).ok()?, self.at + entry.at as usize))
     }

@@ -10,7 +10,7 @@ use crate::index::file::{Chunk, Entry, Kind};
 use crate::kernels::planes::{BLOCK, Column, from_rows};
 use crate::metric::Metric;
 use crate::scan::FirstStage;
-use crate::storage::{Plain, bytes_of};
+use crate::storage::{Array, Plain, bytes_of};
 
 /// Rows that are read or turned at a time.
 const ROWS: usize = 4_096;
@@ -49,7 +49,7 @@ impl<'a> Pieces<'a> {
         for (i, stage) in partition.stages.iter().enumerate().skip(usize::from(partition.first.is_some())) {
             add(Kind::Stage, i, stage.stride, rows * stage.stride);
         }
-        if partition.first.is_some() {
+        if partition.first.as_ref().is_some_and(|first| !first.is_whole()) {
             add(Kind::Bounds, 0, 4, 4 * rows);
         }
         let norms = partition.codec.spec().norms();
@@ -81,7 +81,7 @@ impl<'a> Pieces<'a> {
                     Kind::Bounds => {
                         let stage = partition.first.as_ref().expect("bounds belong to a first stage in blocks");
                         stage.check(some.clone())?;
-                        numbers(&stage.bounds()[some], out)?;
+                        numbers(stage.bounds(some), out)?;
                     }
                     Kind::Scales => {
                         partition.check_first(some.clone())?;
@@ -132,6 +132,18 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// Packed rows in blocks.
+fn in_blocks(packed: &[u8], size: usize) -> Array<Column> {
+    let mut blocks = Array::default();
+    let columns = blocks.to_mut();
+    for rows in packed.chunks(BLOCK * size) {
+        let first = columns.len();
+        columns.resize(first + size, [0; BLOCK]);
+        from_rows(rows, size, 0, &mut columns[first..]);
+    }
+    blocks
+}
+
 /// Writes waiting rows as a block.
 fn block(waiting: &mut Vec<u8>, columns: &mut [Column], out: &mut Sink<'_>) -> Result<()> {
     columns.fill([0; BLOCK]);
@@ -167,14 +179,25 @@ impl Partition {
         let mut columns = None;
         if let Some(first) = &made.first {
             let size = first.plane_bytes();
-            columns = Some(chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?);
+            columns = Some(if first.is_whole() && chunk.next_section(Kind::Stage).is_some() {
+                // As files held codes of 1 bit before they were scanned in blocks.
+                let packed: Array<u8> = chunk.array(Kind::Stage, number, 0, size, rows * size, any())?;
+                packed.check_all()?;
+                in_blocks(&packed, size)
+            } else {
+                chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?
+            });
         }
         for (i, stage) in made.stages.iter_mut().enumerate().skip(usize::from(columns.is_some())) {
             stage.bytes = chunk.array(Kind::Stage, number, i, stage.stride, rows * stage.stride, any())?;
         }
-        if let Some(columns) = columns {
-            let bounds = chunk.array(Kind::Bounds, number, 0, 4, rows, any())?;
-            made.first = FirstStage::from_arrays(&made.codec, columns, bounds);
+        if let (Some(columns), Some(first)) = (columns, made.first.take()) {
+            let bounds = if first.is_whole() {
+                Array::default()
+            } else {
+                chunk.array(Kind::Bounds, number, 0, 4, rows, any())?
+            };
+            made.first = Some(first.with_arrays(rows, columns, bounds));
         }
         let norms = made.codec.spec().norms();
         made.scales = chunk.array(Kind::Scales, number, 0, 4 * norms, norms * rows, floats(f32::MIN, "finite"))?;

@@ -104,7 +104,7 @@ impl Task<'_> {
         uppers.resize(n.next_multiple_of(BLOCK), 0.0);
         // Places behind the last row never reach a floor.
         uppers[n..].fill(f32::NAN);
-        let (bounds, scales) = (&first.bounds()[range.clone()], &scales[range.clone()]);
+        let (bounds, scales) = (first.bounds(range.clone()), &scales[range.clone()]);
         let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
         upper_ends(ranking.level, planes, tables, weights, &mut uppers[..n]);
         ranking.to_keys(0, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);

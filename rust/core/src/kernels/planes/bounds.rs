@@ -18,4 +18,10 @@ impl Weights {
         let estimate = (self.factor * (sum as i32 - self.offset) as f32) * (bounds & 0xFFFF) as i32 as f32;
         (estimate + self.deviation * (bounds >> 16) as i32 as f32) * scale + self.center
     }
+
+    /// The upper end of a row's score where the plane is its whole code: a row of either sign lies within the deviation of its estimate.
+    #[inline(always)]
+    pub(crate) fn upper_end_of_whole(self, sum: u32, scale: f32) -> f32 {
+        (self.factor * (sum as i32 - self.offset) as f32 + self.deviation.copysign(scale)) * scale
+    }
 }

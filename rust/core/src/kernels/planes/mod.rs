@@ -45,7 +45,7 @@ pub(crate) type Column = [u8; BLOCK];
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planes<'a> {
     pub(crate) blocks: &'a [Column],
-    /// One a row, of whole blocks except the last.
+    /// One a row, of whole blocks except the last; none where the planes are whole codes.
     pub(crate) bounds: &'a [u32],
     pub(crate) scales: &'a [f32],
 }
@@ -53,7 +53,10 @@ pub(crate) struct Planes<'a> {
 /// out[r] = the upper end of row r's score.
 pub(crate) fn upper_ends(level: Level, rows: Planes<'_>, tables: &Tables, weights: Weights, out: &mut [f32]) {
     let n = out.len();
-    assert!(!tables.is_empty() && rows.bounds.len() == n && rows.scales.len() == n, "as many rows everywhere");
+    assert!(
+        !tables.is_empty() && [0, n].contains(&rows.bounds.len()) && rows.scales.len() == n,
+        "as many rows everywhere"
+    );
     assert_eq!(rows.blocks.len(), n.div_ceil(BLOCK) * tables.len(), "whole blocks");
     match level {
         #[cfg(target_arch = "x86_64")]
@@ -79,16 +82,19 @@ fn body(
     weights: Weights,
     out: &mut [f32],
 ) {
-    let blocks = rows.blocks.chunks_exact(tables.len());
-    let bounds = rows.bounds.chunks(BLOCK).zip(rows.scales.chunks(BLOCK));
-    for ((block, (bounds, scales)), out) in blocks.zip(bounds).zip(out.chunks_mut(BLOCK)) {
+    let blocks = rows.blocks.chunks_exact(tables.len()).zip(rows.scales.chunks(BLOCK));
+    let mut bounds = rows.bounds.chunks(BLOCK);
+    for ((block, scales), out) in blocks.zip(out.chunks_mut(BLOCK)) {
         let mut sums = [0; BLOCK];
         for (columns, tables) in block.chunks(RUN).zip(tables.chunks(RUN)) {
             let part = run(columns, tables);
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += u32::from(part));
         }
-        for (((out, &sum), &bounds), &scale) in out.iter_mut().zip(&sums).zip(bounds).zip(scales) {
-            *out = weights.upper_end(sum, bounds, scale);
+        let rows = out.iter_mut().zip(&sums).zip(scales);
+        if let Some(bounds) = bounds.next() {
+            rows.zip(bounds).for_each(|(((out, &sum), &scale), &bounds)| *out = weights.upper_end(sum, bounds, scale));
+        } else {
+            rows.for_each(|((out, &sum), &scale)| *out = weights.upper_end_of_whole(sum, scale));
         }
     }
 }
