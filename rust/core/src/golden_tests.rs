@@ -13,7 +13,6 @@ use std::sync::Arc;
 use crate::codebook::{boundaries, integer_levels, levels};
 use crate::codec::prepare;
 use crate::kernels::Level;
-use crate::kernels::rows;
 use crate::kernels::testing::other_levels;
 use crate::rng::{derive, digest, is_negative, permutation, splitmix64};
 use crate::rotation::Rotation;
@@ -175,10 +174,9 @@ fn dim_stages(level: Level, inputs: &Inputs) -> Vec<String> {
         (inputs.first(ROWS - 1).to_vec(), inputs.first(ROWS - 1).to_vec(), vec![]);
     rotation.apply(level, &mut rotated, &mut spare);
     rotation.apply_inverse(level, &mut unrotated, &mut spare);
-    let (mut tops, mut exponents, mut prepared, mut norms) = (vec![], vec![], vec![], vec![0.0; ROWS]);
-    prepare(level, "x", &inputs.rows, dim, &mut tops, &mut exponents, &mut prepared).unwrap();
-    rows::square_sums(level, &prepared, dim, 0, dim, &mut norms);
-    norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
+    let (mut tops, mut exponents, mut prepared, mut norms) =
+        (vec![], vec![], vec![0.0; inputs.rows.len()], vec![0.0; ROWS]);
+    prepare(level, "x", &inputs.rows, dim, &mut tops, &mut exponents, &mut prepared, &mut norms).unwrap();
     let mut preparation = Fold::default();
     preparation.floats(&prepared);
     preparation.0.extend(exponents.iter().flat_map(|exponent| exponent.to_le_bytes()));

@@ -6,6 +6,7 @@
 
 use crate::kernels::Level;
 use crate::kernels::hadamard::{Direction, transform};
+use crate::kernels::lines::Lines;
 use crate::kernels::shuffle::{Order, shuffle};
 use crate::rng::{derive, is_negative, permutation};
 
@@ -15,7 +16,7 @@ const FOUR_ROUNDS_UP_TO: usize = 512;
 #[derive(Debug, Clone)]
 enum Step {
     /// Multiply from `offset` by the factors (±p^−½), then Walsh–Hadamard.
-    Block { offset: usize, factors: Vec<f32> },
+    Block { offset: usize, factors: Lines },
     /// y[i] = x[source[i]].
     Shuffle(Order),
 }
@@ -58,7 +59,7 @@ impl Rotation {
         for step in &self.steps {
             match step {
                 Step::Block { offset, factors } => {
-                    transform(level, Direction::Forward, rows, self.dim, *offset, factors);
+                    transform(level, Direction::Forward, rows, self.dim, *offset, factors.values());
                 }
                 Step::Shuffle(order) => shuffle(level, order, rows, spare),
             }
@@ -70,7 +71,7 @@ impl Rotation {
         for step in self.steps.iter().rev() {
             match step {
                 Step::Block { offset, factors } => {
-                    transform(level, Direction::Inverse, rows, self.dim, *offset, factors);
+                    transform(level, Direction::Inverse, rows, self.dim, *offset, factors.values());
                 }
                 Step::Shuffle(order) => {
                     for row in rows.chunks_exact_mut(self.dim) {
@@ -86,7 +87,7 @@ impl Rotation {
     /// Bytes held.
     pub(crate) fn nbytes(&self) -> usize {
         let bytes = |step: &Step| match step {
-            Step::Block { factors, .. } => size_of_val(&factors[..]),
+            Step::Block { factors, .. } => size_of_val(factors.values()),
             Step::Shuffle(order) => size_of_val(order.source()),
         };
         self.steps.iter().map(bytes).sum()

@@ -5,10 +5,12 @@ use super::{Scale, SegmentCodec, TurboQuant};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::kernels::Level;
-use crate::kernels::assign::{Products, assign};
+use crate::kernels::assign::{Products, Rotated, assign, assign_packed};
+use crate::kernels::lines::Lines;
+use crate::kernels::prefetch::prefetch;
 use crate::kernels::rows::{self, ZERO_ROW};
+use crate::kernels::units::{Place, pack};
 use crate::parallel::Exec;
-use crate::units;
 
 /// With metric "l2" norms must be below this, so that their squares are finite.
 pub(crate) const L2_NORM_LIMIT: f32 = 9_223_372_036_854_775_808.0;
@@ -48,14 +50,16 @@ pub(super) struct Outputs<'a> {
 pub(super) struct Scratch {
     pub(super) tops: Vec<u32>,
     pub(super) exponents: Vec<i32>,
-    pub(super) prepared: Vec<f32>,
+    pub(super) prepared: Lines,
     /// Norms of the whole rows, and of the segment in hand, without their powers of two.
     pub(super) total: Vec<f32>,
     norms: Vec<f32>,
     /// √dim of the segment over the norm.
     gains: Vec<f32>,
-    y: Vec<f32>,
+    y: Lines,
     pub(super) spare: Vec<f32>,
+    /// Where the units of each segment stand.
+    places: Vec<Vec<Place>>,
     codes: Vec<u8>,
     trial: Vec<u8>,
     pub(super) products: Vec<Products>,
@@ -118,15 +122,19 @@ impl TurboQuant {
     fn encode_task(&self, level: Level, task: Task<'_>, unit_norm: bool) -> Result<()> {
         let (dim, bytes, norms) = (self.dim(), self.row_bytes(), self.spec.norms());
         let rows = self.rows_per_block();
-        let mut scratch = Scratch::default();
+        let units = self.spec.units(&self.spec.full()).into_iter();
+        let places = units.map(|units| units.into_iter().map(|unit| unit.place(bytes)).collect()).collect();
+        let mut scratch = Scratch { places, ..Scratch::default() };
         let Task { first_row, x, packed, scales, squares, badly } = task;
         let mut squares = squares.map(|s| s.chunks_mut(rows));
         let mut badly = badly.map(|s| s.chunks_mut(rows));
         let blocks = x.chunks(rows * dim).zip(packed.chunks_mut(rows * bytes)).zip(scales.chunks_mut(rows * norms));
-        for (i, ((x, packed), scales)) in blocks.enumerate() {
+        for (i, ((block, packed), scales)) in blocks.enumerate() {
+            // Before a block is worked on the next one is asked for: rows come from memory while others are encoded.
+            prefetch(x.get((i + 1) * rows * dim..).map_or(&[], |next| &next[..next.len().min(rows * dim)]));
             let mut squares = squares.as_mut().and_then(Iterator::next);
             let mut badly = badly.as_mut().and_then(Iterator::next);
-            let mut block = |x: &[f32]| {
+            let mut encode = |x: &[f32]| {
                 let n = x.len() / dim;
                 let outputs = Outputs {
                     packed: &mut packed[..n * bytes],
@@ -136,7 +144,7 @@ impl TurboQuant {
                 };
                 self.encode_block(level, x, outputs, unit_norm, &mut scratch)
             };
-            Error::of_first_row(x, dim, &mut block).map_err(|error| error.with_first_row(first_row + i * rows))?;
+            Error::of_first_row(block, dim, &mut encode).map_err(|error| error.with_first_row(first_row + i * rows))?;
         }
         Ok(())
     }
@@ -151,8 +159,7 @@ impl TurboQuant {
     ) -> Result<()> {
         let (dim, norms) = (self.dim(), self.spec.norms());
         let mut outputs = outputs;
-        prepare(level, "x", x, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
-        row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
+        prepare(level, "x", x, dim, &mut s.tops, &mut s.exponents, s.prepared.of(x.len()), &mut s.total)?;
         for (row, (&total, &exponent)) in s.total.iter().zip(&s.exponents).enumerate() {
             let norm = times_power(total, exponent);
             if !unit_norm && !norm.is_finite() {
@@ -172,17 +179,15 @@ impl TurboQuant {
             return self.encode_fitted(level, transform, x, &mut outputs, unit_norm, s);
         }
         if let Some(outliers) = &self.spec.outliers {
-            outliers.gather(&s.prepared, &mut s.spare);
-            std::mem::swap(&mut s.prepared, &mut s.spare);
+            outliers.gather(s.prepared.values(), &mut s.spare);
+            s.prepared.of(x.len()).copy_from_slice(&s.spare);
         }
         let Outputs { packed, scales, badly, .. } = outputs;
         if let Some(badly) = badly {
             badly.fill(false);
         }
-        let stride = self.row_bytes();
-        for (i, (segment, units)) in self.segments.iter().zip(self.spec.units(&self.spec.full())).enumerate() {
-            segment.assign_block(level, dim, s);
-            units::pack(level, &s.codes, segment.segment.dim, &units, packed, stride);
+        for (i, segment) in self.segments.iter().enumerate() {
+            segment.encode_block(level, dim, i, packed, s);
             for (row, scales) in scales.chunks_exact_mut(norms).enumerate() {
                 let k = if s.norms[row] == 0.0 { 0.0 } else { segment.k(self.spec.scale, s.products[row]) };
                 let scale = if unit_norm {
@@ -202,36 +207,36 @@ impl TurboQuant {
 }
 
 impl SegmentCodec {
-    /// Rotates and assigns one segment of the prepared rows: fills `codes`, `products` and `norms` of the scratch.
-    fn assign_block(&self, level: Level, dim: usize, s: &mut Scratch) {
-        let (m, start) = (self.segment.dim, self.segment.start);
-        let n = s.prepared.len() / dim;
-        if m == dim {
+    /// Rotates, assigns and packs segment `i` of the prepared rows: fills `products` and `norms` of the scratch.
+    fn encode_block(&self, level: Level, dim: usize, i: usize, packed: &mut [u8], s: &mut Scratch) {
+        let (m, start, places) = (self.segment.dim, self.segment.start, &s.places[i]);
+        let n = s.total.len();
+        let y = if m == dim {
             s.norms.clone_from(&s.total);
-        } else {
-            row_norms(level, &s.prepared, dim, start, m, &mut s.norms);
-        }
-        if m == dim {
             // The only segment: nobody needs the prepared rows again.
-            std::mem::swap(&mut s.y, &mut s.prepared);
+            s.prepared.of(n * m)
         } else {
-            s.y.clear();
-            s.prepared.chunks_exact(dim).for_each(|row| s.y.extend_from_slice(&row[start..start + m]));
-        }
-        self.rotation.apply(level, &mut s.y, &mut s.spare);
+            row_norms(level, s.prepared.values(), dim, start, m, &mut s.norms);
+            let y = s.y.of(n * m);
+            let rows = s.prepared.values().chunks_exact(dim).zip(y.chunks_exact_mut(m));
+            rows.for_each(|(row, y)| y.copy_from_slice(&row[start..start + m]));
+            y
+        };
+        self.rotation.apply(level, y, &mut s.spare);
         s.gains.clear();
         s.gains.extend(s.norms.iter().map(|&norm| self.root / if norm == 0.0 { 1.0 } else { norm }));
-        rows::multiply(level, &mut s.y, m, &s.gains);
-
-        s.codes.resize(n * m, 0);
         s.products.resize(n, Products::default());
-        assign(level, &self.tables[0], &s.y, m, &mut s.codes, &mut s.products);
-        if self.tables.len() > 1 {
-            s.trial.resize(n * m, 0);
-            s.trial_products.resize(n, Products::default());
+        if let [table] = &self.tables[..] {
+            let rows = Rotated { y, m, gains: &s.gains };
+            return assign_packed(level, table, rows, places, packed, &mut s.codes, &mut s.products);
         }
+        rows::multiply(level, y, m, &s.gains);
+        s.codes.resize(n * m, 0);
+        s.trial.resize(n * m, 0);
+        s.trial_products.resize(n, Products::default());
+        assign(level, &self.tables[0], y, m, &mut s.codes, &mut s.products);
         for table in &self.tables[1..] {
-            assign(level, table, &s.y, m, &mut s.trial, &mut s.trial_products);
+            assign(level, table, y, m, &mut s.trial, &mut s.trial_products);
             for (row, &products) in s.trial_products.iter().enumerate() {
                 if cosine(products) > cosine(s.products[row]) {
                     s.products[row] = products;
@@ -239,6 +244,7 @@ impl SegmentCodec {
                 }
             }
         }
+        places.iter().for_each(|&place| pack(level, &s.codes, m, place, packed));
     }
 
     /// The scale of a row of norm 1.
@@ -257,7 +263,8 @@ pub(super) fn cosine(products: Products) -> f32 {
     products.yc / products.cc.sqrt()
 }
 
-/// Section 2: checks values, takes the leading power of two out of every row.
+/// Section 2: checks values, takes the leading power of two out of every row, whose norms are without it, too; `prepared` is as long as `x`.
+#[allow(clippy::too_many_arguments, reason = "rows and what becomes of them")]
 pub(crate) fn prepare(
     level: Level,
     argument: &'static str,
@@ -265,7 +272,8 @@ pub(crate) fn prepare(
     dim: usize,
     tops: &mut Vec<u32>,
     exponents: &mut Vec<i32>,
-    prepared: &mut Vec<f32>,
+    prepared: &mut [f32],
+    norms: &mut Vec<f32>,
 ) -> Result<()> {
     let n = x.len() / dim;
     tops.resize(n, 0);
@@ -277,8 +285,9 @@ pub(crate) fn prepare(
     }
     exponents.clear();
     exponents.extend(tops.iter().map(|&top| if top < 0x0080_0000 { ZERO_ROW } else { (top >> 23) as i32 - 127 }));
-    prepared.resize(x.len(), 0.0);
-    rows::scale_down(level, x, dim, exponents, prepared);
+    norms.resize(n, 0.0);
+    rows::scale_down(level, x, dim, exponents, prepared, norms);
+    norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
     for exponent in exponents {
         if *exponent == ZERO_ROW {
             *exponent = 0;

@@ -4,7 +4,7 @@ use std::cmp::Ordering::{Equal, Less};
 
 use super::encode::{Outputs, Scratch, cosine};
 use super::transform::{DenseScratch, Transform};
-use super::{CodecSpec, Options, Scale, TurboQuant, prepare, row_norms, times_power};
+use super::{CodecSpec, Options, Scale, TurboQuant, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::assign::{Products, assign};
@@ -47,14 +47,13 @@ impl TurboQuant {
         let dim = self.dim();
         let f = &mut s.fitted;
         // The codes of a row without a center do not depend on its norm, so unit rows are only made to take one off.
-        let source = if unit_norm { &s.prepared[..] } else { x };
+        let source = if unit_norm { s.prepared.values() } else { x };
         let centered = transform.take_center_off(source, unit_norm.then_some(&s.total[..]), &mut f.centered);
         f.ratios.clear();
         f.ratios.resize(s.total.len(), 1.0);
         if centered {
             let before: Vec<_> = s.total.iter().copied().zip(s.exponents.iter().copied()).collect();
-            prepare(level, "x", &f.centered, dim, &mut s.tops, &mut s.exponents, &mut s.prepared)?;
-            row_norms(level, &s.prepared, dim, 0, dim, &mut s.total);
+            prepare(level, "x", &f.centered, dim, &mut s.tops, &mut s.exponents, s.prepared.of(x.len()), &mut s.total)?;
             let after = s.total.iter().zip(&s.exponents);
             for (ratio, ((&norm, &exponent), (whole, power))) in f.ratios.iter_mut().zip(after.zip(before)) {
                 *ratio =
@@ -62,7 +61,7 @@ impl TurboQuant {
             }
         }
         let n = s.total.len();
-        transform.whitened(level, &s.prepared, &s.total, &mut f.dense, &mut f.y);
+        transform.whitened(level, s.prepared.values(), &s.total, &mut f.dense, &mut f.y);
         f.energy.clear();
         f.energy.resize(n, 0.0);
         f.squares.resize(n, 0.0);

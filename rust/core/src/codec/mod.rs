@@ -211,13 +211,13 @@ impl TurboQuant {
         }
     }
 
-    /// Rows of a block: small enough for the second-level cache, many enough to amortise dispatch, and to pay for reading the
-    /// transform of a fitted codec, or a dense rotation, once a block.
+    /// Rows of a block: few enough for the first-level cache, whole quads for the permutations of rotations, and many enough to pay for
+    /// reading the transform of a fitted codec, or a dense rotation, once a block.
     fn rows_per_block(&self) -> usize {
         if self.transform.is_some() || self.spec.rotation == RotationKind::Dense {
             64
         } else {
-            (8_192 / self.dim()).clamp(1, 64)
+            (4_096 / self.dim() / 4 * 4).clamp(4, 64)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CodecSpec, Fitted, prepare, row_norms};
+use super::{CodecSpec, Fitted, prepare};
 use crate::error::Result;
 use crate::kernels::Level;
 use crate::kernels::dense::{self, DENSE_STEP};
@@ -157,9 +157,9 @@ impl Transform {
         out: &mut [f32],
     ) -> Result<()> {
         let (dim, axes) = (self.fitted.dim(), self.axes);
-        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        prepare(level, "codes", v, axes, &mut tops, &mut exponents, &mut prepared)?;
-        row_norms(level, &prepared, axes, 0, axes, &mut norms);
+        let (mut tops, mut exponents, mut prepared, mut norms) =
+            (Vec::new(), Vec::new(), vec![0.0; v.len()], Vec::new());
+        prepare(level, "codes", v, axes, &mut tops, &mut exponents, &mut prepared, &mut norms)?;
         s.multiply(level, &prepared, axes, &norms, &self.backward, dim);
         let rows = out.chunks_exact_mut(dim).zip(s.products.chunks_exact(dim));
         for ((row, products), ((&norm, &exponent), &scale)) in rows.zip(norms.iter().zip(&exponents).zip(scales)) {

@@ -11,7 +11,7 @@ use self::stages::Waiting;
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
 use crate::bitmap::{Allowed, bits};
-use crate::codec::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
+use crate::codec::{L2_NORM_LIMIT, flush, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::planes::{BLOCK, Planes, upper_ends};
@@ -92,9 +92,9 @@ impl Index {
     /// |q|² of every query.
     fn query_squares(&self, queries: &[f32], exec: Exec) -> Result<Vec<f32>> {
         let (dim, level) = (self.codec().dim(), exec.level()?);
-        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
-        row_norms(level, &prepared, dim, 0, dim, &mut norms);
+        let (mut tops, mut exponents, mut prepared, mut norms) =
+            (Vec::new(), Vec::new(), vec![0.0; queries.len()], Vec::new());
+        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared, &mut norms)?;
         let squares = norms.iter().zip(&exponents).enumerate().map(|(row, (&norm, &exponent))| {
             let norm = times_power(norm, exponent);
             if norm >= L2_NORM_LIMIT {

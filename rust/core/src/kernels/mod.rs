@@ -13,6 +13,7 @@ pub(crate) mod level;
 pub(crate) mod assign;
 pub(crate) mod dense;
 pub(crate) mod hadamard;
+pub(crate) mod lines;
 pub(crate) mod lookup;
 pub(crate) mod planes;
 pub(crate) mod prefetch;

@@ -4,13 +4,13 @@
 #[cfg(target_arch = "x86_64")]
 pub(super) const AHEAD: usize = 1_024;
 
-/// Asks for the cache lines of `bytes`.
+/// Asks for the cache lines of `values`.
 #[inline]
-pub(crate) fn prefetch(bytes: &[u8]) {
+pub(crate) fn prefetch<T>(values: &[T]) {
     // From the start of the first line, so that the last one is among them.
-    let before = bytes.as_ptr().addr() % 64;
-    for line in (0..before + bytes.len()).step_by(64) {
-        let line = bytes.as_ptr().wrapping_sub(before).wrapping_add(line);
+    let before = values.as_ptr().addr() % 64;
+    for line in (0..before + size_of_val(values)).step_by(64) {
+        let line = values.as_ptr().cast::<u8>().wrapping_sub(before).wrapping_add(line);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 processor has SSE; a prefetch of any address is harmless.
         unsafe {

@@ -54,27 +54,45 @@ fn top_body(x: &[f32], dim: usize, tops: &mut [u32]) {
     }
 }
 
-/// Writes x·2^−e of every row to `out`, coordinates below 2^−40 as 0; rows marked [`ZERO_ROW`] as zeros.
-pub(crate) fn scale_down(level: Level, x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]) {
+/// Writes x·2^−e of every row to `out`, coordinates below 2^−40 as 0, and T of their squares to `sums`; rows marked [`ZERO_ROW`] as zeros.
+pub(crate) fn scale_down(level: Level, x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32], sums: &mut [f32]) {
     assert!(x.len() == dim * exponents.len() && out.len() == x.len(), "whole rows");
-    per_level!(level, scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]));
+    assert_eq!(sums.len(), exponents.len(), "a sum a row");
+    per_level!(level, scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32], sums: &mut [f32]));
 }
 
 #[inline(always)]
-fn scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32]) {
-    for ((row, &exponent), out) in x.chunks_exact(dim).zip(exponents).zip(out.chunks_exact_mut(dim)) {
+fn scale_body(x: &[f32], dim: usize, exponents: &[i32], out: &mut [f32], sums: &mut [f32]) {
+    let rows = x.chunks_exact(dim).zip(exponents).zip(out.chunks_exact_mut(dim)).zip(sums);
+    for (((row, &exponent), out), sum) in rows {
         if exponent == ZERO_ROW {
             out.fill(0.0);
+            *sum = 0.0;
         } else if exponent < SUBNORMALS_MATTER {
             scale_tiny_row(row, exponent, out);
+            *sum = lanes::sum(out, |value| value * value);
         } else {
             // Two factors, since 2^−127 is no normal number.
             let first = -exponent / 2;
             let (first, second) = (power_of_two(first), power_of_two(-exponent - first));
-            for (out, &value) in out.iter_mut().zip(row) {
+            let scale = |value: f32| {
                 let scaled = value * first * second;
-                *out = if scaled.abs() >= CUTOFF { scaled } else { 0.0 };
+                if scaled.abs() >= CUTOFF { scaled } else { 0.0 }
+            };
+            let mut squares = [0.0_f32; lanes::LANES];
+            let (whole, rest) = row.as_chunks::<{ lanes::LANES }>();
+            let (whole_out, rest_out) = out.as_chunks_mut::<{ lanes::LANES }>();
+            for (row, out) in whole.iter().zip(whole_out) {
+                for ((&value, out), lane) in row.iter().zip(out).zip(&mut squares) {
+                    *out = scale(value);
+                    *lane += *out * *out;
+                }
             }
+            for ((&value, out), lane) in rest.iter().zip(rest_out).zip(&mut squares) {
+                *out = scale(value);
+                *lane += *out * *out;
+            }
+            *sum = lanes::fold(&mut squares, dim);
         }
     }
 }
@@ -181,10 +199,13 @@ mod tests {
                 assert_eq!(tops, want_tops, "tops at dim {dim}");
                 let exponents = [0, -3, 100, ZERO_ROW];
                 let (mut want, mut got) = (vec![0.0; 4 * dim], vec![0.0; 4 * dim]);
-                scale_down(Level::Scalar, &x, dim, &exponents, &mut want);
-                scale_down(level, &x, dim, &exponents, &mut got);
+                let (mut want_sums, mut sums, mut squares) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+                scale_down(Level::Scalar, &x, dim, &exponents, &mut want, &mut want_sums);
+                scale_down(level, &x, dim, &exponents, &mut got, &mut sums);
                 assert_eq!(got, want, "scaled rows at dim {dim}");
-                let (mut want_sums, mut sums) = ([0.0; 4], [0.0; 4]);
+                square_sums(level, &got, dim, 0, dim, &mut squares);
+                assert_eq!(sums.map(f32::to_bits), squares.map(f32::to_bits), "sums of scaled rows at dim {dim}");
+                assert_eq!(sums.map(f32::to_bits), want_sums.map(f32::to_bits), "sums of scaled rows at dim {dim}");
                 square_sums(Level::Scalar, &x, dim, dim / 3, dim - dim / 3, &mut want_sums);
                 square_sums(level, &x, dim, dim / 3, dim - dim / 3, &mut sums);
                 assert_eq!(sums.map(f32::to_bits), want_sums.map(f32::to_bits), "sums at dim {dim}");
@@ -219,7 +240,7 @@ mod tests {
         let tiny = f32::from_bits(3);
         let x = [f32::MIN_POSITIVE, -tiny, tiny * 5.0];
         let mut out = [0.0; 3];
-        scale_down(Level::Scalar, &x, 3, &[-126], &mut out);
+        scale_down(Level::Scalar, &x, 3, &[-126], &mut out, &mut [0.0]);
         let unit = 2.0_f32.powi(-23);
         assert_eq!(out, [1.0, -3.0 * unit, 15.0 * unit]);
     }

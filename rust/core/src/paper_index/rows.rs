@@ -1,6 +1,6 @@
 //! What an index over a paper's codec makes of rows and queries, by its metric (docs/numerics-papers.md section 7).
 
-use crate::codec::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
+use crate::codec::{L2_NORM_LIMIT, flush, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::metric::Metric;
@@ -54,8 +54,8 @@ pub fn encode_rows<C: PaperCodec>(
 /// x′/n′ of every row: without its power of two, over its norm; rows of zeros stay.
 pub(super) fn unit_rows(level: Level, argument: &'static str, x: &[f32], dim: usize, out: &mut Vec<f32>) -> Result<()> {
     let (mut tops, mut exponents, mut norms) = (Vec::new(), Vec::new(), Vec::new());
-    prepare(level, argument, x, dim, &mut tops, &mut exponents, out)?;
-    row_norms(level, out, dim, 0, dim, &mut norms);
+    out.resize(x.len(), 0.0);
+    prepare(level, argument, x, dim, &mut tops, &mut exponents, out, &mut norms)?;
     for (row, &norm) in out.chunks_exact_mut(dim).zip(&norms).filter(|(_, norm)| **norm > 0.0) {
         row.iter_mut().for_each(|value| *value /= norm);
     }
@@ -70,9 +70,8 @@ pub(super) fn squared_norms(
     dim: usize,
     out: &mut [f32],
 ) -> Result<()> {
-    let (mut tops, mut exponents, mut rows, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    prepare(level, argument, x, dim, &mut tops, &mut exponents, &mut rows)?;
-    row_norms(level, &rows, dim, 0, dim, &mut norms);
+    let (mut tops, mut exponents, mut rows, mut norms) = (Vec::new(), Vec::new(), vec![0.0; x.len()], Vec::new());
+    prepare(level, argument, x, dim, &mut tops, &mut exponents, &mut rows, &mut norms)?;
     for (row, (out, (&norm, &exponent))) in out.iter_mut().zip(norms.iter().zip(&exponents)).enumerate() {
         let norm = times_power(norm, exponent);
         if norm >= L2_NORM_LIMIT {

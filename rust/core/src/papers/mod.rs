@@ -18,7 +18,7 @@ pub use prod::TurboQuantProd;
 pub use qjl::Qjl;
 pub use spec::{PaperSpec, Radius};
 
-use crate::codec::{prepare, row_norms};
+use crate::codec::prepare;
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::parallel::Exec;
@@ -243,9 +243,8 @@ struct Prepared {
 
 impl Prepared {
     fn new(level: Level, argument: &'static str, x: &[f32], dim: usize) -> Result<Self> {
-        let (mut tops, mut exponents, mut rows, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        prepare(level, argument, x, dim, &mut tops, &mut exponents, &mut rows)?;
-        row_norms(level, &rows, dim, 0, dim, &mut norms);
+        let (mut tops, mut exponents, mut rows, mut norms) = (Vec::new(), Vec::new(), vec![0.0; x.len()], Vec::new());
+        prepare(level, argument, x, dim, &mut tops, &mut exponents, &mut rows, &mut norms)?;
         Ok(Self { rows, exponents, norms })
     }
 

@@ -71,8 +71,8 @@ impl PolarQuant {
     fn rotated(&self, level: Level, packed: &[u8]) -> Result<(Vec<f32>, Vec<i32>)> {
         let (stride, count) = (self.spec.row_bytes(), self.radii_len());
         let radii: Vec<f32> = packed.chunks_exact(stride).flat_map(|row| radii(self.radius, count, row)).collect();
-        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
-        prepare(level, "radii", &radii, count, &mut tops, &mut exponents, &mut prepared)?;
+        let (mut tops, mut exponents, mut prepared) = (Vec::new(), Vec::new(), vec![0.0; radii.len()]);
+        prepare(level, "radii", &radii, count, &mut tops, &mut exponents, &mut prepared, &mut Vec::new())?;
         let dim = self.spec.dim();
         let mut out = Vec::with_capacity(exponents.len() * dim);
         let (mut r, mut next) = (Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use super::first_stage::FirstStage;
 use super::stage_queries::StageQueries;
 use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
-use crate::codec::{TurboQuant, prepare, row_norms, times_power};
+use crate::codec::{TurboQuant, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::product::{Queries, level_for};
@@ -74,9 +74,9 @@ impl PreparedQueries {
     ) -> Result<Self> {
         let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosines);
         let len = queries.len() / dim;
-        let (mut tops, mut exponents, mut prepared, mut norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared)?;
-        row_norms(level, &prepared, dim, 0, dim, &mut norms);
+        let (mut tops, mut exponents, mut prepared, mut norms) =
+            (Vec::new(), Vec::new(), vec![0.0; queries.len()], Vec::new());
+        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared, &mut norms)?;
         for (row, (&norm, &exponent)) in norms.iter().zip(&exponents).enumerate() {
             if !cosine && f64::from(norm) * 2.0_f64.powi(exponent) >= QUERY_NORM_LIMIT {
                 return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });

@@ -109,7 +109,7 @@ unsafe fn short_rows<const BITS: usize>(
 /// The sum of sixteen lanes by halving.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
-fn halve(sums: __m512) -> f32 {
+pub(super) fn halve(sums: __m512) -> f32 {
     let eight = _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps::<1>(sums));
     let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));

@@ -4,11 +4,15 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_packed;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 
 use super::Level;
+use super::rows::multiply;
+use super::units::{self, Place};
 
 /// Boundaries and levels of one codebook, laid out for search.
 #[derive(Debug, Clone)]
@@ -21,7 +25,14 @@ pub(crate) struct Table {
     /// The boundaries, ascending.
     #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "only NEON compares with all of them"))]
     bounds: Vec<f32>,
+    /// Of up to four bits: boundaries of each step, then levels, by the bits that the steps before found, the first one lowest. A step
+    /// then adds its bit to the index, without shifting the others.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 searches so"))]
+    found_first_lowest: [[f32; 16]; 5],
 }
+
+/// Bits of the widest code that has such tables.
+const LOWEST_FIRST_BITS: u32 = 4;
 
 impl Table {
     /// A table of 2^bits ascending `levels` with 2^bits − 1 ascending `bounds`.
@@ -35,7 +46,15 @@ impl Table {
         }
         let mut padded = levels.to_vec();
         padded.resize(levels.len().max(16), 0.0);
-        Self { bits, tree, levels: padded, bounds: bounds.to_vec() }
+        let mut found_first_lowest = [[0.0; 16]; 5];
+        for step in 0..=bits.min(LOWEST_FIRST_BITS) {
+            let from = if step == bits { levels } else { &tree[(1 << step) - 1..] };
+            for (i, entry) in found_first_lowest[step as usize][..1 << step].iter_mut().enumerate() {
+                // The bits of i in reverse: 0 of them for the first step.
+                *entry = from[(i as u32).reverse_bits().checked_shr(32 - step).unwrap_or(0) as usize];
+            }
+        }
+        Self { bits, tree, levels: padded, bounds: bounds.to_vec(), found_first_lowest }
     }
 }
 
@@ -67,10 +86,49 @@ pub(crate) fn assign(level: Level, table: &Table, y: &[f32], m: usize, codes: &m
     }
 }
 
+/// Rows to encode: of `m` coordinates each, to be multiplied by their gains.
+pub(crate) struct Rotated<'a> {
+    pub(crate) y: &'a mut [f32],
+    pub(crate) m: usize,
+    pub(crate) gains: &'a [f32],
+}
+
+/// [`assign`] of the rows times their gains, whose codes go packed to `places` of `packed`: the units of the table's width in order. `codes` is
+/// overwritten, and so may the rows be.
+///
+/// # Panics
+/// As for [`assign`], and if `packed` is not as many rows.
+pub(crate) fn assign_packed(
+    level: Level,
+    table: &Table,
+    rows: Rotated<'_>,
+    places: &[Place],
+    packed: &mut [u8],
+    codes: &mut Vec<u8>,
+    products: &mut [Products],
+) {
+    let Rotated { y, m, gains } = rows;
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..)
+            if table.bits <= LOWEST_FIRST_BITS && m > 32 =>
+        {
+            avx512_packed::assign(token, table, Rotated { y, m, gains }, places, packed, products);
+        }
+        _ => {
+            multiply(level, y, m, gains);
+            codes.resize(y.len(), 0);
+            assign(level, table, y, m, codes, products);
+            places.iter().for_each(|&place| units::pack(level, codes, m, place, packed));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::testing::{floats, other_levels};
+    use crate::kernels::units::unit_bytes;
 
     /// Levels at odd eighths, so that test values hit boundaries exactly.
     fn table(bits: u32) -> (Table, Vec<f32>) {
@@ -113,6 +171,34 @@ mod tests {
                         "{} sums differ at {bits} bits, m = {m}",
                         level.name()
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packing_at_once_is_assigning_then_packing() {
+        for level in other_levels() {
+            for (bits, widths) in [(1, &[1][..]), (2, &[1, 1]), (3, &[1, 2]), (4, &[1, 1, 2]), (5, &[1, 1, 2, 1])] {
+                let (table, bounds) = table(bits);
+                for m in (1..=130).chain([200, 1000]) {
+                    let (mut shift, mut stride) = (bits, 3);
+                    let places = widths.iter().map(|&width| {
+                        (shift, stride) = (shift - width, stride + unit_bytes(m, width));
+                        Place { width, shift, offset: stride - unit_bytes(m, width), stride: 0 }
+                    });
+                    let mut places: Vec<_> = places.collect();
+                    places.iter_mut().for_each(|place| place.stride = stride);
+                    let (gains, mut y) = ([2.0, 1.0, 0.3], floats(3 * m, m as u64));
+                    y.iter_mut().step_by(3).zip(bounds.iter().cycle()).for_each(|(v, b)| *v = 0.5 * *b);
+                    let run = |level| {
+                        let (mut y, mut packed, mut products) =
+                            (y.clone(), vec![9; 3 * stride], [Products::default(); 3]);
+                        let rows = Rotated { y: &mut y, m, gains: &gains };
+                        assign_packed(level, &table, rows, &places, &mut packed, &mut Vec::new(), &mut products);
+                        (packed, products.map(|p| (p.yc.to_bits(), p.cc.to_bits())))
+                    };
+                    assert_eq!(run(level), run(Level::Scalar), "{} at {bits} bits, m = {m}", level.name());
                 }
             }
         }

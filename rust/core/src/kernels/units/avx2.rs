@@ -7,7 +7,13 @@ use crate::kernels::level::Avx2;
 
 pub(super) fn pack(_: Avx2, codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
     // SAFETY: the token proves AVX2.
-    unsafe { pack_rows(codes, m, place, packed) }
+    unsafe {
+        match place.width {
+            1 => pack_rows::<1>(codes, m, place, packed),
+            2 => pack_rows::<2>(codes, m, place, packed),
+            _ => pack_rows::<4>(codes, m, place, packed),
+        }
+    }
 }
 
 pub(super) fn unpack(_: Avx2, packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
@@ -16,23 +22,23 @@ pub(super) fn unpack(_: Avx2, packed: &[u8], m: usize, place: Place, codes: &mut
 }
 
 #[target_feature(enable = "avx2")]
-fn pack_rows(codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
-    let Place { width, shift, .. } = place;
+fn pack_rows<const WIDTH: usize>(codes: &[u8], m: usize, place: Place, packed: &mut [u8]) {
+    let shift = place.shift;
     let whole = m / 32 * 32;
-    let bytes = whole / 8 * width as usize;
+    let bytes = whole / 8 * WIDTH;
     for (codes, row) in codes.chunks_exact(m).zip(packed.chunks_exact_mut(place.stride)) {
         let unit = &mut row[place.range(m)];
-        for (codes, out) in codes[..whole].chunks_exact(32).zip(unit[..bytes].chunks_exact_mut(4 * width as usize)) {
+        for (codes, out) in codes.as_chunks::<32>().0.iter().zip(unit[..bytes].chunks_exact_mut(4 * WIDTH)) {
             // SAFETY: `codes` holds 32 values.
             unsafe {
-                match width {
+                match WIDTH {
                     1 => out.copy_from_slice(&pack_ones(codes, shift).to_le_bytes()),
                     2 => out.copy_from_slice(&pack_twos(codes, shift).to_le_bytes()),
                     _ => out.copy_from_slice(&pack_fours(codes, shift)),
                 }
             }
         }
-        scalar::pack(&codes[whole..], width, shift, &mut unit[bytes..]);
+        scalar::pack(&codes[whole..], place.width, shift, &mut unit[bytes..]);
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The unit's bytes within each row.
-    pub(super) fn range(&self, m: usize) -> std::ops::Range<usize> {
+    pub(in crate::kernels) fn range(&self, m: usize) -> std::ops::Range<usize> {
         self.offset..self.offset + unit_bytes(m, self.width)
     }
 }
