@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from turboquant_rs.fit.allocation import BLOCK, PRICE, Allocation, allocate, budget, greedy, unit_order
+from turboquant_rs.fit.allocation import BLOCK, PRICE, Allocation, allocate, budget, greedy, stops
 from turboquant_rs.fit.distortion import distortion, distortions
+from turboquant_rs.fit.order import unit_order
 from turboquant_rs.reference.codebook import boundaries, levels
 
 Costs = NDArray[np.float64]
@@ -50,7 +51,7 @@ def test_bytes_are_met_and_widths_never_increase(case: tuple[Costs, int]) -> Non
 @given(spectra())
 def test_the_programme_is_never_worse_than_greedy_at_the_same_price(case: tuple[Costs, int]) -> None:
     costs, nbytes = case
-    one_by_one, found = greedy(costs, nbytes), allocate(costs, nbytes)
+    one_by_one, found = greedy(costs, nbytes), allocate(costs, nbytes, prefix=0.0)
     fee = PRICE * one_by_one.objective
     # Greedy's runs, cut into segments that the programme may have.
     cuts = sum(-(-axes // (4 * BLOCK)) for axes, _ in one_by_one.segments)
@@ -95,19 +96,58 @@ def test_more_bytes_than_eight_bits_are_refused() -> None:
 
 
 @given(spectra())
-def test_every_prefix_of_the_order_is_the_best_of_its_size(case: tuple[Costs, int]) -> None:
+def test_between_whole_bits_units_come_by_what_they_buy(case: tuple[Costs, int]) -> None:
     costs, nbytes = case
     segments = allocate(costs, nbytes).segments
     order = unit_order(segments, costs)
     assert [order.count(s) for s in range(len(segments))] == [bits for _, bits in segments]
     starts = np.cumsum([0] + [axes for axes, _ in segments])
-    worth = [costs[a:b].sum() / -(-(b - a) // BLOCK) for a, b in pairwise(starts)]
-    taken = [0] * len(segments)
-    gains = []
+    sizes = [-(-axes // BLOCK) for axes, _ in segments]
+    worth = [costs[a:b].sum() / size for (a, b), size in zip(pairwise(starts), sizes, strict=True)]
+    taken, gains, ends = [0] * len(segments), [], [0]
     for segment in order:
         gains.append(worth[segment] * -np.diff(distortions())[taken[segment]])
         taken[segment] += 1
-    assert all(a >= b for a, b in pairwise(gains))
+        ends.append(ends[-1] + sizes[segment])
+    # A unit that buys more than the one before begins where a prefix ends: the last of at most a stop's bytes.
+    prefixes = {max(i for i, end in enumerate(ends) if end <= stop) for stop in stops(len(costs), nbytes)}
+    assert all(a >= b or i + 1 in prefixes for i, (a, b) in enumerate(pairwise(gains)))
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_a_prefix_of_one_bit_is_the_best_that_fits(cut: list[tuple[int, int]], seed: int) -> None:
+    """Against every way to keep bits of the segments."""
+    segments = [(blocks * BLOCK, bits) for blocks, bits in sorted(cut, key=lambda one: -one[1])]
+    dim = sum(axes for axes, _ in segments)
+    costs = -np.sort(-np.random.default_rng(seed).pareto(1.0, dim))
+    starts = np.cumsum([0] + [axes for axes, _ in segments])
+    sums = [costs[a:b].sum() for a, b in pairwise(starts)]
+
+    def left(keep: tuple[int, ...]) -> float:
+        return float(sum(total * distortions()[kept] for total, kept in zip(sums, keep, strict=True)))
+
+    room = dim // BLOCK
+    ways = product(*(range(bits + 1) for _, bits in segments))
+    least = min(
+        left(way) for way in ways if sum(k * m // BLOCK for k, (m, _) in zip(way, segments, strict=True)) <= room
+    )
+    keep, spent = [0] * len(segments), 0
+    for segment in unit_order(segments, costs):
+        spent += segments[segment][0] // BLOCK
+        if spent > room:
+            break
+        keep[segment] += 1
+    assert left(tuple(keep)) == pytest.approx(least, rel=ROUNDING)
+
+
+def test_blocks_of_unlike_costs_are_parted_for_prefixes() -> None:
+    """All four get 3 bits in the whole code; the last one gets none of the first byte a block."""
+    costs = np.repeat([2.0, 1.0, 0.8, 0.6], BLOCK)
+    assert allocate(costs, 4 * 3, prefix=0.0).segments == ((32, 3),)
+    assert allocate(costs, 4 * 3).segments == ((24, 3), (8, 3))
+    # Without shorter prefixes, or with blocks that are alike, there is nothing to lose.
+    assert allocate(costs, 4) == allocate(costs, 4, prefix=0.0)
+    assert allocate(np.ones(32), 4 * 3).segments == ((32, 3),)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -69,6 +69,24 @@ def test_prefixes_are_as_good_as_fits_of_their_size(bits: int) -> None:
     assert found >= recall(gloss_codec(float(bits)), base, truth) - PREFIX_LOSS
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_prefixes_of_few_bytes_fill_them(bits: int) -> None:
+    """At 64 dimensions a bit a coordinate is 8 bytes: a prefix that ends a byte early loses twice the bar."""
+    codec, base, truth = few_dimensions(4)
+    codes = codec.encode(base).truncate(bits)
+    assert codes.packed.shape[1] == 8 * bits
+    found = metrics.overlap_at_k(truth, np.argsort(-codec.score(truth.queries, codes), axis=1, kind="stable")[:, :10])
+    assert found >= recall(few_dimensions(bits)[0], base, truth) - PREFIX_LOSS / 2
+
+
+@cache
+def few_dimensions(bits: int) -> tuple[TurboQuant, np.ndarray, neighbors.Truth]:  # type: ignore[type-arg]
+    """A codec of 64 dimensions of steeply falling variance, other rows, and their neighbours."""
+    x = np.random.default_rng(0).standard_normal((8_300, 64)) * np.arange(1, 65) ** -1.0
+    base, sample, queries = x[:4_000].astype(np.float32), x[4_000:8_000], x[8_000:].astype(np.float32)
+    return TurboQuant.fit(sample, bits, refine=False), base, neighbors.true_neighbors(base, queries, 10)
+
+
 def test_report_tells_what_was_measured() -> None:
     codec = gloss_codec(2.0)
     report = codec.report()

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.dense import REACH
-from .allocation import Allocation, allocate, budget, unit_order
+from .allocation import Allocation, allocate, budget
+from .order import unit_order
 from .spectrum import Floats, Spectrum
 
 #: Deviations of a description are at least this; an axis of less is as good as constant.
