@@ -101,6 +101,7 @@ wheel: $(VENV)/.wheel ## Build wheel, sdist and crate into dist/, and test each 
 bench: develop ## Run the benchmarks of both languages
 	$(PY) benches/encode.py
 	$(PY) benches/search.py
+	$(PY) benches/kernels.py
 	$(CARGO) bench --package turboquant-rs-core --locked
 
 paper: develop ## Make the papers' figures and tables anew, into docs/papers/
