@@ -20,6 +20,7 @@ class SearchStats:
 
     Rows are counted for every query, bytes that several queries share once. Threads that search at the same time take
     one each.
+    On several threads the rows of one query that are read in full depend on which thread is ahead; its answer does not.
 
     Attributes
     ----------

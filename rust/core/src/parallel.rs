@@ -44,6 +44,11 @@ impl Exec {
         if tasks <= 4 { rows.max(1) } else { rows.div_ceil(tasks).max(least) }
     }
 
+    /// Rows of a task where each begins anew with what it learns from rows: one a thread, but at least `least`.
+    pub(crate) fn rows_per_thread(&self, rows: usize, least: usize) -> usize {
+        rows.div_ceil(self.threads()).max(least)
+    }
+
     #[cfg(feature = "parallel")]
     fn threads(&self) -> usize {
         if self.serial { 1 } else { rayon::current_num_threads() }

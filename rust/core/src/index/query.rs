@@ -79,7 +79,8 @@ impl SearchOptions<'_> {
     }
 }
 
-/// What a search read. Rows are counted for every query; bytes that several queries share, once.
+/// What a search read. Rows are counted for every query; bytes that several queries share, once. On several threads the rows of one query
+/// that are read in full depend on which thread is ahead; its answer does not.
 ///
 /// # Examples
 /// ```

@@ -3,10 +3,12 @@
 //! Both rank rows by s' = min(S, U) (docs/numerics.md section 12). U ≥ s' comes from the first stage alone, so a row whose U is below the
 //! k-th best s' so far is none of the k best; which rows were read in full changes nothing.
 
+mod reached;
 mod stages;
 
 use std::ops::Range;
 
+use self::reached::Reached;
 use self::stages::Waiting;
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
@@ -22,6 +24,8 @@ use crate::parallel::Exec;
 use crate::scan::{FirstStage, PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, StageQueries};
 use crate::topk::{Candidate, TopK};
 
+/// Fewest rows of a task by stages, which take about as long as another thread takes to begin.
+const STAGED_ROWS: usize = 16_384;
 /// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
 /// Where so many rows of a block may enter, all its upper ends are computed together.
@@ -47,8 +51,9 @@ impl Index {
         let alone = queries.len() == self.codec().dim() && !exact;
         let to = if self.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
         let mut columns: Vec<Vec<TopK>> = Vec::new();
-        // Rows of later partitions have to reach what those before have found for the only query.
-        let mut reached = f32::NEG_INFINITY;
+        // Rows have to reach what other tasks, and partitions before, have found for the only query.
+        let reached = Reached::new(least);
+        let shared = (queries.len() == self.codec().dim()).then_some(&reached);
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
             let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone());
@@ -63,13 +68,16 @@ impl Index {
                     new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
                 }
             };
-            let step = exec.rows_per_task(n, Exec::SCAN_ROWS).next_multiple_of(BLOCK);
+            let staged = alone && partition.first().is_some();
+            let step =
+                if staged { exec.rows_per_thread(n, STAGED_ROWS) } else { exec.rows_per_task(n, Exec::SCAN_ROWS) };
+            let step = step.next_multiple_of(BLOCK);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let ranking = Ranking::new(self, partition, (queries, &squares), (k, least.max(reached)), exec)?;
+                let ranking = Ranking::new(self, partition, (queries, &squares), (k, reached.get(), shared), exec)?;
                 let mut task = Task::new(ranking, &rows, allowed);
-                if alone && partition.first().is_some() {
+                if staged {
                     task.by_stages(range)?;
                 } else {
                     task.in_full(range)?;
@@ -79,9 +87,6 @@ impl Index {
             columns.resize_with(queries.len(), Vec::new);
             for task in done {
                 let (best, read) = task?;
-                if let [top] = &best[..] {
-                    reached = reached.max(top.floor());
-                }
                 columns.iter_mut().zip(best).for_each(|(column, top)| column.push(top));
                 *stats += read;
             }
@@ -116,6 +121,8 @@ struct Ranking<'a> {
     level: Level,
     best: Vec<TopK>,
     floors: Vec<f32>,
+    /// What all tasks have found for an only query.
+    reached: Option<&'a Reached>,
 }
 
 impl<'a> Ranking<'a> {
@@ -123,11 +130,11 @@ impl<'a> Ranking<'a> {
         index: &'a Index,
         partition: &'a Partition,
         (queries, squares): (&'a PreparedQueries, &'a [f32]),
-        (k, least): (usize, f32),
+        (k, least, reached): (usize, f32, Option<&'a Reached>),
         exec: Exec,
     ) -> Result<Self> {
         let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k, least)), vec![least; queries.len()]);
-        Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors })
+        Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors, reached })
     }
 
     /// Makes scores of one query, or upper ends, into keys: with metric l2 negated distances, from the rows' |x|².
@@ -206,9 +213,13 @@ impl<'a> Ranking<'a> {
         self.best[query].offer(key, self.index.ids.all()[self.partition.number(place)]);
     }
 
-    /// Raises the floor to the k-th best so far.
+    /// Raises the floor to the k-th best so far, for an only query that of any task.
     fn raise(&mut self, query: usize) {
-        self.floors[query] = self.best[query].floor();
+        let floor = self.best[query].floor();
+        self.floors[query] = self.reached.map_or(floor, |reached| {
+            reached.raise(floor);
+            reached.get()
+        });
     }
 }
 

@@ -94,6 +94,7 @@ impl Task<'_> {
     /// Reads the first stage of `range`; the allowed rows whose upper ends reach the floor wait.
     fn first_stage(&mut self, range: Range<usize>) -> Result<()> {
         let Self { ranking, allowed, stats, waiting, .. } = self;
+        ranking.raise(0);
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
         let (tables, weights) = stage.query(0);
