@@ -48,7 +48,7 @@ pub struct NeonDot(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeonI8mm(());
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 impl Amx {
     /// Whether this process has AMX; otherwise tests multiply by a model of its registers.
     pub(super) fn is_proof(self) -> bool {
