@@ -144,7 +144,7 @@ def test_blocks_of_unlike_costs_are_parted_for_prefixes() -> None:
     """All four get 3 bits in the whole code; the last one gets none of the first byte a block."""
     costs = np.repeat([2.0, 1.0, 0.8, 0.6], BLOCK)
     assert allocate(costs, 4 * 3, prefix=0.0).segments == ((32, 3),)
-    assert allocate(costs, 4 * 3).segments == ((24, 3), (8, 3))
+    assert allocate(costs, 4 * 3, prefix=0.1).segments == ((24, 3), (8, 3))
     # Without shorter prefixes, or with blocks that are alike, there is nothing to lose.
     assert allocate(costs, 4) == allocate(costs, 4, prefix=0.0)
     assert allocate(np.ones(32), 4 * 3).segments == ((32, 3),)
