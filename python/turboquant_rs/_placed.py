@@ -54,8 +54,7 @@ class Placed:
         Raises
         ------
         ValueError
-            For what is no device of this machine, and for codecs that no GPU searches in this version: with outliers,
-            with dense rotations.
+            For what is no device of this machine, and for codecs with outliers, which no GPU searches in this version.
         ImportError, RuntimeError
             If CuPy or a GPU is missing.
         MemoryError
@@ -76,8 +75,7 @@ class Placed:
             return self  # type: ignore[return-value]
         placed = None
         if name != "cpu":
-            dense = 'a codec with rotation="dense"' if self.codec.rotation == "dense" else ""
-            if reason := self.codec._cpu_only or dense:
+            if reason := self.codec._cpu_only:
                 raise ValueError(f'device must be "cpu" for an index of {reason} in this version, got {device!r}')
             from .gpu.index import DeviceIndex
 

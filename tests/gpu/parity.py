@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,11 @@ from strategies import same
 from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
+from turboquant_rs.gpu.dense_codec import DenseKey, dense_key
 from turboquant_rs.gpu.encode import encode
 from turboquant_rs.gpu.faults import Fault
 from turboquant_rs.gpu.score import score
+from turboquant_rs.gpu.sketch import Matrix
 from turboquant_rs.reference import Codes, TurboQuant
 from turboquant_rs.reference import score as reference_score
 from turboquant_rs.reference.index import squared_norm
@@ -25,6 +27,12 @@ def key_of(plain: TurboQuant) -> CodecKey:
     """Return the drivers' name of a reference codec."""
     spec = plain.spec
     return CodecKey(spec.dim, spec.segments[0].bits, spec.seed, spec.scale, spec.refine)
+
+
+def dense_key_of(plain: TurboQuant) -> DenseKey:
+    """Return the drivers' name of a reference codec with a dense rotation."""
+    rotation: Any = plain.rotations[0]
+    return dense_key(key_of(plain), Matrix(rotation.forward.step, lambda: rotation.forward.values))
 
 
 class Encoded(NamedTuple):

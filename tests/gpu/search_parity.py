@@ -8,13 +8,14 @@ from turboquant_rs.gpu import search
 from turboquant_rs.gpu.backend import Backend
 from turboquant_rs.gpu.faults import Fault
 from turboquant_rs.gpu.fitted import FittedKey
+from turboquant_rs.gpu.search_dense import DenseRows
 from turboquant_rs.gpu.search_fitted import FittedRows
 from turboquant_rs.gpu.search_plain import PlainRows
-from turboquant_rs.reference import FittedTurboQuant
+from turboquant_rs.reference import FittedTurboQuant, TurboQuant
 from turboquant_rs.reference.index import Index
 from turboquant_rs.reference.staged import has_first_stage, row_bounds
 
-from .parity import key_of
+from .parity import dense_key_of, key_of
 
 Floats = NDArray[np.float32]
 Found = tuple[Floats, NDArray[np.int64]]
@@ -27,6 +28,13 @@ def words_of(allowed: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return np.packbits(padded, bitorder="little").view("<u4").astype(np.uint32)
 
 
+def scanned_of(codec: TurboQuant) -> search.Scanned:
+    """Return how rows of a reference codec are scanned."""
+    if isinstance(codec, FittedTurboQuant):
+        return FittedRows(FittedKey(codec))
+    return DenseRows(dense_key_of(codec)) if codec.spec.rotation == "dense" else PlainRows(key_of(codec))
+
+
 def kinds_of(
     backend: Backend, index: Index, cuts: list[int], allowed: NDArray[np.bool_] | None
 ) -> list[tuple[search.Scanned, list[tuple[search.RowPart, NDArray[np.uint32] | None]]]]:
@@ -36,7 +44,6 @@ def kinds_of(
     ascending = bool((np.diff(index.ids) > 0).all())
     for codec, numbers, codes in index.partitions:
         bounds = row_bounds(codec, codes).view(np.uint32)[:, 0] if has_first_stage(codec) else None
-        fitted = isinstance(codec, FittedTurboQuant)
         parts = []
         inside = [at for at in cuts if at <= len(codes)]
         for first, last in zip([0, *inside], [*inside, len(codes)], strict=True):
@@ -51,8 +58,7 @@ def kinds_of(
                 first,
             )
             parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[own]))))
-        scanned = FittedRows(FittedKey(codec)) if fitted else PlainRows(key_of(codec))
-        kinds.append((scanned, parts))
+        kinds.append((scanned_of(codec), parts))
     kinds.sort(key=lambda kind: isinstance(kind[0], PlainRows))
     return kinds
 

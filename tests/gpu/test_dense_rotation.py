@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu.parity import Floats, key_of
+from gpu.parity import Floats, dense_key_of, key_of
 from gpu.shim import ShimBackend, missing
 from gpu.test_parity import backend_of
 from hypothesis import given
@@ -28,8 +28,7 @@ QUERIES = ("normal", "one-hot", "zero", "wide", "sparse", "whole", "constant")
 def pair(dim: int, width: int, **options: Any) -> tuple[TurboQuant, DenseKey]:
     """Return the reference's codec and the drivers' name of it."""
     plain = TurboQuant(dim, width, rotation="dense", **options)
-    rotation: Any = plain.rotations[0]
-    return plain, dense_key(key_of(plain), Matrix(rotation.forward.step, lambda: rotation.forward.values))
+    return plain, dense_key_of(plain)
 
 
 def run_encode(backend: Backend, key: DenseKey, x: Floats) -> tuple[Any, Any, Fault | None]:

@@ -23,9 +23,11 @@ from turboquant_rs.reference.staged import row_bounds, upper
 METRICS = ("ip", "cosine", "l2")
 
 
-def index_of(dim: int, width: int, metric: str, n: int, *, seed: int = 0, shuffled: bool = False) -> Index:
+def index_of(
+    dim: int, width: int, metric: str, n: int, *, seed: int = 0, shuffled: bool = False, rotation: str = "hadamard"
+) -> Index:
     """Return an index of n rows of many kinds, some of them twice, so that ids decide."""
-    index = Index(TurboQuant(dim, width, seed=seed), metric)
+    index = Index(TurboQuant(dim, width, seed=seed, rotation=rotation), metric)
     kinds = ("normal", "sparse", "tiny", "zero", "constant", "whole")
     x = np.concatenate([mixed_rows(dim, seed + i, kinds) for i in range(-(-n // len(kinds)))])[:n]
     x[n // 2 :] = x[: n - n // 2] if n % 2 else x[n // 2 :]
@@ -58,6 +60,19 @@ def test_every_width_and_metric(device: str, small_chunks: None, width: int, met
 
 
 @pytest.mark.parametrize("width", EVERY_BITS)
+def test_a_dense_rotation(device: str, small_chunks: None, width: int) -> None:
+    """Few queries and many, with the cut of their first stage and, at one bit, without; every norm with "cosine"."""
+    for i, metric in enumerate(METRICS):
+        dim = (5, 64, 97)[(i + width) % 3]
+        index = index_of(dim, width, metric, 150, seed=dim, rotation="dense")
+        for count in (2, 7):
+            backend = backend_of(device, i, flush=bool(i % 2))
+            check(backend, index, mixed_rows(dim, 9, QUERIES)[:count], 10, deviations=(3.0, 0.7)[i % 2])
+    index = index_of(24, width, "cosine", 60, rotation="dense")
+    check(backend_of(device, 1), index, mixed_rows(24, 5, QUERIES) * np.float32(2.0**100), 5)
+
+
+@pytest.mark.parametrize("width", EVERY_BITS)
 def test_few_queries_that_read_rows_in_full(device: str, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """As where their tables exceed shared memory."""
     monkeypatch.setattr(search, "stage_fits", lambda *_: False)
@@ -87,7 +102,8 @@ def test_any_index_and_queries(
     device: str, data: st.DataObject, dim: int, width: int, metric: str, seed: int, count: int, k: int, order: int
 ) -> None:
     backend = backend_of(device, order, flush=data.draw(st.booleans()))
-    index = Index(TurboQuant(dim, width, seed=seed), metric)
+    rotation = data.draw(st.sampled_from(("hadamard", "dense" if dim <= 60 else "hadamard")))
+    index = Index(TurboQuant(dim, width, seed=seed, rotation=rotation), metric)
     rows = data.draw(matrices(dim, rows=(1, 90)).filter(lambda m: float(np.abs(m).max()) < 2.0**50))
     ids = data.draw(st.permutations(range(len(rows))))
     index.add(rows, np.array(ids, np.int64))
@@ -219,9 +235,9 @@ def test_faulty_queries(
 ) -> None:
     """The first one, whichever block it is in; nothing is written out of bounds."""
     monkeypatch.setattr(search, "MOST_QUERIES", 5)
-    index = index_of(24, 4, metric, 100)
     queries = mixed_rows(24, 5, QUERIES * 2)
-    for row in (0, 6, 13):
+    for row, rotation in ((0, "hadamard"), (6, "hadamard"), (13, "hadamard"), (6, "dense")):
+        index = index_of(24, 4, metric, 100, rotation=rotation)
         faulty = queries.copy()
         faulty[row:, 3] = value
         fault = run_search(backend_of(device), index, faulty, 3)

@@ -130,7 +130,7 @@ class _Fitted(_TurboQuantCalls):
 class _Dense(_TurboQuantCalls):
     def __init__(self, codec: TurboQuant) -> None:
         super().__init__(codec)
-        self.key = _dense_key(codec, int(codec.refine))
+        self.key = dense_key(codec, int(codec.refine))
 
     def _encode(self, backend: CupyBackend, x: Any, packed: Any, scales: Any, *, validate: bool) -> Fault | None:
         return dense_codec.encode(backend, self.key, x, packed, scales, validate=validate)
@@ -169,7 +169,7 @@ def _calls(codec: TurboQuant) -> Calls:
 
 
 @lru_cache(maxsize=8)
-def _dense_key(codec: TurboQuant, refine: int) -> dense_codec.DenseKey:
+def dense_key(codec: TurboQuant, refine: int) -> dense_codec.DenseKey:
     """Return a codec with a dense rotation for the drivers, as :func:`fitted_key`."""
     matrix = matrix_from(codec._core.rotation_matrix)
     assert matrix is not None

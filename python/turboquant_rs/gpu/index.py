@@ -19,7 +19,7 @@ from .. import _core
 from .._arrays import as_queries
 from .._device import cupy_for, on_cuda
 from . import arrays
-from .codec import fitted_key, plain_key
+from .codec import dense_key, fitted_key, plain_key
 from .runtime import CupyBackend
 from .search import (
     MOST_ROWS,
@@ -32,6 +32,7 @@ from .search import (
     search,
     within,
 )
+from .search_dense import DenseRows
 from .search_fitted import FittedRows
 from .search_plain import PlainRows
 
@@ -111,11 +112,7 @@ class DeviceIndex:
         self, core: _core.FlatIndex, codec: TurboQuant, metric: str, device: str, memory: int | None = None
     ) -> None:
         self._core, self._codec, self._metric, self.device, self.memory = core, codec, metric, device, memory
-        self._scanned: tuple[Scanned, ...] = (PlainRows(plain_key(codec)),)
-        if codec.fitted:
-            plain = codec._core.plain()
-            others = () if plain is None else (PlainRows(plain_key(type(codec)._from_core(plain))),)
-            self._scanned = (FittedRows(fitted_key(codec, int(codec.refine))), *others)
+        self._scanned = _scanned(codec)
         self._none = Held(-1, 0, ((),) * len(self._scanned), None)
         self._lock = Lock()
         self._held = self._none
@@ -344,6 +341,16 @@ class DeviceIndex:
 
     def _synchronize(self) -> None:
         cupy_for("device").cuda.get_current_stream().synchronize()
+
+
+def _scanned(codec: TurboQuant) -> tuple[Scanned, ...]:
+    """Return how an index's rows are scanned: those of its codec, and those that a fitted one codes badly."""
+    refine = int(codec.refine)
+    if codec.fitted:
+        plain = codec._core.plain()
+        others = () if plain is None else (PlainRows(plain_key(type(codec)._from_core(plain))),)
+        return FittedRows(fitted_key(codec, refine)), *others
+    return (DenseRows(dense_key(codec, refine)) if codec.rotation == "dense" else PlainRows(plain_key(codec)),)
 
 
 def _placed(copied: Copied, ranks: NDArray[np.uint32] | None) -> Copied:

@@ -28,13 +28,17 @@ class PlainRows:
     def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""
         codec, size, l2 = self.codec, self.stage_bytes, metric == "l2"
-        shape = {"staged": bool(size) or l2, "columns": 8 * size}
-        prepared = prepare(backend, codec, codec.bits, queries, cosine=metric == "cosine", **shape)  # type: ignore[arg-type]
+        prepared = self._prepared(backend, queries, metric)
         if not size and not l2:
             return prepared, NO_STAGE
         unit = score_levels(codec, codec.bits)[1] / np.float32(bound_unit_of(codec.bits))
         worth = (unit, sign_rounding(codec.bits, codec.dim), deviations) if size else NO_WORTH
         return prepared, stage_of(backend, prepared, prepared.norms, worth, 2 * size, metric)
+
+    def _prepared(self, backend: Backend, queries: Any, metric: str) -> Prepared:
+        columns, staged = 8 * self.stage_bytes, self.stage_bytes > 0 or metric == "l2"
+        cosine = metric == "cosine"
+        return prepare(backend, self.codec, self.codec.bits, queries, cosine=cosine, staged=staged, columns=columns)
 
     def rank(
         self,

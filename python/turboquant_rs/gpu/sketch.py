@@ -109,15 +109,20 @@ def project(
     faults: Any,
     first: int,
     what: Literal["norm", "query"],
+    *,
+    cosine: bool = False,
 ) -> None:
-    """Prepare and project rows (n, dim) float32 into ``room``; faults count rows from ``first``."""
+    """Prepare and project rows (n, dim) float32 into ``room``; faults count rows from ``first``.
+
+    ``cosine``: queries may have any norm; by a matrix.
+    """
     n = len(x)
     if room.planes is None:
         rows = (room.words.view(np.float32), room.norms, room.exponents)
         rotate(backend, key.dim, key.stream, x, rows, faults, first, what)
         return
     parameters = {"TQ_CENTERED": 0, "TQ_DIM": key.dim, "TQ_STRIDE": stride(key.dim), "TQ_WARPS": WARPS}
-    rest: tuple[Any, ...] = (None, faults, np.int32(False))
+    rest: tuple[Any, ...] = (None, faults, np.int32(cosine))
     if what == "norm":
         parameters["TQ_UNIT_NORM"] = 0
         rest = (None, faults, np.int64(first))
@@ -145,18 +150,31 @@ def write_signs(backend: Backend, room: Projected, packed: Any, start: int, scal
 
 
 def prepare(
-    backend: Backend, key: SketchKey, room: Projected, faults: Any, worth_of_one: np.float32, *, wide: bool = True
+    backend: Backend,
+    key: SketchKey,
+    room: Projected,
+    faults: Any,
+    worth_of_one: np.float32,
+    *,
+    wide: bool = True,
+    cosine: bool = False,
+    columns: int = 0,
 ) -> Prepared:
-    """Return projected queries as integers of two bytes, or one; ``worth_of_one``: what a level of 1 stands for."""
+    """Return projected queries as integers of two bytes, or one; ``worth_of_one``: what a level of 1 stands for.
+
+    ``cosine`` and ``columns`` are those of :func:`.score.prepare`.
+    """
     n, width = len(room.words), query_bytes(key.size)
     high = backend.empty((n, width), np.int8)
     low = backend.empty((n, width), np.int8) if wide else None
     worth = backend.empty((n,), np.float32)
+    rotated = backend.empty((n, columns), np.float32) if columns else None
     step = np.float32(0) if key.matrix is None else key.matrix.step
-    numbers = (worth_of_one, step, np.int32(wide), np.int32(key.size), np.int32(width), np.int64(n))
-    args = (room.words, room.norms, room.exponents, high, low, worth, faults, *numbers)
+    kind = (np.int32(wide), np.int32(cosine), np.int32(columns))
+    numbers = (worth_of_one, step, *kind, np.int32(key.size), np.int32(width), np.int64(n))
+    args = (room.words, room.norms, room.exponents, high, low, worth, rotated, faults, *numbers)
     launch_by_warps(backend, "sketch_integers", n, args)
-    return Prepared(high, low, worth, faults)
+    return Prepared(high, low, worth, faults, rotated, room.norms, room.exponents)
 
 
 def multiply_signs(
