@@ -54,7 +54,7 @@ class Placed:
         Raises
         ------
         ValueError
-            For what is no device of this machine, and for codecs with outliers, which no GPU searches in this version.
+            For what is no device of this machine.
         ImportError, RuntimeError
             If CuPy or a GPU is missing.
         MemoryError
@@ -75,8 +75,6 @@ class Placed:
             return self  # type: ignore[return-value]
         placed = None
         if name != "cpu":
-            if reason := self.codec._cpu_only:
-                raise ValueError(f'device must be "cpu" for an index of {reason} in this version, got {device!r}')
             from .gpu.index import DeviceIndex
 
             placed = DeviceIndex(self._core, self.codec, self.metric, name, limit)

@@ -24,6 +24,7 @@ from gpu.recorder import (
     polar_kernels_of,
     prod_kernels_of,
     qjl_kernels_of,
+    split_kernels_of,
 )
 from turboquant_rs.gpu.kernels import Kernel
 
@@ -76,6 +77,11 @@ DENSE: tuple[tuple[int, int, int, tuple[str, ...]], ...] = (
     (97, 8, 16, ("row_codes", "level_rows")),
 )
 
+#: Codecs with outliers: dim, bits, how many, and which kernels.
+SPLITS: tuple[tuple[int, tuple[int, int], int, tuple[str, ...]], ...] = (
+    (768, (3, 2), 192, ("rank_fitted_lanes", "rank_fitted_mma")),
+)
+
 #: Instructions whose number is watched: rounding (FFMA occurs in divisions and roots only), exchange, shared memory,
 #: barriers, integer products, byte selection.
 WATCHED = ("FFMA", "FADD", "FMUL", "SHFL", "VOTE", "LDS", "STS", "BAR", "IDP", "IMMA", "PRMT")
@@ -108,6 +114,10 @@ def kernels() -> dict[str, Kernel]:
         for name, kernel in dense_kernels_of(dim, bits, refine).items():
             if name in names:
                 found[f"{name} dim={dim} bits={bits} refine={refine} dense"] = kernel
+    for dim, widths, count, names in SPLITS:
+        for name, kernel in split_kernels_of(dim, widths, count).items():
+            if name in names:
+                found[f"{name} dim={dim} outliers={count}"] = kernel
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from turboquant_rs import TurboQuant
 from turboquant_rs.gpu import (
     cut_fitted,
     decode_fitted,
@@ -17,6 +18,7 @@ from turboquant_rs.gpu import (
     score_fitted,
     search,
 )
+from turboquant_rs.gpu.codec import split_key
 from turboquant_rs.gpu.constants import CodecKey
 from turboquant_rs.gpu.decode import decode
 from turboquant_rs.gpu.encode import encode
@@ -26,6 +28,7 @@ from turboquant_rs.gpu.kernels import Kernel
 from turboquant_rs.gpu.score import score
 from turboquant_rs.gpu.search_fitted import FittedRows
 from turboquant_rs.gpu.search_plain import PlainRows
+from turboquant_rs.gpu.search_split import SplitRows
 from turboquant_rs.gpu.sketch import Matrix, SketchKey
 from turboquant_rs.reference import FittedTurboQuant
 from turboquant_rs.reference.units import row_bytes
@@ -145,6 +148,17 @@ def dense_kernels_of(dim: int, bits: int, refine: int = 0) -> dict[str, Kernel]:
     dense_codec.encode(recorder, key, x, packed, scales)
     dense_codec.decode(recorder, key, bits, packed, scales, x)
     dense_codec.score(recorder, key, bits, x, packed, scales, out)
+    return {kernel.name: kernel for kernel in recorder.kernels}
+
+
+def split_kernels_of(dim: int, bits: tuple[int, int], count: int) -> dict[str, Kernel]:
+    """Return the kernels of searches of a codec with ``count`` outliers, by name."""
+    recorder, rows = Recorder(), SplitRows(split_key(TurboQuant(dim, bits, outliers=range(count))))
+    x, packed = recorder.empty((8, dim), np.float32), recorder.empty((8, rows.row_bytes), np.uint8)
+    words, scales = recorder.empty((8,), np.uint32), recorder.empty((8, 2), np.float32)
+    part = search.RowPart(packed, scales, None, None, words, 0)
+    for queries in (x[:1], x):
+        search.search(recorder, "ip", [(rows, [(part, words)])], queries, 10)
     return {kernel.name: kernel for kernel in recorder.kernels}
 
 

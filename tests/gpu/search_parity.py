@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import turboquant_rs
 from numpy.typing import NDArray
 from turboquant_rs.gpu import search
 from turboquant_rs.gpu.backend import Backend
+from turboquant_rs.gpu.codec import split_key
 from turboquant_rs.gpu.faults import Fault
 from turboquant_rs.gpu.fitted import FittedKey
 from turboquant_rs.gpu.search_dense import DenseRows
 from turboquant_rs.gpu.search_fitted import FittedRows
 from turboquant_rs.gpu.search_plain import PlainRows
+from turboquant_rs.gpu.search_split import SplitRows
 from turboquant_rs.reference import FittedTurboQuant, TurboQuant
 from turboquant_rs.reference.index import Index
 from turboquant_rs.reference.staged import has_first_stage, row_bounds
@@ -32,7 +37,12 @@ def scanned_of(codec: TurboQuant) -> search.Scanned:
     """Return how rows of a reference codec are scanned."""
     if isinstance(codec, FittedTurboQuant):
         return FittedRows(FittedKey(codec))
-    return DenseRows(dense_key_of(codec)) if codec.spec.rotation == "dense" else PlainRows(key_of(codec))
+    spec = codec.spec
+    if spec.outliers:
+        options: dict[str, Any] = {"outliers": list(spec.outliers), "seed": spec.seed, "rotation": spec.rotation}
+        bits: Any = tuple(segment.bits for segment in spec.segments)
+        return SplitRows(split_key(turboquant_rs.TurboQuant(spec.dim, bits, **options)))
+    return DenseRows(dense_key_of(codec)) if spec.rotation == "dense" else PlainRows(key_of(codec))
 
 
 def kinds_of(
@@ -44,21 +54,23 @@ def kinds_of(
     ascending = bool((np.diff(index.ids) > 0).all())
     for codec, numbers, codes in index.partitions:
         bounds = row_bounds(codec, codes).view(np.uint32)[:, 0] if has_first_stage(codec) else None
-        parts = []
+        scanned, parts = scanned_of(codec), []
+        packed = scanned.laid_out(codes.packed)
+        scales = codes.scales[:, 0] if scanned.scales == 1 else codes.scales
         inside = [at for at in cuts if at <= len(codes)]
         for first, last in zip([0, *inside], [*inside, len(codes)], strict=True):
             rows, own = slice(first, last), numbers[first:last]
             plain = ascending and np.array_equal(own, np.arange(first, last))
             part = search.RowPart(
-                backend.asarray(codes.packed[rows]),
-                backend.asarray(codes.scales[rows, 0]),
+                backend.asarray(packed[rows]),
+                backend.asarray(scales[rows]),
                 None if bounds is None else backend.asarray(bounds[rows]),
                 backend.asarray(index.squares[own]) if index.metric == "l2" else None,
                 None if plain else backend.asarray(ties[own]),
                 first,
             )
             parts.append((part, None if allowed is None else backend.asarray(words_of(allowed[own]))))
-        kinds.append((scanned_of(codec), parts))
+        kinds.append((scanned, parts))
     kinds.sort(key=lambda kind: isinstance(kind[0], PlainRows))
     return kinds
 

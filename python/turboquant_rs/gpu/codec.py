@@ -23,6 +23,7 @@ from .runtime import CupyBackend
 from .score import QUERY_BUFFER
 from .score import score as launch_score
 from .sketch import matrix_from
+from .split import SplitKey
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -160,6 +161,14 @@ class _Dense(_TurboQuantCalls):
 def plain_key(codec: TurboQuant) -> CodecKey:
     """Return a plain codec for the drivers."""
     return CodecKey(codec.dim, codec._core.full[0], codec.seed, codec.scale, int(codec.refine))
+
+
+def split_key(codec: TurboQuant) -> SplitKey:
+    """Return a codec with outliers for the drivers."""
+    outliers = codec.outliers
+    assert outliers is not None
+    first, second = codec._core.full
+    return SplitKey((len(outliers), codec.dim - len(outliers)), (first, second), codec._core.query_integers)
 
 
 def _calls(codec: TurboQuant) -> Calls:

@@ -42,6 +42,13 @@ def fault_buffer(backend: Backend) -> Any:
     return backend.asarray(np.full(len(KINDS), NONE, np.uint64))
 
 
+def reported(backend: Backend) -> Any:
+    """Return a device array in which a fault of the first row is reported, of a kind that the host has yet to name."""
+    words = np.full(len(KINDS), NONE, np.uint64)
+    words[0] = 0
+    return backend.asarray(words)
+
+
 def first_fault(backend: Backend, buffer: Any) -> Fault | None:
     """Return the first faulty row of a buffer; waits for the device."""
     words = [int(word) for word in backend.to_host(buffer)]

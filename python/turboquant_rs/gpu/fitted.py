@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,41 @@ class ScoreTables:
     def wide(self) -> bool:
         """Whether integers of any group take two bytes."""
         return bool((self.groups[:, 2] > 4).any())
+
+
+class Grouped(Protocol):
+    """A codec whose segments are scored by groups, from units of one bit."""
+
+    #: Equal for codecs of equal tables.
+    key: tuple[Any, ...]
+
+    def scoring(self, keep: tuple[int, ...]) -> ScoreTables:
+        """Return tables for scores of codes with ``keep`` bits of every segment."""
+
+
+def score_tables(
+    sizes: Sequence[int], groups: Iterable[tuple[list[int], int, int, int]], units: NDArray[np.int32]
+) -> ScoreTables:
+    """Return the tables of segments of so many axes.
+
+    ``groups`` are runs of them as (segments, bits, kept bits, dim of the codebook). ``units`` (segments, 8) are
+    the bytes of a packed row at which the units of kept bits start.
+    """
+    columns, found, scales, words = np.zeros((len(sizes), 2), np.int32), [], [], [np.zeros(0, np.uint32)]
+    places: list[NDArray[np.int32]] = []
+    for segments, bits, kept, dim in groups:
+        for s in segments:
+            granules = np.arange(-(-sizes[s] // 8), dtype=np.int32)
+            columns[s] = 8 * len(places), 8 * (len(places) + len(granules))
+            places += list(units[s] + granules[:, None])
+        places += [np.zeros(MOST_BITS, np.int32)] * (-len(places) % 4)
+        columns[segments[-1], 1] = 8 * len(places)
+        ints, scale = integer_levels(bits, kept, dim)
+        found.append([segments[0], segments[-1] + 1, kept, len(places), sum(len(w) for w in words), 0, 0, 0])
+        scales.append(scale)
+        words.append(_level_words(ints.astype(np.int16)))
+    table = np.ascontiguousarray(np.stack(places).T)
+    return ScoreTables(columns, np.array(found, np.int32), np.array(scales, np.float32), np.concatenate(words), table)
 
 
 @dataclass(frozen=True)
@@ -149,28 +184,9 @@ class FittedKey:
     def scoring(self, keep: tuple[int, ...]) -> ScoreTables:
         """Return tables for scores of codes with ``keep`` bits of every segment."""
         if keep not in self._scoring:
-            self._scoring[keep] = self._scoring_tables(keep)
+            sizes = [segment.dim for segment in self.segments]
+            self._scoring[keep] = score_tables(sizes, self.codec.groups(keep), self.units(keep))
         return self._scoring[keep]
-
-    def _scoring_tables(self, keep: tuple[int, ...]) -> ScoreTables:
-        units = self.units(keep)
-        columns, groups, scales, words = np.zeros((len(keep), 2), np.int32), [], [], [np.zeros(0, np.uint32)]
-        places: list[NDArray[np.int32]] = []
-        for segments, bits, kept, dim in self.codec.groups(keep):
-            for s in segments:
-                granules = np.arange(-(-self.segments[s].dim // 8), dtype=np.int32)
-                columns[s] = 8 * len(places), 8 * (len(places) + len(granules))
-                places += list(units[s] + granules[:, None])
-            places += [np.zeros(MOST_BITS, np.int32)] * (-len(places) % 4)
-            columns[segments[-1], 1] = 8 * len(places)
-            ints, scale = integer_levels(bits, kept, dim)
-            groups.append([segments[0], segments[-1] + 1, kept, len(places), sum(len(w) for w in words), 0, 0, 0])
-            scales.append(scale)
-            words.append(_level_words(ints.astype(np.int16)))
-        table = np.ascontiguousarray(np.stack(places).T)
-        return ScoreTables(
-            columns, np.array(groups, np.int32), np.array(scales, np.float32), np.concatenate(words), table
-        )
 
     @cached_property
     def stage(self) -> StageTables | None:

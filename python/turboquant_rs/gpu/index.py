@@ -19,7 +19,7 @@ from .. import _core
 from .._arrays import as_queries
 from .._device import cupy_for, on_cuda
 from . import arrays
-from .codec import dense_key, fitted_key, plain_key
+from .codec import dense_key, fitted_key, plain_key, split_key
 from .runtime import CupyBackend
 from .search import (
     MOST_ROWS,
@@ -35,6 +35,7 @@ from .search import (
 from .search_dense import DenseRows
 from .search_fitted import FittedRows
 from .search_plain import PlainRows
+from .search_split import SplitRows
 
 if TYPE_CHECKING:
     from ..codec import TurboQuant
@@ -265,9 +266,9 @@ class DeviceIndex:
         if stored > MOST_ROWS:
             raise ValueError(f"device must be the CPU for more than {MOST_ROWS:,} vectors, got {stored:,}")
         count = stored - held.stored
-        each = self._codec.bytes_per_vector() + 4 * (bool(self._scanned[0].stage_bytes) + (self._metric == "l2"))
+        each = self._row_bytes(self._scanned[0])
         advice = "free memory there, let rows stay on the host (memory=), or search on the CPU: the index is as it was"
-        size = int(count * each) if self.memory is None else min(int(count * each), self.memory)
+        size = count * each if self.memory is None else min(count * each, self.memory)
         with arrays.memory_for(f"copying {count:,} vectors of an index", size, self.device, advice):
             kinds: list[tuple[Copied, ...]] = list(held.kinds)
             for kind, before in enumerate(held.kinds):
@@ -300,7 +301,7 @@ class DeviceIndex:
         state, count = _core.count_rows(self._core, held.stored, stored, plain)
         if state[0] != held.changes:
             return None
-        each = scanned.row_bytes + 4 * (1 + bool(scanned.stage_bytes) + (self._metric == "l2"))
+        each = self._row_bytes(scanned)
         fit = count if self.memory is None else min(count, max(0, self.memory - taken) // each)
         # Rows on the GPU, then rows on the host.
         rooms = [self._room(scanned, fit, on_host=False), self._room(scanned, count - fit, on_host=True)]
@@ -311,6 +312,9 @@ class DeviceIndex:
             if state[0] != held.changes:
                 return None
             n = len(copied[4])
+            if not n:
+                continue
+            copied = (scanned.laid_out(copied[0].reshape(n, -1)), *copied[1:])
             numbers[at : at + n] = copied[4]
             for room, start in zip(rooms, (0, fit), strict=True):
                 here = slice(max(at, start), min(at + n, start + len(room)))
@@ -331,10 +335,15 @@ class DeviceIndex:
                 made.append(Copied(part, first if together else own))
         return tuple(made)
 
+    def _row_bytes(self, scanned: Scanned) -> int:
+        """Return the bytes of a row on the GPU, but for its place among ids."""
+        return scanned.row_bytes + 4 * (scanned.scales + bool(scanned.stage_bytes) + (self._metric == "l2"))
+
     def _room(self, scanned: Scanned, count: int, *, on_host: bool) -> Room:
         """Return room for rows: on the GPU, or in memory of the host that it can read by itself."""
         empty = _pinned if on_host else cupy_for("device").empty
-        packed, scales = empty((count, scanned.row_bytes), np.uint8), empty((count,), np.float32)
+        packed = empty((count, scanned.row_bytes), np.uint8)
+        scales = empty((count,) if scanned.scales == 1 else (count, scanned.scales), np.float32)
         bounds = empty((count,), np.uint32) if scanned.stage_bytes else None
         squares = empty((count,), np.float32) if self._metric == "l2" else None
         return Room((packed, scales, bounds, squares), on_host)
@@ -350,6 +359,8 @@ def _scanned(codec: TurboQuant) -> tuple[Scanned, ...]:
         plain = codec._core.plain()
         others = () if plain is None else (PlainRows(plain_key(type(codec)._from_core(plain))),)
         return FittedRows(fitted_key(codec, refine)), *others
+    if codec.split:
+        return (SplitRows(split_key(codec)),)
     return (DenseRows(dense_key(codec, refine)) if codec.rotation == "dense" else PlainRows(plain_key(codec)),)
 
 

@@ -185,3 +185,8 @@ def score_kernel(name: str, part: Part, *, words: bool) -> Kernel:
 def query_bytes(dim: int) -> int:
     """Return the bytes of one prepared query's integers, or of their high or low bytes: whole steps of 32."""
     return -(-dim // 32) * 32
+
+
+def norms_of(scales: Any) -> int:
+    """Return how many scales a row has."""
+    return 1 if len(scales.shape) == 1 else int(scales.shape[1])

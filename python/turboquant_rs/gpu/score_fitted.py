@@ -15,6 +15,7 @@ from .encode_fitted import bytes_a_row, rows_at_a_time
 from .faults import Fault, fault_buffer
 from .fitted import (
     FittedKey,
+    Grouped,
     ScoreTables,
     StageTables,
     uploaded_center,
@@ -24,7 +25,7 @@ from .fitted import (
 )
 from .gate import address, require
 from .kernels import Kernel
-from .plan import WARPS, grid
+from .plan import WARPS, grid, norms_of
 from .score import FEW_QUERIES, QUERY_BUFFER, TILE_LINE, TILE_QUERIES, TILE_ROWS, in_batches
 
 #: Queries prepared at a time.
@@ -170,7 +171,7 @@ def _multiply(
 
 def launch_products(
     backend: Backend,
-    codec: FittedKey,
+    codec: Grouped,
     keep: tuple[int, ...],
     prepared: Prepared,
     packed: Any,
@@ -181,8 +182,9 @@ def launch_products(
     """Launch the kernel of few or of many queries that does ``what`` with scores: "fitted" or "rank_fitted".
 
     ``rest`` are its arguments behind those of all such kernels; the last two are the numbers of rows and of queries.
+    Where rows have several scales, each is of one group.
     """
-    n, nq, tables, width = int(rest[-2]), int(rest[-1]), codec.scoring(keep), codec.row_bytes(keep)
+    n, nq, tables, width = int(rest[-2]), int(rest[-1]), codec.scoring(keep), int(packed.shape[1])
     found = {
         name: uploaded(backend, f"fitted {name}", (*codec.key, keep), lambda name=name: getattr(tables, name))  # type: ignore[misc]
         for name in ("places", "groups", "levels")
@@ -193,6 +195,7 @@ def launch_products(
         "TQ_QUERY_BYTES": tables.query_bytes,
         "TQ_GROUPS": len(tables.groups),
         "TQ_LEVEL_WORDS": int(tables.levels.size),
+        "TQ_SCALES": norms_of(scales),
     }
     if matrix:
         parameters["TQ_WIDE"] = int(tables.wide)

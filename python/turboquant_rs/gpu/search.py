@@ -53,7 +53,7 @@ LOWEST_FLOOR = np.uint32(0xFFFF_FFFF)
 class RowPart:
     """Rows of one codec on a device, in the order of their numbers; all arrays are C-contiguous."""
 
-    #: (n, row bytes) uint8 and (n,) float32, as the encoder writes them.
+    #: (n, row bytes) uint8 as :meth:`Scanned.laid_out` returns them, and (n,) or (n, scales) float32.
     packed: Any
     scales: Any
     #: (n,) uint32: the ratio of a row's first stage in the low half, its spread in the high one; None without a stage.
@@ -85,8 +85,13 @@ class Scanned(Protocol):
     #: Bytes of a packed row, and of its first stage; 0 where it has none.
     row_bytes: int
     stage_bytes: int
+    #: Scales a row.
+    scales: int
     #: Whether a few queries read the first stage of all rows and the rest of some.
     refines: bool
+
+    def laid_out(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return packed rows of the host as they are scanned."""
 
     def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Any, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""

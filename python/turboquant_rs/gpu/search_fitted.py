@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reference.linear_stage import BOUND
 from .backend import Backend
@@ -18,12 +19,18 @@ from .search import NO_STAGE, NO_WORTH, RowPart, Stage, stage_of
 class FittedRows:
     """How rows of a fitted codec are scanned."""
 
+    scales = 1
+
     def __init__(self, codec: FittedKey) -> None:
         self.codec = codec
         self.row_bytes = codec.row_bytes(codec.full)
         #: Bytes of a code's first stage; codes of one unit have none.
         self.stage_bytes = 0 if codec.stage is None else codec.stage.size
         self.refines = False
+
+    def laid_out(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return packed rows as they are scanned: as the encoder writes them."""
+        return packed
 
     def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reference.staged import bound_unit_of, sign_rounding
 from ..reference.units import row_bytes
@@ -18,12 +19,18 @@ from .search import NO_STAGE, NO_WORTH, Candidates, RowPart, Stage, blocks_a_que
 class PlainRows:
     """How rows of a plain codec are scanned."""
 
+    scales = 1
+
     def __init__(self, codec: CodecKey) -> None:
         self.codec = codec
         self.row_bytes = row_bytes(codec.dim, codec.bits, codec.bits)
         #: Bytes of a code's first stage, its sign plane; codes of one bit have none.
         self.stage_bytes = -(-codec.dim // 8) if codec.bits > 1 else 0
         self.refines = self.stage_bytes > 0
+
+    def laid_out(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return packed rows as they are scanned: as the encoder writes them."""
+        return packed
 
     def prepare(self, backend: Backend, queries: Any, metric: str, deviations: float) -> tuple[Prepared, Stage]:
         """Prepare queries (nq, dim) float32, nq ≥ 1, for scores and for the first stage."""

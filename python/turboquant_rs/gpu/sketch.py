@@ -16,7 +16,7 @@ from .backend import Backend
 from .constants import uploaded
 from .dense import BUFFER, multiply, planes, stride
 from .kernels import Kernel
-from .plan import WARPS, Part, grid, query_bytes
+from .plan import WARPS, Part, grid, norms_of, query_bytes
 from .rotate import rotate, rotate_given, unrotate_signs
 from .score import Prepared
 from .score import multiply as multiply_codes
@@ -188,11 +188,6 @@ def multiply_signs(
     norms = norms_of(scales)
     part = Part(key.size, 1, 1, packed.shape[1], start, norms, norms - 1, sketch=True, added=start > 0)
     multiply_codes(backend, part, levels, prepared, packed, scales, out)
-
-
-def norms_of(scales: Any) -> int:
-    """Return how many scales a row has."""
-    return 1 if len(scales.shape) == 1 else int(scales.shape[1])
 
 
 def decode_signs(backend: Backend, key: SketchKey, packed: Any, start: int, scales: Any, out: Any) -> None:

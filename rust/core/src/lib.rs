@@ -39,3 +39,4 @@ pub use kernels::level::{Avx2, LEVEL_VARIABLE, Neon};
 pub use metric::Metric;
 pub use paper_index::{PaperIndex, encode_rows};
 pub use parallel::Exec;
+pub use scan::QueryIntegers;

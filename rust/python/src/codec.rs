@@ -39,6 +39,10 @@ type ReadonlyDual<'py> = (PyReadonlyArray2<'py, i16>, PyReadonlyArray1<'py, f32>
 /// Packed rows and scales.
 type Arrays<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<f32>>);
 
+/// Integers and factors of queries, norms and their powers of two.
+type QueryIntegers<'py> =
+    (Bound<'py, PyArray2<i16>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i32>>);
+
 /// Codec(dim, bits, seed, rotation, scale, refine): TurboQuant over the caller's arrays.
 #[pyclass(frozen, module = "turboquant_rs._core")]
 pub(crate) struct Codec {
@@ -279,6 +283,25 @@ impl Codec {
             self.inner.score_into(queries, codes, out, exec)
         };
         py.detach(|| pool::run(threads, rows > Exec::SCAN_ROWS, work)).map_err(|error| to_py(error, first_row))
+    }
+
+    /// query_integers(queries, cosine) -> (values, factors, norms, exponents): queries of a codec without a fit as integers, segment after
+    /// segment (nq, dim), and what one unit of each segment's products is worth (nq, segments).
+    fn query_integers<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        cosine: bool,
+    ) -> PyResult<QueryIntegers<'py>> {
+        let (nq, segments) = (queries.shape()[0], self.inner.spec().segments.len());
+        let queries = queries.as_slice()?;
+        let found = py.detach(|| self.inner.query_integers(queries, cosine)).map_err(|error| to_py(error, 0))?;
+        Ok((
+            PyArray1::from_vec(py, found.values).reshape([nq, self.inner.dim()])?,
+            PyArray1::from_vec(py, found.factors).reshape([nq, segments])?,
+            PyArray1::from_vec(py, found.norms),
+            PyArray1::from_vec(py, found.exponents),
+        ))
     }
 
     /// truncate(packed, scales, keep, bits) -> (packed, scales) of the top bits; bits a row of a fitted codec.

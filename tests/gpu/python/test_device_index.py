@@ -171,6 +171,37 @@ def test_fitted_indexes(cp: ModuleType, metric: Any) -> None:
         placed.search(faulty)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("rotation", ["hadamard", "dense"])
+def test_outlier_splits(cp: ModuleType, metric: Any, rotation: Any) -> None:
+    """Added to, removed from, filtered; more rows than the GPU may hold; the CPU's words for faulty queries."""
+    index = Index(codec=TurboQuant(DIM, (6, 3), outliers=[2, 7, 11, 12, 20], rotation=rotation), metric=metric)
+    index.add(X[:200])
+    placed, other = index.to("cuda"), index.to("cuda:1", memory=2_000)
+    each = 6 * 1 + 3 * 3 + 8 + 4 * (metric == "l2")
+    assert placed.info()["bytes"]["device"] == 200 * each
+    for some in (placed, other):
+        agree(index, some, k=20)
+        agree(index, some, cp.asarray(QUERIES) if some is placed else QUERIES[0], k=5, filter=range(40, 80))
+    placed.add(X[200:])
+    index.remove(range(30, 60))
+    for some in (placed, other):
+        agree(index, some, k=400)
+    before = CUDA.used[0]
+    CUDA.reset()
+    agree(index, placed)
+    kinds = placed._placed._allowed(None)[1]  # type: ignore[union-attr]
+    assert CUDA.peak[0] - before <= search.buffer_bytes(kinds, 7, 10) + QUERIES.nbytes + 20 * 512
+    for queries in (QUERIES * np.float32(2.0**97), np.where(np.arange(DIM) == 3, np.nan, QUERIES)):
+        if metric == "cosine" and np.isfinite(queries).all():
+            agree(index, placed, queries)
+            continue
+        with pytest.raises(ValueError) as want:  # noqa: PT011
+            index.search(queries)
+        with refuses(ValueError, re.escape(str(want.value))):
+            placed.search(cp.asarray(queries.astype(np.float32)))
+
+
 # --- one set of rows ---------------------------------------------------------------------------------------------
 
 
@@ -423,16 +454,11 @@ def test_shapes_and_dtypes(cp: ModuleType) -> None:
         placed.search(QUERIES, 1 << 60)
 
 
-def test_devices_and_codecs_that_are_not_there(cp: ModuleType) -> None:
+def test_devices_that_are_not_there(cp: ModuleType) -> None:
     with refuses(ValueError, 'device must be "cpu", "cuda" or "cuda:0", "cuda:1" …, got \'gpu\''):
         index_of().to("gpu")
     with refuses(ValueError, "device must be one of this machine's 2 GPUs, from cuda:0, got 'cuda:7'"):
         index_of().to("cuda:7")
-    split = Index(codec=TurboQuant(DIM, (3, 2), outliers=[1, 2]))
-    with refuses(
-        ValueError, "device must be \"cpu\" for an index of a codec with outliers in this version, got 'cuda'"
-    ):
-        split.to("cuda")
 
 
 def test_memory_that_is_none(cp: ModuleType) -> None:

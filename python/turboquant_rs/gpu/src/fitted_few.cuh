@@ -34,7 +34,7 @@ __device__ __forceinline__ void tq_score_few_groups(
         }
         if (row >= rows) continue;
         const unsigned char* const codes = TQ_PITCH ? staged + threadIdx.x * TQ_PITCH : packed + row * row_bytes;
-        const float scale = scales[row];
+        const float* const own = scales + row * TQ_SCALES;
         for (long long first = 0; first < queries; first += TQ_FEW) {
             float total[TQ_FEW] = {};
             int granule = 0;
@@ -65,13 +65,14 @@ __device__ __forceinline__ void tq_score_few_groups(
 #pragma unroll
                 for (int k = 0; k < TQ_FEW; k++) {
                     if (first + k >= queries) continue;
-                    const float term = tq_group_term(hh[k], cross[k], ll[k], wide, worth[(first + k) * TQ_GROUPS + g]);
+                    const float unit = worth[(first + k) * TQ_GROUPS + g];
+                    const float term = tq_group_term(hh[k], cross[k], ll[k], wide, unit, own, g);
                     total[k] = g ? tq_sum(total[k], term) : term;
                 }
             }
 #pragma unroll
             for (int k = 0; k < TQ_FEW; k++) {
-                if (first + k < queries) take(first + k, row, tq_group_score(total[k], scale, base, first + k));
+                if (first + k < queries) take(first + k, row, tq_group_score(total[k], *own, base, first + k));
             }
         }
     }

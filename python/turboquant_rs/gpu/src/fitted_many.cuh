@@ -60,9 +60,10 @@ __device__ __forceinline__ void tq_score_many_groups(
             for (int n = 0; n < 4; n++) {
 #pragma unroll
                 for (int k = 0; k < 4; k++) {
-                    const long long q = query + 8 * n + 2 * place + k % 2;
+                    const long long r = row + first_line + line + k / 2 * 8, q = query + 8 * n + 2 * place + k % 2;
                     const float own = q < queries ? worth[q * TQ_GROUPS + g] : 0.0f;
-                    const float term = tq_group_term(hh[n][k], cross[n][k], ll[n][k], wide, own);
+                    const float* const row_scales = scales + (r < rows ? r : row) * TQ_SCALES;
+                    const float term = tq_group_term(hh[n][k], cross[n][k], ll[n][k], wide, own, row_scales, g);
                     total[n][k] = g ? tq_sum(total[n][k], term) : term;
                 }
             }
@@ -72,7 +73,7 @@ __device__ __forceinline__ void tq_score_many_groups(
 #pragma unroll
             for (int k = 0; k < 4; k++) {
                 const long long r = row + first_line + line + k / 2 * 8, q = query + 8 * n + 2 * place + k % 2;
-                if (r < rows && q < queries) take(q, r, tq_group_score(total[n][k], scales[r], base, q));
+                if (r < rows && q < queries) take(q, r, tq_group_score(total[n][k], scales[r * TQ_SCALES], base, q));
             }
         }
     }

@@ -48,14 +48,17 @@ __device__ __forceinline__ void tq_group_levels(const tq_group& group, const uns
     }
 }
 
-// What a group adds to a score, before the row's scale.
-__device__ __forceinline__ float tq_group_term(int hh, int cross, int ll, bool wide, float worth) {
-    if (!wide) return worth * tq_to_float(hh);
-    return worth * tq_to_float((long long)hh * 16384 + (long long)cross * 128 + (long long)ll);
+// What a group adds to a score, before the row's scale; where each of TQ_SCALES groups has one, in `scales`, with it.
+__device__ __forceinline__ float tq_group_term(int hh, int cross, int ll, bool wide, float worth, const float* scales,
+                                               int group) {
+    const float product = wide ? tq_to_float((long long)hh * 16384 + (long long)cross * 128 + (long long)ll) : tq_to_float(hh);
+    return TQ_SCALES > 1 ? tq_product(worth * product, scales[group]) : worth * product;
 }
 
-// The score from the sum of the groups' terms; `base` is null without a center.
+// The score from the sum of the groups' terms; `base` is null without a center. Of groups with scales of their own it is the
+// sum, or 0 where two of them are beyond float32 with opposite signs.
 __device__ __forceinline__ float tq_group_score(float total, float scale, const float* base, long long query) {
+    if (TQ_SCALES > 1) return (tq_bits(total) & 0x7fffffffu) > 0x7f800000u ? 0.0f : total;
     const float score = tq_product(total, scale);
     return base ? tq_sum(score, base[query]) : score;
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod batch_tests;
 mod first_stage;
+mod integers;
 mod join;
 mod linear_stage;
 mod panel;
@@ -15,6 +16,7 @@ mod stage_queries;
 mod whole_stage;
 
 pub(crate) use first_stage::FirstStage;
+pub use integers::QueryIntegers;
 pub(crate) use panel::{Rows, Scanner};
 pub(crate) use query::{PreparedQueries, QueryFor};
 pub(crate) use stage_queries::StageQueries;

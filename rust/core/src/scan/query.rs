@@ -72,23 +72,10 @@ impl PreparedQueries {
         first: Option<(&FirstStage, f32)>,
         exec: Exec,
     ) -> Result<Self> {
-        let (dim, level, cosine) = (codec.dim(), exec.level()?, to == QueryFor::Cosines);
-        let len = queries.len() / dim;
-        let (mut tops, mut exponents, mut prepared, mut norms) =
-            (Vec::new(), Vec::new(), vec![0.0; queries.len()], Vec::new());
-        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared, &mut norms)?;
-        for (row, (&norm, &exponent)) in norms.iter().zip(&exponents).enumerate() {
-            if !cosine && f64::from(norm) * 2.0_f64.powi(exponent) >= QUERY_NORM_LIMIT {
-                return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });
-            }
-        }
-        let (parts, center) = rotated(codec, level, &prepared, &norms);
-        // One value of a query, brought back from the prepared query to the query itself or to its direction.
-        let restored = |value: f32, row: usize| match (cosine, norms[row] == 0.0) {
-            (false, _) => times_power(value, exponents[row]),
-            (true, true) => 0.0,
-            (true, false) => value / norms[row],
-        };
+        let (level, len) = (exec.level()?, queries.len() / codec.dim());
+        let rotated = RotatedQueries::new(codec, queries, to, level)?;
+        let RotatedQueries { parts, norms, .. } = &rotated;
+        let restored = |value, row| rotated.restored(value, row);
         let units = codec.spec().units(keep);
         let mut single = first.filter(|_| len == 1).map(|_| Single::new(codec.row_bytes()));
         let batch = level_for(level, len);
@@ -117,15 +104,15 @@ impl PreparedQueries {
         });
         let groups: Vec<GroupQueries> = groups.collect();
         // Finite, so that a score beyond float32 plus this share is not NaN.
-        let center = center.map(|shares| {
-            let shares = shares.into_iter().enumerate();
-            shares.map(|(row, share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
+        let center = rotated.center.as_ref().map(|shares| {
+            let shares = shares.iter().enumerate();
+            shares.map(|(row, &share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
         });
         let center: Option<Vec<_>> = center;
         let stage = first.map(|(first, deviations)| {
             let centers = center.as_deref();
             let of = (&parts[..], &groups[0].factors[..]);
-            StageQueries::new((codec, first, deviations), level, of, &norms, centers, restored)
+            StageQueries::new((codec, first, deviations), level, of, norms, centers, restored)
         });
         Ok(Self { groups, center, stage, single, level: batch, len })
     }
@@ -148,6 +135,42 @@ impl PreparedQueries {
     /// Queries in the batch.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+/// Queries in the coordinates of each segment, before they are rounded.
+pub(super) struct RotatedQueries {
+    pub(super) parts: Vec<Vec<f32>>,
+    /// Their products with the center of a codec that has one.
+    center: Option<Vec<f32>>,
+    /// Norms without their powers of two, and these.
+    pub(super) norms: Vec<f32>,
+    pub(super) exponents: Vec<i32>,
+    cosine: bool,
+}
+
+impl RotatedQueries {
+    pub(super) fn new(codec: &TurboQuant, queries: &[f32], to: QueryFor, level: Level) -> Result<Self> {
+        let (dim, cosine) = (codec.dim(), to == QueryFor::Cosines);
+        let (mut tops, mut exponents, mut prepared, mut norms) =
+            (Vec::new(), Vec::new(), vec![0.0; queries.len()], Vec::new());
+        prepare(level, "queries", queries, dim, &mut tops, &mut exponents, &mut prepared, &mut norms)?;
+        for (row, (&norm, &exponent)) in norms.iter().zip(&exponents).enumerate() {
+            if !cosine && f64::from(norm) * 2.0_f64.powi(exponent) >= QUERY_NORM_LIMIT {
+                return Err(Error::Norm { argument: "queries", row, limit: "below 2^96" });
+            }
+        }
+        let (parts, center) = rotated(codec, level, &prepared, &norms);
+        Ok(Self { parts, center, norms, exponents, cosine })
+    }
+
+    /// One value of a query, brought back from the prepared query to the query itself or to its direction.
+    pub(super) fn restored(&self, value: f32, row: usize) -> f32 {
+        match (self.cosine, self.norms[row] == 0.0) {
+            (false, _) => times_power(value, self.exponents[row]),
+            (true, true) => 0.0,
+            (true, false) => value / self.norms[row],
+        }
     }
 }
 
