@@ -182,8 +182,9 @@ impl Level {
         }
     }
 
-    /// Whether an instruction multiplies bytes and sums the products: products then cost half as much as those of words, or less.
-    pub(crate) fn multiplies_bytes(self) -> bool {
+    /// Whether an instruction multiplies bytes and sums the products: a scan's products then cost half as much as those of words, or less.
+    #[must_use]
+    pub fn multiplies_bytes(self) -> bool {
         !matches!(self, Level::Scalar | Level::Avx2(_) | Level::Avx512(_) | Level::Neon(_))
     }
 

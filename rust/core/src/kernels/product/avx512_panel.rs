@@ -19,7 +19,7 @@ pub(super) fn decode<const N: usize>(
     entries: usize,
     tiles: [&mut [Line]; N],
 ) {
-    assert!(rows <= TILE && tiles.iter().all(|tile| tile.len() * 4 >= m), "room for the rows");
+    assert!((1..=TILE).contains(&rows) && tiles.iter().all(|tile| tile.len() * 4 >= m), "room for the rows");
     for (bytes, place) in units {
         assert!(bytes.len() == rows * place.stride && place.range(m).end <= place.stride, "units lie inside rows");
     }
@@ -35,8 +35,18 @@ pub(super) fn decode<const N: usize>(
     }
 }
 
+/// An array of the value for each row of a tile, `$r` its number. Indices are literals: arrays that loops index fall out of registers.
+macro_rules! of_rows {
+    ($r:ident => $value:expr) => {
+        of_rows!(@ $r => $value, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $r:ident => $value:expr, $($number:literal)*) => {
+        [$({ const $r: usize = $number; $value }),*]
+    };
+}
+
 /// # Safety
-/// Each unit lies inside `rows` rows of its stride.
+/// Each unit lies inside `rows` rows, at least one, of its stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
     units: &[(&[u8], Place)],
@@ -51,23 +61,22 @@ unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
         let count = (m - start).min(64);
         let mut codes = [_mm512_setzero_si512(); TILE];
         for &(bytes, Place { width, offset, stride, .. }) in units {
-            let codes = &mut codes[..rows];
             // SAFETY: the first of the block's bytes is byte start·width/8 of a unit that lies inside its rows.
-            unsafe {
+            codes = unsafe {
                 let at = bytes.as_ptr().add(offset + start * width as usize / 8);
                 match (width, count) {
-                    (1, 64) => add::<1, true>(at, stride, count, codes),
-                    (1, _) => add::<1, false>(at, stride, count, codes),
-                    (2, 64) => add::<2, true>(at, stride, count, codes),
-                    (2, _) => add::<2, false>(at, stride, count, codes),
-                    (_, 64) => add::<4, true>(at, stride, count, codes),
-                    _ => add::<4, false>(at, stride, count, codes),
+                    (1, 64) => add::<1, true>(at, (rows, stride), count, codes),
+                    (1, _) => add::<1, false>(at, (rows, stride), count, codes),
+                    (2, 64) => add::<2, true>(at, (rows, stride), count, codes),
+                    (2, _) => add::<2, false>(at, (rows, stride), count, codes),
+                    (_, 64) => add::<4, true>(at, (rows, stride), count, codes),
+                    _ => add::<4, false>(at, (rows, stride), count, codes),
                 }
-            }
+            };
         }
         for (table, tile) in tables.into_iter().zip(&mut tiles) {
-            let levels = look_up::<SIXTEENS>(table, &codes);
-            for (line, values) in tile.chunks_mut(16).nth(block).into_iter().flatten().zip(transpose(levels)) {
+            let levels = transpose(look_up::<SIXTEENS>(table, &codes));
+            for (line, values) in tile.chunks_mut(16).nth(block).into_iter().flatten().zip(levels) {
                 // SAFETY: a line holds 64 bytes, aligned.
                 unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
             }
@@ -84,66 +93,76 @@ fn look_up<const SIXTEENS: usize>(table: &[i8; 256], codes: &[__m512i; TILE]) ->
         _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().add(16 * i).cast()) })
     });
     let low_bits = _mm512_set1_epi8(15);
-    codes.map(|codes| {
+    of_rows!(R => {
+        let codes = codes[R];
         if SIXTEENS == 1 {
-            return _mm512_shuffle_epi8(sixteens[0], codes);
+            _mm512_shuffle_epi8(sixteens[0], codes)
+        } else {
+            let (entry, sixteen) = (_mm512_and_si512(codes, low_bits), _mm512_andnot_si512(low_bits, codes));
+            let mut found = _mm512_shuffle_epi8(sixteens[0], entry);
+            for (i, table) in sixteens.iter().enumerate().skip(1) {
+                let these = _mm512_cmpeq_epi8_mask(sixteen, _mm512_set1_epi8((16 * i) as i8));
+                found = _mm512_mask_shuffle_epi8(found, these, *table, entry);
+            }
+            found
         }
-        let (entry, sixteen) = (_mm512_and_si512(codes, low_bits), _mm512_andnot_si512(low_bits, codes));
-        let mut found = _mm512_shuffle_epi8(sixteens[0], entry);
-        for (i, table) in sixteens.iter().enumerate().skip(1) {
-            let these = _mm512_cmpeq_epi8_mask(sixteen, _mm512_set1_epi8((16 * i) as i8));
-            found = _mm512_mask_shuffle_epi8(found, these, *table, entry);
-        }
-        found
     })
 }
 
-/// Appends the fields of a unit to codes: `count` of each row, of which there are as many as `codes`.
+/// Codes with the fields of a unit appended, `count` of each of `rows` rows; rows of a tile behind them get those of the last one.
 ///
 /// # Safety
-/// `at` and every `stride` bytes after it start the fields of a row; `WHOLE` says that they are 64.
+/// `at` and `stride` bytes after it, and so on, start the fields of the rows, at least one; `WHOLE` says that they are 64.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 unsafe fn add<const WIDTH: usize, const WHOLE: bool>(
     at: *const u8,
-    stride: usize,
+    (rows, stride): (usize, usize),
     count: usize,
-    codes: &mut [__m512i],
-) {
+    codes: [__m512i; TILE],
+) -> [__m512i; TILE] {
     // Masks keep reads inside the unit.
     let len = (count * WIDTH).div_ceil(8);
-    for (r, codes) in codes.iter_mut().enumerate() {
-        let at = at.wrapping_add(r * stride);
-        // SAFETY: the caller gives `len` bytes of row r, 8·WIDTH where it says so.
-        *codes = unsafe {
-            match WIDTH {
-                1 => {
-                    let bits = if WHOLE {
-                        at.cast::<u64>().read_unaligned()
-                    } else {
-                        _mm_cvtsi128_si64(_mm_maskz_loadu_epi8(0xFF >> (8 - len), at.cast())) as u64
-                    };
-                    let twice = _mm512_add_epi8(*codes, *codes);
-                    _mm512_mask_add_epi8(twice, bits, twice, _mm512_set1_epi8(1))
-                }
-                2 => {
-                    let bytes = if WHOLE {
-                        _mm_loadu_si128(at.cast())
-                    } else {
-                        _mm_maskz_loadu_epi8(0xFFFF >> (16 - len), at.cast())
-                    };
-                    _mm512_or_si512(_mm512_slli_epi16::<2>(*codes), twos(bytes))
-                }
-                _ => {
-                    let bytes = if WHOLE {
-                        _mm256_loadu_si256(at.cast())
-                    } else {
-                        _mm256_maskz_loadu_epi8(u32::MAX >> (32 - len), at.cast())
-                    };
-                    _mm512_or_si512(_mm512_slli_epi16::<4>(*codes), fours(bytes))
-                }
+    // SAFETY: the caller gives `len` bytes of every row, 8·WIDTH where it says so.
+    unsafe { of_rows!(R => added::<WIDTH, WHOLE>(at.add(R.min(rows - 1) * stride), len, codes[R])) }
+}
+
+/// A row's codes with `len` bytes of fields appended.
+///
+/// # Safety
+/// `at` starts as many bytes; `WHOLE` says that they are 8·WIDTH.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn added<const WIDTH: usize, const WHOLE: bool>(at: *const u8, len: usize, codes: __m512i) -> __m512i {
+    // SAFETY: as the caller says.
+    unsafe {
+        match WIDTH {
+            1 => {
+                let bits = if WHOLE {
+                    at.cast::<u64>().read_unaligned()
+                } else {
+                    _mm_cvtsi128_si64(_mm_maskz_loadu_epi8(0xFF >> (8 - len), at.cast())) as u64
+                };
+                let twice = _mm512_add_epi8(codes, codes);
+                _mm512_mask_add_epi8(twice, bits, twice, _mm512_set1_epi8(1))
             }
-        };
+            2 => {
+                let bytes = if WHOLE {
+                    _mm_loadu_si128(at.cast())
+                } else {
+                    _mm_maskz_loadu_epi8(0xFFFF >> (16 - len), at.cast())
+                };
+                _mm512_or_si512(_mm512_slli_epi16::<2>(codes), twos(bytes))
+            }
+            _ => {
+                let bytes = if WHOLE {
+                    _mm256_loadu_si256(at.cast())
+                } else {
+                    _mm256_maskz_loadu_epi8(u32::MAX >> (32 - len), at.cast())
+                };
+                _mm512_or_si512(_mm512_slli_epi16::<4>(codes), fours(bytes))
+            }
+        }
     }
 }
 
