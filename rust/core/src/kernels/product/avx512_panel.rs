@@ -41,7 +41,7 @@ macro_rules! of_rows {
         of_rows!(@ $r => $value, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     (@ $r:ident => $value:expr, $($number:literal)*) => {
-        [$({ const $r: usize = $number; $value }),*]
+        [$({ let $r: usize = $number; $value }),*]
     };
 }
 
@@ -93,8 +93,8 @@ fn look_up<const SIXTEENS: usize>(table: &[i8; 256], codes: &[__m512i; TILE]) ->
         _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().add(16 * i).cast()) })
     });
     let low_bits = _mm512_set1_epi8(15);
-    of_rows!(R => {
-        let codes = codes[R];
+    of_rows!(row => {
+        let codes = codes[row];
         if SIXTEENS == 1 {
             _mm512_shuffle_epi8(sixteens[0], codes)
         } else {
@@ -124,7 +124,7 @@ unsafe fn add<const WIDTH: usize, const WHOLE: bool>(
     // Masks keep reads inside the unit.
     let len = (count * WIDTH).div_ceil(8);
     // SAFETY: the caller gives `len` bytes of every row, 8·WIDTH where it says so.
-    unsafe { of_rows!(R => added::<WIDTH, WHOLE>(at.add(R.min(rows - 1) * stride), len, codes[R])) }
+    unsafe { of_rows!(row => added::<WIDTH, WHOLE>(at.add(row.min(rows - 1) * stride), len, codes[row])) }
 }
 
 /// A row's codes with `len` bytes of fields appended.
