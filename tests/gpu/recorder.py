@@ -112,8 +112,10 @@ def fitted_kernels_of(dim: int, axes: int, widths: tuple[int, ...], refine: int 
     recorder.kernels.clear()
     words = recorder.empty((8,), np.uint32)
     part = search.RowPart(packed, scales, words, scales, words, 0)
-    for queries in (x[:1], x):
-        search.search(recorder, "l2", [(FittedRows(key), [(part, words)])], queries, 10)
+    for queries, refines in ((x[:1], True), (x[:1], False), (x, False)):
+        rows = FittedRows(key)
+        rows.refines = refines
+        search.search(recorder, "l2", [(rows, [(part, words)])], queries, 10)
     staged = [kernel for kernel in recorder.kernels if kernel not in found.values()]
     found |= {f"{kernel.name} staged" if kernel.name in found else kernel.name: kernel for kernel in staged}
     recorder.kernels.clear()

@@ -59,7 +59,7 @@ def test_integer_products_use_their_instructions(built: dict[tuple[str, str], cu
     for (name, _), compiled in built.items():
         counts = compiled.instructions
         assert bool(counts["IDP"]) == name.startswith(
-            ("score_dp4a", "rank_dp4a", "dense_dp4a", "fitted_lanes", "rank_fitted_lanes", "refine_dp4a")
+            ("score_dp4a", "rank_dp4a", "dense_dp4a", "fitted_lanes", "rank_fitted_lanes", "refine_")
         ), name
         assert bool(counts["IMMA"]) == name.startswith(
             ("score_mma", "rank_mma", "dense_mma", "fitted_mma", "rank_fitted_mma")

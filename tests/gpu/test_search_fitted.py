@@ -57,6 +57,14 @@ def test_rows_of_both_kinds(device: str, monkeypatch: pytest.MonkeyPatch, metric
     assert kinds == {0, 1}
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_few_queries_that_read_rows_in_full(device: str, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    """As where their tables exceed shared memory."""
+    monkeypatch.setattr(search, "stage_fits", lambda *_: False)
+    index = index_of(as_fits_make(97, 2.25, center=True), metric, 100)
+    check(backend_of(device, 2, flush=True), index, mixed_rows(97, 9, fitted_parity.QUERIES)[:3], 10)
+
+
 @given(data=st.data(), parts=descriptions(), metric=st.sampled_from(METRICS), refine=refines(), count=st.integers(1, 9))
 def test_any_fitted_index(device: str, data: st.DataObject, parts: Parts, metric: str, refine: Any, count: int) -> None:
     options = {"flush": data.draw(st.booleans()), "capability": data.draw(st.sampled_from((75, 90)))}

@@ -57,7 +57,7 @@ def only_in(kernel: str, mutation: Mutation) -> Mutation:
 def is_right(backend: ShimBackend, kernel: str) -> bool:
     """Return whether a kernel gives the reference's bytes; an error of the launch is a wrong answer too."""
     try:
-        if kernel.startswith("rank_fitted"):
+        if kernel.startswith(("rank_fitted", "refine_fitted")):
             return fitted_search_is_right(backend, kernel)
         if kernel.startswith(("fitted", "dense")):
             return fitted_is_right(backend, kernel)
@@ -142,7 +142,8 @@ def fitted_search_is_right(backend: ShimBackend, kernel: str) -> bool:
     index.append(key.codec, np.arange(len(codes)), codes)
     index.ids = np.arange(len(codes))
     queries = mixed_rows(150, 2, ("normal", "wide", "whole", "sparse", "one-hot"))
-    queries = queries[: 4 if kernel == "rank_fitted_lanes" else 5]
+    queries = queries[: 4 if kernel == "refine_fitted" else 5]
+    backend.capability = 75 if kernel == "rank_fitted_lanes" else 80
     return same_found(run_search(backend, index, queries, 34), index.search(queries, 34))
 
 

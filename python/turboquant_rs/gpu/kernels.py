@@ -109,6 +109,14 @@ _RANK = (
     _scalar("rows", np.int64),
     _scalar("queries", np.int64),
 )
+#: Of kernels that cut candidates, around the bytes of a row.
+_CUT_ROWS = (*_RANKING, _array("ties", np.uint32, optional=True), *_CANDIDATES)
+_CUT = (
+    _scalar("first", np.int64),
+    _scalar("pitch", np.int64),
+    _scalar("spread", np.int64),
+    _scalar("queries", np.int64),
+)
 _SCORE = (
     _array("packed", np.uint8),
     _array("scales", np.float32),
@@ -240,16 +248,8 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _scalar("row_bytes", np.int32),
         *_RANK[6:],
     ),
-    "refine_dp4a": (
-        *_SCORE[:6],
-        *_RANKING,
-        _array("ties", np.uint32, optional=True),
-        *_CANDIDATES,
-        _scalar("first", np.int64),
-        _scalar("pitch", np.int64),
-        _scalar("spread", np.int64),
-        _scalar("queries", np.int64),
-    ),
+    "refine_dp4a": (*_SCORE[:6], *_CUT_ROWS, *_CUT),
+    "refine_fitted": (*_FITTED_SCORE[:9], *_CUT_ROWS, _scalar("row_bytes", np.int32), *_CUT),
     "rank_cut": (
         _array("packed", np.uint8),
         _array("scales", np.float32),
@@ -258,14 +258,9 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _array("factors", np.float32, optional=True),
         _array("deviations", np.float32, optional=True),
         _array("base", np.float32, optional=True),
-        *_RANKING,
-        _array("ties", np.uint32, optional=True),
-        *_CANDIDATES,
+        *_CUT_ROWS,
         _scalar("row_bytes", np.int32),
-        _scalar("first", np.int64),
-        _scalar("pitch", np.int64),
-        _scalar("spread", np.int64),
-        _scalar("queries", np.int64),
+        *_CUT,
     ),
     "rank_best": (
         _array("candidates", np.uint64),

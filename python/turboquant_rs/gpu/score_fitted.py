@@ -185,18 +185,9 @@ def launch_products(
     Where rows have several scales, each is of one group.
     """
     n, nq, tables, width = int(rest[-2]), int(rest[-1]), codec.scoring(keep), int(packed.shape[1])
-    found = {
-        name: uploaded(backend, f"fitted {name}", (*codec.key, keep), lambda name=name: getattr(tables, name))  # type: ignore[misc]
-        for name in ("places", "groups", "levels")
-    }
     table = 4 * tables.levels.size
     matrix = nq > FEW_QUERIES and backend.capability >= 80
-    parameters = {
-        "TQ_QUERY_BYTES": tables.query_bytes,
-        "TQ_GROUPS": len(tables.groups),
-        "TQ_LEVEL_WORDS": int(tables.levels.size),
-        "TQ_SCALES": norms_of(scales),
-    }
+    parameters = _shape(tables, scales)
     if matrix:
         parameters["TQ_WIDE"] = int(tables.wide)
         blocks = -(-n // TILE_ROWS) * -(-nq // TILE_QUERIES)
@@ -209,8 +200,44 @@ def launch_products(
         parameters |= {"TQ_PITCH": pitch, "TQ_THREADS": LANE_ROWS, "TQ_WHOLE_WORDS": int(bool(pitch) and words)}
         blocks, threads, shared = -(-n // LANE_ROWS), LANE_ROWS, table + pitch * LANE_ROWS
     kernel = Kernel(f"{what}_mma" if matrix else f"{what}_lanes", tuple(sorted(parameters.items())))
-    args = (
-        *(packed, scales, found["places"], found["groups"], found["levels"]),
-        *(prepared.high, prepared.low, prepared.worth, prepared.base, *rest),
-    )
+    args = (*_operands(backend, codec, keep, prepared, packed, scales), *rest)
     backend.launch(kernel, grid(backend, blocks), threads, args, shared)
+
+
+def refine_products(
+    backend: Backend,
+    codec: Grouped,
+    keep: tuple[int, ...],
+    prepared: Prepared,
+    packed: Any,
+    scales: Any,
+    blocks: int,
+    rest: tuple[Any, ...],
+) -> None:
+    """Launch the kernel that cuts candidates with upper ends as keys to their scores; ``rest`` as above."""
+    tables = codec.scoring(keep)
+    kernel = Kernel("refine_fitted", tuple(sorted({"TQ_WARPS": WARPS, **_shape(tables, scales)}.items())))
+    args = (*_operands(backend, codec, keep, prepared, packed, scales), *rest)
+    backend.launch(kernel, grid(backend, blocks), 32 * WARPS, args, 4 * tables.levels.size)
+
+
+def _shape(tables: ScoreTables, scales: Any) -> dict[str, int]:
+    """Return the parameters of all kernels of groups."""
+    return {
+        "TQ_QUERY_BYTES": tables.query_bytes,
+        "TQ_GROUPS": len(tables.groups),
+        "TQ_LEVEL_WORDS": int(tables.levels.size),
+        "TQ_SCALES": norms_of(scales),
+    }
+
+
+def _operands(
+    backend: Backend, codec: Grouped, keep: tuple[int, ...], prepared: Prepared, packed: Any, scales: Any
+) -> tuple[Any, ...]:
+    """Return the first arguments of all kernels of groups."""
+    tables = codec.scoring(keep)
+    found = [
+        uploaded(backend, f"fitted {name}", (*codec.key, keep), lambda name=name: getattr(tables, name))  # type: ignore[misc]
+        for name in ("places", "groups", "levels")
+    ]
+    return packed, scales, *found, prepared.high, prepared.low, prepared.worth, prepared.base

@@ -12,8 +12,8 @@ from .backend import Backend
 from .constants import uploaded
 from .encode_fitted import bytes_a_row
 from .fitted import FittedKey
-from .score_fitted import Prepared, launch_products, prepare
-from .search import NO_STAGE, NO_WORTH, RowPart, Stage, stage_of
+from .score_fitted import Prepared, launch_products, prepare, refine_products
+from .search import NO_STAGE, NO_WORTH, Candidates, RowPart, Stage, blocks_a_query, stage_of
 
 
 class FittedRows:
@@ -26,7 +26,7 @@ class FittedRows:
         self.row_bytes = codec.row_bytes(codec.full)
         #: Bytes of a code's first stage; codes of one unit have none.
         self.stage_bytes = 0 if codec.stage is None else codec.stage.size
-        self.refines = False
+        self.refines = self.stage_bytes > 0
 
     def laid_out(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return packed rows as they are scanned: as the encoder writes them."""
@@ -66,10 +66,17 @@ class FittedRows:
         launch_products(backend, self.codec, self.codec.full, prepared, packed, scales, "rank_fitted", rest)
 
     def refine(
-        self, backend: Backend, prepared: Prepared, part: RowPart, stage: Stage, ranking: Any, queries: int
+        self, backend: Backend, prepared: Prepared, part: RowPart, stage: Stage, ranking: Candidates, queries: int
     ) -> None:
-        """Never asked for: a few queries read whole codes, too."""
-        raise NotImplementedError
+        """Cut candidates whose keys are upper ends to their scores."""
+        spread = blocks_a_query(backend, len(part), queries)
+        rest = (
+            *(stage.squares, part.squares, part.ties, ranking.floors, ranking.candidates, ranking.counts),
+            *(np.int32(self.row_bytes), np.int64(part.first)),
+            *(np.int64(ranking.pitch), np.int64(spread), np.int64(queries)),
+        )
+        operands = (prepared, part.packed, part.scales, queries * spread, rest)
+        refine_products(backend, self.codec, self.codec.full, *operands)
 
     def query_bytes(self) -> int:
         """Return the bytes that a query takes."""

@@ -62,6 +62,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "fitted_mma": _FITTED_MANY,
     "rank_fitted_lanes": (*_FITTED_FEW, "ranking.cuh"),
     "rank_fitted_mma": (*_FITTED_MANY, "ranking.cuh"),
+    "refine_fitted": ("lanes.cuh", "nibbles.cuh", "groups.cuh", "ranking.cuh"),
 }
 
 

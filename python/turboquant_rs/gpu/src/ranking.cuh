@@ -49,3 +49,15 @@ __device__ __forceinline__ void tq_offer(const tq_ranking& ranking, long long qu
     const unsigned place = tq_atomic_add(ranking.counts + query, 1u);
     ranking.candidates[query * ranking.pitch + place] = tq_candidate(order, (unsigned)row, tq_is_negative_zero(key));
 }
+
+// A candidate whose key was an upper end, cut to the key of its score if that is lower, as row `tie` of the whole index; no
+// row if it may no longer enter.
+__device__ __forceinline__ unsigned long long tq_cut_to_score(unsigned long long found, float key, unsigned tie,
+                                                              unsigned floor) {
+    unsigned order = tq_order(key), negative_zero = tq_is_negative_zero(key);
+    if ((unsigned)(found >> 32) > order) {
+        order = (unsigned)(found >> 32);
+        negative_zero = (unsigned)found & 1u;
+    }
+    return order > floor ? TQ_NO_ROW : tq_candidate(order, tie, negative_zero);
+}

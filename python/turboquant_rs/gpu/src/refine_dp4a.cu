@@ -19,13 +19,8 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) refine_dp4a(
             tq_score_row(table, codes, high, low, worth, scales[row], row, query, query + 1,
                          [&](long long, long long, float score) {
                              const float key = tq_key(score, query_squares, row_squares, query, row);
-                             unsigned order = tq_order(key), negative_zero = tq_is_negative_zero(key);
-                             if ((unsigned)(found >> 32) > order) {
-                                 order = (unsigned)(found >> 32);
-                                 negative_zero = (unsigned)found & 1u;
-                             }
                              const unsigned tie = ties ? ties[row] : (unsigned)(first + row);
-                             *place = order > floors[query] ? TQ_NO_ROW : tq_candidate(order, tie, negative_zero);
+                             *place = tq_cut_to_score(found, key, tie, floors[query]);
                          });
         }
     }
