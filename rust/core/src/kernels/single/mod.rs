@@ -5,12 +5,17 @@
 //! padded coordinates, so that whatever bits are read there count nothing; a row must be followed by [`SPARE`] bytes.
 //!
 //! Bounds: widths 1–4 as in `product`, below 2³¹ in all. Two-byte levels: a pair of products is at most 2·16,319² < 2³⁰, summed in 64
-//! bits. Cost (AVX-512): four instructions for 64 bits of a unit, then eleven (two-byte levels more) for 64 coordinates.
+//! bits. Cost (AVX-512): four instructions for 64 bits of a unit, then eleven (two-byte levels more) for 64 coordinates; AVX2 ten and
+//! eighteen, of two-byte levels five for every 16 entries and 32 coordinates.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
 use super::Level;
+#[cfg(target_arch = "x86_64")]
+use super::lookup;
 use super::units::{Place, unit_bytes};
 
 /// Bytes that may be read after a row.
@@ -34,6 +39,9 @@ struct Group {
     bits: u32,
     /// Levels by code.
     levels: Box<[i16; 256]>,
+    /// Their low and high bytes, for [`lookup::x86::found`].
+    #[cfg(target_arch = "x86_64")]
+    bytes: Box<[[i8; 256]; 2]>,
 }
 
 /// One query, in groups of coordinates with one set of levels each.
@@ -77,7 +85,13 @@ impl Single {
             left = rest;
         }
         assert!(left.is_empty(), "an integer a coordinate");
-        self.groups.push(Group { parts: of_group, bits, levels: table });
+        self.groups.push(Group {
+            parts: of_group,
+            bits,
+            #[cfg(target_arch = "x86_64")]
+            bytes: Box::new([0, 8].map(|shift| lookup::chained(&table.map(|level| (level >> shift) as i8)))),
+            levels: table,
+        });
     }
 
     /// Calls `each` with the product of every group, in order; `row` is a row and [`SPARE`] bytes.
@@ -89,6 +103,8 @@ impl Single {
                 Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
                     avx512::product(token, group, &self.words, row)
                 }
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::product(token, group, &self.words, row),
                 _ => product(group, &self.words, row),
             });
         }

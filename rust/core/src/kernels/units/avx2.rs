@@ -54,9 +54,9 @@ fn unpack_rows(packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
             // SAFETY: `codes` holds 32 values and `from` 4·width bytes.
             unsafe {
                 let fields = match width {
-                    1 => unpack_ones(from),
-                    2 => unpack_twos(from),
-                    _ => unpack_fours(from),
+                    1 => ones(from.as_ptr()),
+                    2 => twos(from.as_ptr()),
+                    _ => fours(from.as_ptr()),
                 };
                 let old = _mm256_loadu_si256(codes.as_ptr().cast());
                 // Codes stay below 256, so no bit crosses a byte.
@@ -125,49 +125,45 @@ unsafe fn pack_fours(codes: &[u8], shift: u32) -> [u8; 16] {
     out
 }
 
+/// The bits of 4 bytes, one a byte.
+///
 /// # Safety
-/// `from` holds 4 bytes.
+/// `from` is readable for 4 bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn unpack_ones(from: &[u8]) -> __m256i {
+pub(in crate::kernels) unsafe fn ones(from: *const u8) -> __m256i {
     // SAFETY: 4 bytes are readable, unaligned.
-    let word = unsafe { from.as_ptr().cast::<i32>().read_unaligned() };
+    let word = unsafe { from.cast::<i32>().read_unaligned() };
     let spread = _mm256_setr_epi8(
         0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
     );
     let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
     let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(word), spread);
-    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
-    _mm256_and_si256(set, _mm256_set1_epi8(1))
+    _mm256_min_epu8(_mm256_and_si256(bytes, bit), _mm256_set1_epi8(1))
 }
 
+/// The 32 fields of two bits of 8 bytes, one a byte.
+///
 /// # Safety
-/// `from` holds 8 bytes.
+/// `from` is readable for 8 bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn unpack_twos(from: &[u8]) -> __m256i {
+pub(in crate::kernels) unsafe fn twos(from: *const u8) -> __m256i {
     // SAFETY: 8 bytes are readable, unaligned.
-    let word = unsafe { from.as_ptr().cast::<i64>().read_unaligned() };
-    let spread = _mm256_setr_epi8(
-        0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7,
-    );
-    let bytes = _mm256_shuffle_epi8(_mm256_set1_epi64x(word), spread);
-    // Coordinate i of each group of four takes bits 2i and 2i + 1.
-    let first = _mm256_and_si256(bytes, _mm256_set1_epi32(0x0000_0003));
-    let second = _mm256_and_si256(_mm256_srli_epi16::<2>(bytes), _mm256_set1_epi32(0x0000_0300));
-    let third = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi32(0x0003_0000));
-    let fourth = _mm256_and_si256(_mm256_srli_epi16::<6>(bytes), _mm256_set1_epi32(0x0300_0000));
-    _mm256_or_si256(_mm256_or_si256(first, second), _mm256_or_si256(third, fourth))
+    let bytes = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(from.cast()) });
+    // Field j of a byte, at bit 2j, goes to bit 8j; what else is moved lands between.
+    let pairs = _mm256_or_si256(bytes, _mm256_slli_epi32::<6>(bytes));
+    _mm256_and_si256(_mm256_or_si256(pairs, _mm256_slli_epi32::<12>(pairs)), _mm256_set1_epi8(3))
 }
 
+/// The 32 fields of four bits of 16 bytes, one a byte.
+///
 /// # Safety
-/// `from` holds 16 bytes.
+/// `from` is readable for 16 bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn unpack_fours(from: &[u8]) -> __m256i {
+pub(in crate::kernels) unsafe fn fours(from: *const u8) -> __m256i {
     // SAFETY: 16 bytes are readable, unaligned.
-    let v = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
-    let mask = _mm_set1_epi8(15);
-    let (low, high) = (_mm_and_si128(v, mask), _mm_and_si128(_mm_srli_epi16::<4>(v), mask));
-    _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high))
+    let words = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(from.cast()) });
+    _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16::<4>(words)), _mm256_set1_epi8(15))
 }

@@ -1,7 +1,7 @@
 //! Units: 1, 2 or 4 bits of every coordinate of a row, packed low bits first (docs/numerics.md section 8).
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(in crate::kernels) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernels) mod avx512;
 #[cfg(target_arch = "aarch64")]
