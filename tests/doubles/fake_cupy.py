@@ -148,7 +148,21 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-_OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"]
+_OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
 for _name in (
     *(f"__{prefix}{name}__" for name in _OPERATORS for prefix in ("", "r", "i")),
     *(f"__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne", "invert", "neg", "pos", "abs")),
