@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +121,11 @@ def kernels() -> dict[str, Kernel]:
 
 
 def compile_all(architectures: tuple[str, ...], extra: tuple[str, ...]) -> dict[tuple[str, str], cubin.Cubin]:
-    """Compile every kernel for every architecture, two at a time; by (name, architecture)."""
-    jobs = [(name, kernel, arch) for name, kernel in kernels().items() for arch in architectures]
-    with ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda job: cubin.compile_kernel(job[1], job[2], extra), jobs)
-        return {(name, arch): result for (name, _, arch), result in zip(jobs, results, strict=True)}
+    """Compile every kernel for every architecture; by (name, architecture)."""
+    jobs = {
+        (name, arch): cubin.Job(kernel, arch, extra) for name, kernel in kernels().items() for arch in architectures
+    }
+    return dict(zip(jobs, cubin.compile_kernels(list(jobs.values())), strict=True))
 
 
 def entry(compiled: cubin.Cubin) -> dict[str, Any]:

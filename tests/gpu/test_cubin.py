@@ -37,21 +37,26 @@ def test_registers_and_instructions_are_as_recorded(built: dict[tuple[str, str],
     assert not moved, f"{len(moved)} kernels differ from the record (recorded, now): {moved}"
 
 
-def without_division(name: str, *options: str) -> int:
-    """Count fused multiply-adds of a kernel whose divisions and roots, which hold some of their own, are left out."""
-    compiled = cubin.compile_kernel(kernels()[name], "sm_90", (*cubin.CUPY_OPTIONS, "-DTQ_WITHOUT_DIVISION", *options))
-    return compiled.instructions["FFMA"] + compiled.instructions["DFMA"]
+#: What counts fused multiply-adds: a kernel whose divisions and roots, which hold some of their own, are left out.
+WITHOUT_DIVISION = (*cubin.CUPY_OPTIONS, "-DTQ_WITHOUT_DIVISION")
 
 
-@pytest.mark.parametrize("name", [name for name in kernels() if not re.search("bits=8|dim=1536", name)])
-def test_no_fused_multiply_add(name: str) -> None:
-    assert without_division(name) == 0
+def fused(names: list[str], *options: str) -> dict[str, int]:
+    """Count fused multiply-adds of kernels, by their names."""
+    jobs = [cubin.Job(kernels()[name], "sm_90", (*WITHOUT_DIVISION, *options)) for name in names]
+    found = [compiled.instructions for compiled in cubin.compile_kernels(jobs)]
+    return {name: counts["FFMA"] + counts["DFMA"] for name, counts in zip(names, found, strict=True)}
 
 
-@pytest.mark.parametrize("name", ["encode_warp dim=128 bits=4 refine=16", "encode_block dim=3072 bits=4 refine=0"])
-def test_fused_multiply_add_would_be_seen(name: str) -> None:
+def test_no_fused_multiply_add() -> None:
+    names = [name for name in kernels() if not re.search("bits=8|dim=1536", name)]
+    assert not {name: count for name, count in fused(names).items() if count}
+
+
+def test_fused_multiply_add_would_be_seen() -> None:
     """With contraction on, what nvcc does by default, kernels that sum products have some."""
-    assert without_division(name, "--fmad=true") > 0
+    names = ["encode_warp dim=128 bits=4 refine=16", "encode_block dim=3072 bits=4 refine=0"]
+    assert all(fused(names, "--fmad=true").values())
 
 
 def test_integer_products_use_their_instructions(built: dict[tuple[str, str], cubin.Cubin]) -> None:
@@ -69,7 +74,7 @@ def test_integer_products_use_their_instructions(built: dict[tuple[str, str], cu
 def test_a_wrong_source_is_an_error() -> None:
     kernel = next(iter(kernels().values()))
     with pytest.raises(AssertionError, match="NO_SUCH_THING"):
-        cubin.compile_kernel(kernel, "sm_90", ("-DTQ_SCALE=NO_SUCH_THING",))
+        cubin.compile_kernels([cubin.Job(kernel, "sm_90", ("-DTQ_SCALE=NO_SUCH_THING",))])
 
 
 def test_options_fix_the_rounding() -> None:

@@ -213,7 +213,7 @@ def test_too_little_memory_and_what_is_said_of_it(cp: ModuleType, name: str) -> 
     rows = np.repeat(X, 20, axis=0)
     x, codes = cp.asarray(rows), q.encode(rows).to("cuda")
     before_bytes = codes.to_bytes()
-    for call in (lambda: q.encode(x), lambda: q.decode(codes), lambda: q.score(x, codes)):
+    for call in (lambda: q.encode(x), lambda: q.decode(codes), lambda: q.score(x[:N], codes)):
         call()  # uploads the tables
         before = CUDA.used[0]
         CUDA.reset()
