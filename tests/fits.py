@@ -70,7 +70,13 @@ def mixed_rows_of(parts: Parts, n: int, seed: int = 0) -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
+def fitted_codec(parts: Parts, **options: Any) -> TurboQuant:
+    """Return the package's codec of a description."""
+    *parts_of, dual = parts
+    return TurboQuant._from_parts(*parts_of, **dual, **options)
+
+
 def fitted_pair(parts: Parts, **options: Any) -> Pair:
     """Return both codecs of one description."""
     *parts_of, dual = parts
-    return Pair(TurboQuant._from_parts(*parts_of, **dual, **options), FittedTurboQuant(*parts_of, **dual, **options))
+    return Pair(fitted_codec(parts, **options), FittedTurboQuant(*parts_of, **dual, **options))

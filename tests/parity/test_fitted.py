@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from fits import Parts, fitted_pair, random_parts
+from fits import Parts, fitted_codec, fitted_pair, random_parts
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Pair, assert_same, matrices, mixed_rows, refines, same, seeds
-from turboquant_rs import Codes, Index, simd
+from strategies import assert_same, matrices, mixed_rows, refines, same, seeds
+from turboquant_rs import Codes, Index, TurboQuant, simd
 from turboquant_rs.reference import Codes as ReferenceCodes
+from turboquant_rs.reference import FittedTurboQuant, score
 from turboquant_rs.reference import Index as ReferenceIndex
-from turboquant_rs.reference import score
 
 DIMS = (1, 2, 3, 7, 8, 9, 31, 33, 63, 64, 65, 97, 128, 200)
 SCALES = ("unbiased", "mse", "matched")
@@ -49,17 +50,33 @@ def rates(codes: ReferenceCodes) -> list[Fraction]:
     return [Fraction(size, spec.dim) for size in sizes]
 
 
-def assert_equal_everywhere(q: Pair, x: Any, queries: Any) -> None:
-    """Assert that codes, decoded rows, scores and every truncation are equal to the bit."""
-    got, want = q.fast.encode(x), q.plain.encode(x)
-    assert_same(got, want)
-    ends = rates(want)
+class Answers(NamedTuple):
+    """What the reference makes of rows and queries: codes, then of each of three rates codes, decoded rows, scores."""
+
+    codes: ReferenceCodes
+    truncated: dict[Fraction, tuple[ReferenceCodes, Any, Any]]
+
+
+def answers(plain: FittedTurboQuant, x: Any, queries: Any) -> Answers:
+    codes = plain.encode(x)
+    ends = rates(codes)
+    truncated = {}
     for rate in sorted({ends[0], ends[len(ends) // 2], ends[-1]}):
-        short, expected = got.truncate(rate), q.plain.truncate(want, rate)  # type: ignore[arg-type]
-        assert_same(short, expected)
+        short = plain.truncate(codes, rate)  # type: ignore[arg-type]
+        truncated[rate] = (short, plain.decode(short), score(plain, queries, short))
+    return Answers(codes, truncated)
+
+
+def assert_equal_everywhere(fast: TurboQuant, x: Any, queries: Any, want: Answers) -> None:
+    """Assert that codes, decoded rows, scores and every truncation are equal to the bit."""
+    got = fast.encode(x)
+    assert_same(got, want.codes)
+    for rate, (codes, decoded, scores) in want.truncated.items():
+        short = got.truncate(rate)
+        assert_same(short, codes)
         assert short.bits == float(rate)
-        assert same(q.fast.decode(short), q.plain.decode(expected))
-        assert same(q.fast.score(queries, short), score(q.plain, queries, expected))
+        assert same(fast.decode(short), decoded)
+        assert same(fast.score(queries, short), scores)
 
 
 @given(st.data())
@@ -70,23 +87,38 @@ def test_random_descriptions(data: st.DataObject) -> None:
     q = fitted_pair(parts, seed=seed, scale=data.draw(st.sampled_from(SCALES)), refine=refine)
     assert q.fast.fingerprint == q.plain.spec.fingerprint
     queries = mixed_rows(dim, data.draw(st.integers(0, 99)), QUERY_KINDS)
-    assert_equal_everywhere(q, data.draw(matrices(dim)), queries)
+    x = data.draw(matrices(dim))
+    assert_equal_everywhere(q.fast, x, queries, answers(q.plain, x, queries))
+
+
+@cache
+def _expected(dim: int, center: bool) -> tuple[Parts, dict[str, Any], Any, Any, Answers]:
+    """Return a description, options, rows, queries and the reference's answers, which are the same at every level."""
+    axes = (dim + 1) // 2 if center else dim
+    parts = random_parts(dim, dim, axes=axes, center=center, dual=dim % 2 == 0)
+    options = {"refine": 16, "scale": SCALES[dim % 3]}
+    x, queries = mixed_rows(dim, 5), mixed_rows(dim, 6, QUERY_KINDS)
+    return parts, options, x, queries, answers(fitted_pair(parts, **options).plain, x, queries)
 
 
 def test_every_level(level: str) -> None:
     for dim in DIMS:
         for center in (False, True):
-            axes = (dim + 1) // 2 if center else dim
-            parts = random_parts(dim, dim, axes=axes, center=center, dual=dim % 2 == 0)
-            q = fitted_pair(parts, refine=16, scale=SCALES[dim % 3])
-            assert_equal_everywhere(q, mixed_rows(dim, 5), mixed_rows(dim, 6, QUERY_KINDS))
+            parts, options, *rest = _expected(dim, center)
+            assert_equal_everywhere(fitted_codec(parts, **options), *rest)
+
+
+@cache
+def _expected_of_a_wide_codec() -> tuple[Parts, Any, Any, Answers]:
+    parts = random_parts(768, 3, axes=600, center=True)
+    x = np.random.default_rng(1).standard_normal((70, 768)).astype(np.float32)
+    queries = x[:5] * np.float32(3)
+    return parts, x, queries, answers(fitted_pair(parts).plain, x, queries)
 
 
 def test_a_wide_codec_at_every_level(level: str) -> None:
-    parts = random_parts(768, 3, axes=600, center=True)
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((70, 768)).astype(np.float32)
-    assert_equal_everywhere(fitted_pair(parts), x, x[:5] * np.float32(3))
+    parts, *rest = _expected_of_a_wide_codec()
+    assert_equal_everywhere(fitted_codec(parts), *rest)
 
 
 @given(descriptions(), st.sampled_from(("ip", "cosine", "l2")), st.integers(0, 2**32 - 1))
@@ -190,12 +222,12 @@ def test_rows_outside_the_axes_and_queries_along_them() -> None:
     across = np.linalg.svd(along)[2][8:]
     x = np.concatenate([across, along]).astype(np.float32)
     q = fitted_pair(parts)
-    assert_equal_everywhere(q, x, x)
+    assert_equal_everywhere(q.fast, x, x, answers(q.plain, x, x))
     one_axis = Parts(None, np.array([[32_000, 0]], np.int16), np.ones(1, np.float32), [(1, 3)], [0, 0, 0])
     q = fitted_pair(one_axis)
     x = np.array([[0, 5], [1, 0], [-1, 3]], np.float32)
     assert q.fast.encode(x).scales[0, 0] == 0
-    assert_equal_everywhere(q, x, x)
+    assert_equal_everywhere(q.fast, x, x, answers(q.plain, x, x))
 
 
 def test_the_largest_description() -> None:
@@ -205,7 +237,8 @@ def test_the_largest_description() -> None:
     parts = Parts(None, np.eye(dim, dtype=np.int16) * np.int16(32_000), np.full(255, 0.05, np.float32), segments, order)
     q = fitted_pair(parts)
     x = mixed_rows(dim, 0)
-    assert_equal_everywhere(q, x, mixed_rows(dim, 1, QUERY_KINDS))
+    queries = mixed_rows(dim, 1, QUERY_KINDS)
+    assert_equal_everywhere(q.fast, x, queries, answers(q.plain, x, queries))
     codes = q.fast.encode(x)
     assert Codes.from_bytes(codes.to_bytes()) == codes
     assert math.isclose(codes.bits, 1)

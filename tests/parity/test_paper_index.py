@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,12 @@ class Both:
         self.plain.add(x, self.fast.add(x, ids))
         assert np.array_equal(self.fast.ids, self.plain.ids)
 
-    def check(self, queries: Any, k: int, **options: Any) -> None:
-        scores, ids = self.fast.search(queries, k, **options)
+    def check(self, queries: Any, k: int, threads: Sequence[int | None] = (None,)) -> None:
         want_scores, want_ids = self.plain.search(queries, k)
-        assert np.array_equal(ids, want_ids), (k, options)
-        assert same(scores, want_scores), (k, options)
+        for count in threads:
+            scores, ids = self.fast.search(queries, k, threads=count)
+            assert np.array_equal(ids, want_ids), (k, count)
+            assert same(scores, want_scores), (k, count)
 
     def check_rows(self, ids: Any) -> None:
         assert same(self.fast.reconstruct(ids), self.plain.reconstruct(ids))
@@ -99,7 +101,7 @@ def test_any_index(
         elif len(both.plain.ids) and int(both.plain.ids.max()) > 2**62:
             continue
         both.add(x, ids)
-    both.check(np.clip(data.draw(matrices(dim, (1, 5))), -limit, limit), k, threads=threads)
+    both.check(np.clip(data.draw(matrices(dim, (1, 5))), -limit, limit), k, threads=(threads,))
     both.check_rows(both.plain.ids[::2])
 
 
@@ -116,8 +118,7 @@ def test_several_tasks_and_blocks(kind: str, metric: str) -> None:
     queries = np.concatenate(
         [x[:150], rng.standard_normal((120, 12)).astype(np.float32), np.zeros((1, 12), np.float32)]
     )
-    for threads in (None, 1, 3):
-        both.check(queries, 10, threads=threads)
+    both.check(queries, 10, threads=(None, 1, 3))
     both.check(queries[98:102], 1_000)
     both.check(queries[98:102], 5_003)
 
@@ -128,8 +129,7 @@ def test_ties_go_to_the_lower_id(kind: str) -> None:
     both = Both(pair(kind, 16, 10, "orthogonal", 0), "cosine")
     x = np.repeat(rng.standard_normal((5, 16)).astype(np.float32), 400, axis=0)
     both.add(x, rng.permutation(10**6)[: len(x)].astype(np.int64))
-    for threads in (1, 3):
-        both.check(x[::400], 900, threads=threads)
+    both.check(x[::400], 900, threads=(1, 3))
     found = both.fast.search(x[:1], 400)[1][0]
     assert np.array_equal(found, np.sort(found)), "equal scores must come in ascending order of ids"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from fits import fitted_pair, random_parts
+from fits import Parts, fitted_codec, fitted_pair, random_parts
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import METRICS, same
@@ -30,8 +31,13 @@ def one_by_one(index: Index, queries: Floats, k: int, **options: Any) -> tuple[F
 
 
 def check(index: Index, plain: ReferenceIndex, queries: Floats, ks: tuple[int, ...]) -> None:
-    """All ways to ask give the reference's answer; a smaller k gives its first places."""
-    scores, ids = plain.search(queries, max(ks))
+    """All ways to ask give the reference's answer."""
+    check_with(index, queries, ks, plain.search(queries, max(ks)))
+
+
+def check_with(index: Index, queries: Floats, ks: tuple[int, ...], want: tuple[Floats, Ids]) -> None:
+    """All ways to ask give the answer for the largest k; a smaller one gives its first places."""
+    scores, ids = want
     for k in ks:
         for threads in (1, 2):
             for found in (one_by_one(index, queries, k, threads=threads), index.search(queries, k, threads=threads)):
@@ -39,13 +45,21 @@ def check(index: Index, plain: ReferenceIndex, queries: Floats, ks: tuple[int, .
                 assert same(found[0], scores[:, :k]), (k, threads)
 
 
+@cache
+def _expected(kind: str, bits: int, metric: str) -> tuple[Any, tuple[Floats, Ids]]:
+    x = GENERATORS[kind](1500, 72, n_queries=7, seed=bits)
+    plain = ReferenceIndex(Reference(72, bits), metric)
+    plain.add(x.base, np.arange(1500))
+    return x, plain.search(x.queries, 1000)
+
+
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_kinds_of_data(level: str, kind: str) -> None:
     for bits, metric in ((2, "ip"), (4, "cosine"), (4, "l2"), (8, "ip")):
-        x = GENERATORS[kind](1500, 72, n_queries=7, seed=bits)
-        index, plain = Index(72, bits, metric), ReferenceIndex(Reference(72, bits), metric)  # type: ignore[arg-type]
-        plain.add(x.base, index.add(x.base))
-        check(index, plain, x.queries, (1, 10, 100, 1000))
+        x, want = _expected(kind, bits, metric)
+        index = Index(72, bits, metric)  # type: ignore[arg-type]
+        index.add(x.base)
+        check_with(index, x.queries, (1, 10, 100, 1000), want)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -119,16 +133,23 @@ def test_entries_use_their_range() -> None:
     assert (stage.tables.min(axis=(1, 2, 3)) == 0).all()
 
 
+@cache
+def _expected_of_fitted(kind: str, seed: int) -> tuple[Parts, Any, tuple[Floats, Ids]]:
+    x = GENERATORS[kind](600, 72, n_queries=4, seed=seed)
+    parts = random_parts(72, seed, axes=(72, 61, 72)[seed], center=seed == 1, dual=seed == 2)
+    plain = ReferenceIndex(fitted_pair(parts).plain, METRICS[seed])
+    plain.add(x.base, np.arange(600))
+    return parts, x, plain.search(x.queries, 100)
+
+
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_fitted_codes_on_kinds_of_data(level: str, kind: str) -> None:
     """Any description, of any kind of rows: it need not suit them."""
     for seed, metric in enumerate(METRICS):
-        x = GENERATORS[kind](600, 72, n_queries=4, seed=seed)
-        parts = random_parts(72, seed, axes=(72, 61, 72)[seed], center=seed == 1, dual=seed == 2)
-        pair = fitted_pair(parts)
-        index, plain = Index(codec=pair.fast, metric=metric), ReferenceIndex(pair.plain, metric)
-        plain.add(x.base, index.add(x.base))
-        check(index, plain, x.queries, (1, 10, 100))
+        parts, x, want = _expected_of_fitted(kind, seed)
+        index = Index(codec=fitted_codec(parts), metric=metric)  # type: ignore[arg-type]
+        index.add(x.base)
+        check_with(index, x.queries, (1, 10, 100), want)
 
 
 @given(st.integers(1, 40), st.integers(0, 10_000), st.sampled_from(METRICS), st.booleans(), st.integers(1, 150))
