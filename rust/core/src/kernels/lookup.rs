@@ -23,18 +23,27 @@ pub(crate) fn integers(level: Level, codes: &[u8], table: &[i8; 256], entries: u
         Level::Neon(_) | Level::NeonDot(..) | Level::NeonI8mm(..) if entries <= 16 => unsafe {
             arm::sixteen(codes, table, out)
         },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the token proves NEON; the lengths are equal.
+        Level::Neon(_) | Level::NeonDot(..) | Level::NeonI8mm(..) => unsafe { arm::more(codes, table, entries, out) },
         _ => any(codes, table, out),
     }
 }
 
-/// A table for [`x86::found`]: every entry by what its bits differ from those of the entry 16 before, in each half of the table.
+/// A table for `found`: on x86 every entry by what its bits differ from those of the entry 16 before, in each half of the table.
 #[cfg(target_arch = "x86_64")]
-pub(in crate::kernels) fn chained(table: &[i8; 256]) -> [i8; 256] {
-    let mut chained = *table;
+pub(in crate::kernels) fn chained(table: [i8; 256]) -> [i8; 256] {
+    let mut chained = table;
     for (half, from) in chained.as_chunks_mut::<128>().0.iter_mut().zip(table.as_chunks::<128>().0) {
         half[16..].iter_mut().zip(from).for_each(|(entry, before)| *entry ^= before);
     }
     chained
+}
+
+/// A table for `found`, as it is.
+#[cfg(target_arch = "aarch64")]
+pub(in crate::kernels) fn chained(table: [i8; 256]) -> [i8; 256] {
+    table
 }
 
 fn any(codes: &[u8], table: &[i8; 256], out: &mut [i8]) {
@@ -71,7 +80,7 @@ pub(in crate::kernels) mod x86 {
     /// `codes` and `out` are equally long.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn more(codes: &[u8], table: &[i8; 256], entries: usize, out: &mut [i8]) {
-        let (whole, chained) = (codes.len() / 32 * 32, super::chained(table));
+        let (whole, chained) = (codes.len() / 32 * 32, super::chained(*table));
         // SAFETY: the lengths of whole registers are equal.
         unsafe {
             match entries {
@@ -126,7 +135,7 @@ pub(in crate::kernels) mod x86 {
 }
 
 #[cfg(target_arch = "aarch64")]
-mod arm {
+pub(in crate::kernels) mod arm {
     use std::arch::aarch64::*;
 
     /// Codes are below 16, so one table instruction looks 16 of them up.
@@ -145,6 +154,57 @@ mod arm {
             }
         }
         super::any(&codes[whole..], table, &mut out[whole..]);
+    }
+    /// Codes below `entries`, a power of two above 16.
+    ///
+    /// # Safety
+    /// `codes` and `out` are equally long.
+    #[target_feature(enable = "neon")]
+    pub(super) unsafe fn more(codes: &[u8], table: &[i8; 256], entries: usize, out: &mut [i8]) {
+        let whole = codes.len() / 16 * 16;
+        // SAFETY: the lengths of whole registers are equal.
+        unsafe {
+            match entries {
+                32 | 64 => registers::<1>(&codes[..whole], table, out),
+                128 => registers::<2>(&codes[..whole], table, out),
+                _ => registers::<4>(&codes[..whole], table, out),
+            }
+        }
+        super::any(&codes[whole..], table, &mut out[whole..]);
+    }
+
+    /// # Safety
+    /// `codes` is whole registers of 16 below 64·`TABLES`, and `out` is as long or longer.
+    #[target_feature(enable = "neon")]
+    unsafe fn registers<const TABLES: usize>(codes: &[u8], table: &[i8; 256], out: &mut [i8]) {
+        for i in (0..codes.len()).step_by(16) {
+            // SAFETY: i + 16 ≤ both lengths.
+            unsafe {
+                let [found] = found::<TABLES, 1>([table], vld1q_u8(codes.as_ptr().add(i)));
+                vst1q_s8(out.as_mut_ptr().add(i), found);
+            }
+        }
+    }
+
+    /// The entries of 16 codes below 64·`TABLES` in each of several tables: an index that none of an instruction's 64 entries has leaves
+    /// what was found.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(in crate::kernels) fn found<const TABLES: usize, const N: usize>(
+        tables: [&[i8; 256]; N],
+        codes: uint8x16_t,
+    ) -> [int8x16_t; N] {
+        const { assert!(TABLES <= 4, "tables of 256 entries") };
+        let (mut found, mut index) = ([vdupq_n_s8(0); N], codes);
+        for i in 0..TABLES {
+            for (found, table) in found.iter_mut().zip(tables) {
+                // SAFETY: 64·i + 64 ≤ 256.
+                let entries = unsafe { vld1q_s8_x4(table.as_ptr().add(64 * i)) };
+                *found = vqtbx4q_s8(*found, entries, index);
+            }
+            index = vsubq_u8(index, vdupq_n_u8(64));
+        }
+        found
     }
 }
 

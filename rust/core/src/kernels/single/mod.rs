@@ -12,9 +12,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use super::Level;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::lookup;
 use super::units::{Place, unit_bytes};
 
@@ -39,8 +41,8 @@ struct Group {
     bits: u32,
     /// Levels by code.
     levels: Box<[i16; 256]>,
-    /// Their low and high bytes, for [`lookup::x86::found`].
-    #[cfg(target_arch = "x86_64")]
+    /// Their low and high bytes, as `found` of `lookup` takes them.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     bytes: Box<[[i8; 256]; 2]>,
 }
 
@@ -88,8 +90,8 @@ impl Single {
         self.groups.push(Group {
             parts: of_group,
             bits,
-            #[cfg(target_arch = "x86_64")]
-            bytes: Box::new([0, 8].map(|shift| lookup::chained(&table.map(|level| (level >> shift) as i8)))),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            bytes: Box::new([0, 8].map(|shift| lookup::chained(table.map(|level| (level >> shift) as i8)))),
             levels: table,
         });
     }
@@ -105,6 +107,10 @@ impl Single {
                 }
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::product(token, group, &self.words, row),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
+                    neon::product(token, group, &self.words, row)
+                }
                 _ => product(group, &self.words, row),
             });
         }

@@ -5,7 +5,7 @@ pub(in crate::kernels) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernels) mod avx512;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(in crate::kernels) mod neon;
 mod scalar;
 
 use super::Level;

@@ -48,9 +48,26 @@ fn unpack_rows(packed: &[u8], m: usize, place: Place, codes: &mut [u8]) {
     }
 }
 
-/// Shift of the field of coordinate i within its byte.
-fn places(width: u32) -> [i8; 16] {
-    std::array::from_fn(|i| ((i as u32 * width) % 8) as i8)
+/// By the logarithm of the width: the bytes that hold the fields of 16 coordinates, and the fields' shifts in them.
+const FIELDS: ([[u8; 16]; 3], [[i8; 16]; 3]) = {
+    let (mut bytes, mut shifts, mut i) = ([[0; 16]; 3], [[0; 16]; 3], 0);
+    while i < 48 {
+        let bit = (i % 16) << (i / 16);
+        bytes[i / 16][i % 16] = (bit / 8) as u8;
+        shifts[i / 16][i % 16] = (bit % 8) as i8;
+        i += 1;
+    }
+    (bytes, shifts)
+};
+
+/// The 16 fields of the first 2·width bytes, one a byte.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(in crate::kernels) fn fields(from: uint8x16_t, width: u32) -> uint8x16_t {
+    let of_width = width.ilog2() as usize;
+    // SAFETY: both lists hold 16 bytes.
+    let (bytes, shifts) = unsafe { (vld1q_u8(FIELDS.0[of_width].as_ptr()), vld1q_s8(FIELDS.1[of_width].as_ptr())) };
+    vandq_u8(vshlq_u8(vqtbl1q_u8(from, bytes), vnegq_s8(shifts)), vdupq_n_u8((1 << width) - 1))
 }
 
 /// # Safety
@@ -58,11 +75,11 @@ fn places(width: u32) -> [i8; 16] {
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn pack_sixteen(codes: &[u8], width: u32, shift: u32) -> [u8; 16] {
-    // SAFETY: 16 bytes are readable from `codes` and from `places`, 16 writable in `out`.
+    // SAFETY: 16 bytes are readable from `codes` and a list of shifts, 16 writable in `out`.
     unsafe {
         let v = vshlq_u8(vld1q_u8(codes.as_ptr()), vdupq_n_s8(-(shift as i8)));
         let field = vandq_u8(v, vdupq_n_u8((1 << width) - 1));
-        let placed = vshlq_u8(field, vld1q_s8(places(width).as_ptr()));
+        let placed = vshlq_u8(field, vld1q_s8(FIELDS.1[width.ilog2() as usize].as_ptr()));
         let pairs = vpaddlq_u8(placed);
         let bytes = match width {
             4 => vmovn_u16(pairs),
@@ -84,12 +101,9 @@ unsafe fn pack_sixteen(codes: &[u8], width: u32, shift: u32) -> [u8; 16] {
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn unpack_sixteen(source: &[u8; 16], width: u32, codes: &mut [u8]) {
-    let index: [u8; 16] = std::array::from_fn(|i| (i as u32 * width / 8) as u8);
-    // SAFETY: every array and `codes` hold 16 bytes.
+    // SAFETY: `source` and `codes` hold 16 bytes.
     unsafe {
-        let bytes = vqtbl1q_u8(vld1q_u8(source.as_ptr()), vld1q_u8(index.as_ptr()));
-        let moved = vshlq_u8(bytes, vnegq_s8(vld1q_s8(places(width).as_ptr())));
-        let field = vandq_u8(moved, vdupq_n_u8((1 << width) - 1));
+        let field = fields(vld1q_u8(source.as_ptr()), width);
         let old = vshlq_u8(vld1q_u8(codes.as_ptr()), vdupq_n_s8(width as i8));
         vst1q_u8(codes.as_mut_ptr(), vorrq_u8(old, field));
     }
