@@ -144,7 +144,7 @@ fn scanning(level: Level) {
     let rows = Planes { blocks: planes.as_chunks::<BLOCK>().0, bounds: &bounds, scales: &stage_scales };
     let (mut ends, weights) = (vec![0.0; STAGE_ROWS], Weights { offset: 63, factor: 0.1, deviation: 0.1, center: 0.0 });
     time(level, "first stage, sign planes", 2 * STAGE_ROWS * columns, STAGE_ROWS * (columns + 12), || {
-        upper_ends(level, black_box(rows), &tables, weights, &mut ends);
+        upper_ends(level, black_box(rows), [(&tables, weights)], [&mut ends]);
     });
     let mut single = Single::new(DIM / 2);
     let integers: Vec<_> = bytes(DIM).iter().map(|&q| i32::from(q) / 2).collect();

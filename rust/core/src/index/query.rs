@@ -14,11 +14,12 @@ use crate::topk::{Candidate, candidates};
 const CANDIDATES: usize = 1 << 21;
 /// Queries that share the decoding of rows, however many candidates each has.
 const LEAST_BLOCK: usize = 8 * NARROW_GROUP;
-/// Up to [`FEW`] queries are searched one after the other by stages as long as they read at most one row in so many in full. So are more of
-/// them, while fewer rows are read: up to [`SOME`] where an instruction multiplies bytes, else any number. Others share the decoding of rows.
-const FEW: usize = 8;
-const FEW_ROWS: usize = 4;
-const SOME: usize = 32;
+/// Queries that are searched by stages together, so that first stages are read once for them.
+const TOGETHER: usize = 16;
+/// So many queries at most are searched by stages where products are cheap: where an instruction multiplies bytes, and no level takes two.
+/// Elsewhere any number is. They are as long as those before have read at most one row in [`SOME_ROWS`] in full; others share the decoding
+/// of rows.
+const SOME: usize = 64;
 const SOME_ROWS: usize = 128;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
 const WHOLE_ROWS: usize = 64;
@@ -268,22 +269,21 @@ impl Index {
         let nq = queries.len() / dim;
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
-        let some = if options.exec.level()?.multiplies_bytes() { SOME } else { usize::MAX };
-        // One row in how many a query may read in full, for queries to be searched one by one.
-        let share = match self.partitions[0].first().filter(|_| !options.exact && nq <= some) {
-            Some((stage, _)) if stage.is_whole() => (options.k <= n / WHOLE_ROWS).then_some(FEW_ROWS),
-            Some(_) => Some(if nq <= FEW { FEW_ROWS } else { SOME_ROWS }),
-            None => None,
+        let two_bytes = self.codec().spec().segments.iter().any(|segment| segment.bits > 4);
+        let some = if options.exec.level()?.multiplies_bytes() && !two_bytes { SOME } else { usize::MAX };
+        let staged = match self.partitions[0].first().filter(|_| !options.exact && nq <= some) {
+            Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
+            None => false,
         };
         let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / NARROW_GROUP * NARROW_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
-            // One by one as long as that leaves rows unread; else the rest together, so that reading rows is shared.
-            let alone = share.is_some_and(|share| stats.full_rows * share <= first * n);
-            let block = if alone { 1 } else { most.min(nq - first) };
+            // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
+            let by_stages = staged && stats.full_rows * SOME_ROWS <= first * n;
+            let block = if by_stages { TOGETHER } else { most }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
-            let candidates = self.search_block(queries, options, least, &mut stats);
+            let candidates = self.search_block(queries, options, by_stages, least, &mut stats);
             let candidates = candidates.map_err(|error| error.with_first_row(first))?;
             (first..).zip(candidates).for_each(|(query, best)| each(query, best));
             first += block;

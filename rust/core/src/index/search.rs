@@ -9,7 +9,7 @@ mod stages;
 use std::ops::Range;
 
 use self::reached::Reached;
-use self::stages::Waiting;
+use self::stages::{Buffers, Waiting};
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
 use crate::bitmap::{Allowed, bits};
@@ -21,7 +21,7 @@ use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::scan::{FirstStage, PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, StageQueries};
+use crate::scan::{FirstStage, PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, StageQueries, Staged};
 use crate::topk::{Candidate, TopK};
 
 /// Fewest rows of a task by stages, which take about as long as another thread takes to begin.
@@ -32,15 +32,16 @@ const MANY: u32 = 32;
 const TOGETHER: u32 = 4;
 
 impl Index {
-    /// The best candidates of each query of a block, those with a key of at least `least`.
+    /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
         options: SearchOptions<'_>,
+        by_stages: bool,
         least: f32,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
-        let SearchOptions { exec, exact, filter, deviations, .. } = options;
+        let SearchOptions { exec, filter, deviations, .. } = options;
         let k = options.k.min(self.len());
         let squares = match self.metric {
             Metric::L2 => {
@@ -48,12 +49,10 @@ impl Index {
             }
             Metric::InnerProduct | Metric::Cosine => Vec::new(),
         };
-        let alone = queries.len() == self.codec().dim() && !exact;
         let to = if self.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
         let mut columns: Vec<Vec<TopK>> = Vec::new();
-        // Rows have to reach what other tasks, and partitions before, have found for the only query.
-        let reached = Reached::new(least);
-        let shared = (queries.len() == self.codec().dim()).then_some(&reached);
+        // Rows have to reach what other tasks, and partitions before, have found.
+        let reached: Vec<_> = (0..queries.len() / self.codec().dim()).map(|_| Reached::new(least)).collect();
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
             let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone());
@@ -62,20 +61,20 @@ impl Index {
             let queries = match &mut prepared[i % self.kinds] {
                 Some(queries) => &*queries,
                 new => {
-                    // Where the first stage is the whole code it only tells one query which rows to read.
-                    let first = partition.first().filter(|(first, _)| alone || !first.is_whole());
-                    let first = first.map(|(first, _)| (first, deviations));
+                    // Where the first stage is the whole code it only tells which rows to read.
+                    let first = partition.first().filter(|(first, _)| by_stages || !first.is_whole());
+                    let first = first.map(|(first, _)| Staged { first, deviations, chooses: by_stages });
                     new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
                 }
             };
-            let staged = alone && partition.first().is_some();
+            let staged = by_stages && partition.first().is_some();
             let step =
                 if staged { exec.rows_per_thread(n, STAGED_ROWS) } else { exec.rows_per_task(n, Exec::SCAN_ROWS) };
             let step = step.next_multiple_of(BLOCK);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let ranking = Ranking::new(self, partition, (queries, &squares), (k, reached.get(), shared), exec)?;
+                let ranking = Ranking::new(self, partition, (queries, &squares), (k, &reached), exec)?;
                 let mut task = Task::new(ranking, &rows, allowed);
                 if staged {
                     task.by_stages(range)?;
@@ -121,8 +120,8 @@ struct Ranking<'a> {
     level: Level,
     best: Vec<TopK>,
     floors: Vec<f32>,
-    /// What all tasks have found for an only query.
-    reached: Option<&'a Reached>,
+    /// What all tasks have found for each query.
+    reached: &'a [Reached],
 }
 
 impl<'a> Ranking<'a> {
@@ -130,11 +129,12 @@ impl<'a> Ranking<'a> {
         index: &'a Index,
         partition: &'a Partition,
         (queries, squares): (&'a PreparedQueries, &'a [f32]),
-        (k, least, reached): (usize, f32, Option<&'a Reached>),
+        (k, reached): (usize, &'a [Reached]),
         exec: Exec,
     ) -> Result<Self> {
-        let (best, floors) = ((0..queries.len()).map(|_| TopK::new(k, least)), vec![least; queries.len()]);
-        Ok(Self { index, partition, queries, squares, level: exec.level()?, best: best.collect(), floors, reached })
+        let floors: Vec<_> = reached.iter().map(Reached::get).collect();
+        let best = floors.iter().map(|&floor| TopK::new(k, floor)).collect();
+        Ok(Self { index, partition, queries, squares, level: exec.level()?, best, floors, reached })
     }
 
     /// Makes scores of one query, or upper ends, into keys: with metric l2 negated distances, from the rows' |x|².
@@ -178,11 +178,10 @@ impl<'a> Ranking<'a> {
     fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
         let mut uppers = [f32::INFINITY; BLOCK];
         if let Some((stage, first, scales)) = self.cut() {
-            let (tables, weights) = stage.query(query);
             let uppers = &mut uppers[..places.len()];
             let (bounds, scales) = (first.bounds(places.clone()), &scales[places.clone()]);
             let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
-            upper_ends(self.level, planes, tables, weights, uppers);
+            upper_ends(self.level, planes, [stage.query(query)], [&mut *uppers]);
             self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
         }
         let (ids, partition) = (self.index.ids.all(), self.partition);
@@ -213,13 +212,10 @@ impl<'a> Ranking<'a> {
         self.best[query].offer(key, self.index.ids.all()[self.partition.number(place)]);
     }
 
-    /// Raises the floor to the k-th best so far, for an only query that of any task.
+    /// Raises the floor to the k-th best of any task so far.
     fn raise(&mut self, query: usize) {
-        let floor = self.best[query].floor();
-        self.floors[query] = self.reached.map_or(floor, |reached| {
-            reached.raise(floor);
-            reached.get()
-        });
+        self.reached[query].raise(self.best[query].floor());
+        self.floors[query] = self.reached[query].get();
     }
 }
 
@@ -231,14 +227,16 @@ struct Task<'a> {
     /// Made when rows are first read in full together, which a search by stages may never do.
     scanner: Option<Scanner>,
     gathered: Gathered,
-    waiting: Waiting,
+    /// Of each query, in a search by stages.
+    waiting: Vec<Waiting>,
+    buffers: Buffers,
     stats: SearchStats,
 }
 
 impl<'a> Task<'a> {
     fn new(ranking: Ranking<'a>, rows: &'a Rows<'a>, allowed: Allowed<'a>) -> Self {
-        let (gathered, waiting, stats) = (Gathered::default(), Waiting::default(), SearchStats::default());
-        Self { ranking, rows, allowed, scanner: None, gathered, waiting, stats }
+        let (gathered, buffers, stats) = (Gathered::default(), Buffers::default(), SearchStats::default());
+        Self { ranking, rows, allowed, scanner: None, gathered, waiting: Vec::new(), buffers, stats }
     }
 
     /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.

@@ -18,7 +18,7 @@ mod whole_stage;
 pub(crate) use first_stage::FirstStage;
 pub use integers::QueryIntegers;
 pub(crate) use panel::{Rows, Scanner};
-pub(crate) use query::{PreparedQueries, QueryFor};
+pub(crate) use query::{PreparedQueries, QueryFor, Staged};
 pub(crate) use stage_queries::StageQueries;
 
 use crate::codec::TurboQuant;

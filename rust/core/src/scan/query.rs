@@ -33,11 +33,21 @@ pub(crate) struct PreparedQueries {
     pub(crate) center: Option<Vec<f32>>,
     /// For the first stage, where rows are ranked that have one.
     pub(crate) stage: Option<StageQueries>,
-    /// An only query for rows one by one, where there is a first stage to choose them.
-    single: Option<Single>,
+    /// The queries for rows one by one, where a first stage chooses them.
+    singles: Vec<Single>,
     /// What groups are laid out for, and panels must be.
     pub(crate) level: Level,
     len: usize,
+}
+
+/// What else queries are prepared for, where rows have a first stage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Staged<'a> {
+    pub(crate) first: &'a FirstStage,
+    /// Standard deviations of its error by which scores may lie above its estimates.
+    pub(crate) deviations: f32,
+    /// Whether it chooses rows that are then scored one by one.
+    pub(crate) chooses: bool,
 }
 
 /// What queries are prepared for.
@@ -50,14 +60,13 @@ pub(crate) enum QueryFor {
 }
 
 impl PreparedQueries {
-    /// Prepares rows of `dim` values for codes with `keep` bits a segment, and for their first stage if that is given: with how many standard
-    /// deviations of its error scores may lie above its estimates.
+    /// Prepares rows of `dim` values for codes with `keep` bits a segment, and for their first stage if that is given.
     pub(crate) fn new(
         codec: &TurboQuant,
         queries: &[f32],
         keep: &[u32],
         to: QueryFor,
-        first: Option<(&FirstStage, f32)>,
+        first: Option<Staged<'_>>,
         exec: Exec,
     ) -> Result<Self> {
         codec.rows_of("queries", queries)?;
@@ -69,7 +78,7 @@ impl PreparedQueries {
         queries: &[f32],
         keep: &[u32],
         to: QueryFor,
-        first: Option<(&FirstStage, f32)>,
+        first: Option<Staged<'_>>,
         exec: Exec,
     ) -> Result<Self> {
         let (level, len) = (exec.level()?, queries.len() / codec.dim());
@@ -77,7 +86,8 @@ impl PreparedQueries {
         let RotatedQueries { parts, norms, .. } = &rotated;
         let restored = |value, row| rotated.restored(value, row);
         let units = codec.spec().units(keep);
-        let mut single = first.filter(|_| len == 1).map(|_| Single::new(codec.row_bytes()));
+        let chosen = if first.is_some_and(|first| first.chooses) { len } else { 0 };
+        let mut singles: Vec<_> = (0..chosen).map(|_| Single::new(codec.row_bytes())).collect();
         let batch = level_for(level, len);
         let groups = codec.groups(keep).into_iter().map(|group| {
             let levels = integer_levels(group.bits, group.keep, group.table_dim);
@@ -92,7 +102,7 @@ impl PreparedQueries {
                 let unit = to_integers(level, &whole, reach, &mut integers);
                 out.push(&integers);
                 out.factors.push(restored(unit * levels.scale, row));
-                if let Some(single) = &mut single {
+                if let Some(single) = singles.get_mut(row) {
                     let parts =
                         group.segments.iter().map(|&(i, m)| (m, units[i].iter().map(|unit| unit.place(0)).collect()));
                     single.push(group.keep, &levels.values, parts, &integers);
@@ -109,27 +119,27 @@ impl PreparedQueries {
             shares.map(|(row, &share)| restored(share, row).clamp(f32::MIN, f32::MAX)).collect()
         });
         let center: Option<Vec<_>> = center;
-        let stage = first.map(|(first, deviations)| {
+        let stage = first.map(|Staged { first, deviations, .. }| {
             let centers = center.as_deref();
             let of = (&parts[..], &groups[0].factors[..]);
             StageQueries::new((codec, first, deviations), level, of, norms, centers, restored)
         });
-        Ok(Self { groups, center, stage, single, level: batch, len })
+        Ok(Self { groups, center, stage, singles, level: batch, len })
     }
 
     /// Bytes that the row of [`score_of_row`](Self::score_of_row) takes, more than a row.
     pub(crate) const SPARE: usize = SPARE;
 
-    /// The score of one row for an only query: a packed row of whole codes and [`SPARE`](Self::SPARE) bytes, and its scale.
-    pub(crate) fn score_of_row(&self, level: Level, row: &[u8], scale: f32) -> f32 {
-        let single = self.single.as_ref().expect("an only query of rows with a first stage");
-        let (mut factors, mut total) = (self.groups.iter().map(|group| group.factors[0]), None);
-        single.products(level, row, |product| {
+    /// The score of one row for one of queries for which the first stage chooses: a packed row of whole codes and
+    /// [`SPARE`](Self::SPARE) bytes, and its scale.
+    pub(crate) fn score_of_row(&self, level: Level, query: usize, row: &[u8], scale: f32) -> f32 {
+        let (mut factors, mut total) = (self.groups.iter().map(|group| group.factors[query]), None);
+        self.singles[query].products(level, row, |product| {
             let share = factors.next().expect("a factor a group") * product as f32;
             total = Some(total.map_or(share, |total: f32| total + share));
         });
         let score = total.expect("a group at least") * scale;
-        self.center.as_ref().map_or(score, |center| score + center[0])
+        self.center.as_ref().map_or(score, |center| score + center[query])
     }
 
     /// Queries in the batch.

@@ -1,4 +1,4 @@
-//! The k-th best of an only query so far, known to all tasks of its search.
+//! The k-th best of a query so far, known to all tasks of its search.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 

@@ -1,15 +1,17 @@
-//! The scan of one query by stages: the first stage of every row, and the rest of the few that may still enter.
+//! The scan of a few queries by stages: the first stage of every row, and the rest of the few that may still enter.
 //!
 //! Rows that survive the first stage wait: the floor rises while others are seen, and most of them are never read. Only the likeliest are
-//! read at once, each time that twice as many rows have been seen, since it is they who raise it.
+//! read at once, each time that twice as many rows have been seen, since it is they who raise it. Queries share nothing but the reading of
+//! first stages: a chunk of them comes from memory for the first query, and from a cache for the others.
 
+use std::array::from_fn;
 use std::mem::take;
 use std::ops::Range;
 
 use super::Task;
 use crate::bitmap::bits;
 use crate::error::Result;
-use crate::kernels::planes::{BLOCK, Planes, upper_ends};
+use crate::kernels::planes::{BLOCK, Planes, SHARED, upper_ends};
 use crate::kernels::scores::at_least;
 use crate::scan::PreparedQueries;
 
@@ -17,10 +19,10 @@ use crate::scan::PreparedQueries;
 const CHUNK: usize = 4_096;
 /// Rows of the first chunk; each has twice as many as the one before, since without a floor every row survives.
 const FIRST_CHUNK: usize = 512;
-/// Rows that may wait; where more do, the floor is near its height, or the first stage tells little.
+/// Rows that may wait for a query; where more do, the floor is near its height, or the first stage tells little.
 const WAITING: usize = 4_096;
-/// Where more than one row in this many survives the first stage, reading rows in full from the start is cheaper: a row costs about as much
-/// in a panel, decoded for the only query, as alone.
+/// Where more than one row in this many, times the queries, survives the first stage, reading rows in full from the start is cheaper: a row
+/// costs about as much in a panel, decoded once for all queries, as alone for one.
 const DENSE: usize = 2;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
@@ -32,10 +34,16 @@ const BATCH: usize = 16;
 /// A row that has survived the first stage: its upper end, as a key, and its place.
 type Survivor = (f32, usize);
 
-/// The rows that wait, in order of their places, and buffers.
+/// The rows that wait for a query, in order of their places.
 #[derive(Default)]
 pub(super) struct Waiting {
     rows: Vec<Survivor>,
+    /// How many rows are seen when the likeliest are read next.
+    look: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Buffers {
     likeliest: Vec<Survivor>,
     batch: Vec<Survivor>,
     uppers: Vec<f32>,
@@ -44,12 +52,14 @@ pub(super) struct Waiting {
 }
 
 impl Task<'_> {
-    /// Reads the first stage of every allowed row of `range` for the only query, and the rest of rows that may still enter. Blocks without
-    /// an allowed row are not read.
+    /// Reads the first stage of every allowed row of `range` for the queries, and the rest of rows that may still enter. Blocks without an
+    /// allowed row are not read.
     pub(super) fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
+        let queries = self.ranking.queries.len();
+        self.waiting.resize_with(queries, Waiting::default);
         let (mut next, mut most, mut patience) = (range.start, FIRST_CHUNK, 0);
-        // Rows seen, with how many the likeliest are read next; rows seen, and read in full, when none waited.
-        let (mut seen, mut look, mut since) = (0, 0, (0, self.stats.full_rows));
+        // Rows seen; and seen and, for all queries together, read in full, when the latter was last looked at.
+        let (mut seen, mut since) = (0, (0, self.stats.full_rows));
         while next < range.end {
             let (chunk, wanted) = self.chunk(next..range.end, most);
             (next, most) = (chunk.end, CHUNK.min(2 * most));
@@ -58,23 +68,55 @@ impl Task<'_> {
                 self.in_full(chunk)?;
                 continue;
             }
-            self.allowed.runs(chunk, |word| word != 0).try_for_each(|run| self.first_stage(run))?;
+            self.allowed.runs(chunk.clone(), |word| word != 0).try_for_each(|run| self.count(&run))?;
             seen += wanted;
-            let many = self.waiting.rows.len() > WAITING;
-            if many || seen >= look {
-                look = 2 * seen;
-                self.refine_likeliest()?;
-            }
-            if many && self.waiting.rows.len() > WAITING / 2 {
-                self.refine_all()?;
+            let read = self.stages_of(&chunk, seen)?;
+            if read {
                 if self.stats.full_rows - since.1 > (seen - since.0) / DENSE {
                     patience = PATIENCE;
                 }
                 since = (seen, self.stats.full_rows);
             }
         }
-        self.refine_likeliest()?;
-        self.refine_all()
+        (0..queries).try_for_each(|query| {
+            self.refine_likeliest(query)?;
+            self.refine_all(query)
+        })
+    }
+
+    /// Reads the first stages of a chunk for all queries, and what it is time to read of the rest; whether that was all that waited for one.
+    fn stages_of(&mut self, chunk: &Range<usize>, seen: usize) -> Result<bool> {
+        let (queries, mut query, mut read) = (self.ranking.queries.len(), 0, false);
+        while query < queries {
+            let together = if queries - query < SHARED { 1 } else { SHARED };
+            for run in self.allowed.runs(chunk.clone(), |word| word != 0) {
+                if together == 1 {
+                    self.first_stage([query], run);
+                } else {
+                    self.first_stage(from_fn::<_, SHARED, _>(|i| query + i), run);
+                }
+            }
+            for query in query..query + together {
+                read |= self.refine_some(query, seen)?;
+            }
+            query += together;
+        }
+        Ok(read)
+    }
+
+    /// Reads in full what waits for a query, where that is much, or its likeliest when it is time to; whether it was all.
+    fn refine_some(&mut self, query: usize, seen: usize) -> Result<bool> {
+        let waiting = &mut self.waiting[query];
+        let many = waiting.rows.len() > WAITING;
+        if many || seen >= waiting.look {
+            waiting.look = 2 * seen;
+            self.refine_likeliest(query)?;
+        }
+        let still = many && self.waiting[query].rows.len() > WAITING / 2;
+        if still {
+            self.refine_all(query)?;
+        }
+        Ok(still)
     }
 
     /// The rows at the start of `range` whose upper ends are to be known before any is read in full, and how many of them are allowed.
@@ -91,78 +133,87 @@ impl Task<'_> {
         (range.start..end.min(range.end), wanted)
     }
 
-    /// Reads the first stage of `range`; the allowed rows whose upper ends reach the floor wait.
-    fn first_stage(&mut self, range: Range<usize>) -> Result<()> {
-        let Self { ranking, allowed, stats, waiting, .. } = self;
-        ranking.raise(0);
+    /// Checks and counts the first stages of `range`, which are about to be read.
+    fn count(&mut self, range: &Range<usize>) -> Result<()> {
+        let partition = self.ranking.partition;
+        self.stats.first_stage_rows += range.len() * self.ranking.queries.len();
+        self.stats.first_stage_bytes += range.len() * partition.first_stage_bytes();
+        partition.check_first(range.clone())
+    }
+
+    /// Reads the first stage of `range`; the allowed rows whose upper ends reach the floor of a query wait for it.
+    fn first_stage<const Q: usize>(&mut self, queries: [usize; Q], range: Range<usize>) {
+        let Self { ranking, allowed, waiting, buffers: Buffers { uppers, .. }, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (tables, weights) = stage.query(0);
-        ranking.partition.check_first(range.clone())?;
-        stats.first_stage_rows += range.len();
-        stats.first_stage_bytes += range.len() * ranking.partition.first_stage_bytes();
-        let (n, uppers) = (range.len(), &mut waiting.uppers);
-        uppers.resize(n.next_multiple_of(BLOCK), 0.0);
-        // Places behind the last row never reach a floor.
-        uppers[n..].fill(f32::NAN);
+        let (n, stride) = (range.len(), range.len().next_multiple_of(BLOCK));
+        uppers.resize(Q * stride, 0.0);
+        let mut parts = uppers.chunks_exact_mut(stride);
+        let mut of_queries = from_fn(|_| parts.next().expect("a part a query"));
         let (bounds, scales) = (first.bounds(range.clone()), &scales[range.clone()]);
         let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
-        upper_ends(ranking.level, planes, tables, weights, &mut uppers[..n]);
-        ranking.to_keys(0, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
-        // A word of marks a block, from one call for many blocks.
-        let (floors, mut marks) = ([ranking.floors[0]; CHUNK / BLOCK], [0; CHUNK / BLOCK]);
-        for (first, uppers) in range.step_by(CHUNK).zip(waiting.uppers.chunks(CHUNK)) {
-            let blocks = uppers.len() / BLOCK;
-            at_least(ranking.level, uppers, BLOCK, &floors[..blocks], &mut marks);
-            for (i, &marked) in marks[..blocks].iter().enumerate() {
-                let first = first + i * BLOCK;
-                if marked != 0 {
-                    let reached = bits(marked & allowed.word(first / BLOCK));
-                    waiting.rows.extend(reached.map(|row| (uppers[i * BLOCK + row], first + row)));
+        let outs = of_queries.each_mut().map(|uppers| &mut uppers[..n]);
+        upper_ends(ranking.level, planes, queries.map(|query| stage.query(query)), outs);
+        for (query, uppers) in queries.into_iter().zip(of_queries) {
+            ranking.raise(query);
+            ranking.to_keys(query, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
+            // Places behind the last row never reach a floor.
+            uppers[n..].fill(f32::NAN);
+            // A word of marks a block, from one call for many blocks.
+            let (floors, mut marks) = ([ranking.floors[query]; CHUNK / BLOCK], [0; CHUNK / BLOCK]);
+            for (first, uppers) in range.clone().step_by(CHUNK).zip(uppers.chunks(CHUNK)) {
+                let blocks = uppers.len() / BLOCK;
+                at_least(ranking.level, uppers, BLOCK, &floors[..blocks], &mut marks);
+                for (i, &marked) in marks[..blocks].iter().enumerate() {
+                    let first = first + i * BLOCK;
+                    if marked != 0 {
+                        let reached = bits(marked & allowed.word(first / BLOCK));
+                        waiting[query].rows.extend(reached.map(|row| (uppers[i * BLOCK + row], first + row)));
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// Reads the likeliest of many rows that wait: they raise the floor under the others, which wait on if they still reach it.
-    fn refine_likeliest(&mut self) -> Result<()> {
-        let (count, waiting) = (self.ranking.best[0].wanted().max(LIKELIEST), &mut self.waiting);
-        if waiting.rows.len() <= 2 * count {
+    fn refine_likeliest(&mut self, query: usize) -> Result<()> {
+        let (count, rows) = (self.ranking.best[query].wanted().max(LIKELIEST), &self.waiting[query].rows);
+        if rows.len() <= 2 * count {
             return Ok(());
         }
-        waiting.uppers.clear();
-        waiting.uppers.extend(waiting.rows.iter().map(|row| row.0));
-        let (_, &mut least, _) = waiting.uppers.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
-        let mut likeliest = take(&mut waiting.likeliest);
+        let uppers = &mut self.buffers.uppers;
+        uppers.clear();
+        uppers.extend(rows.iter().map(|row| row.0));
+        let (_, &mut least, _) = uppers.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+        let mut likeliest = take(&mut self.buffers.likeliest);
         likeliest.clear();
-        likeliest.extend(waiting.rows.iter().filter(|row| row.0 >= least));
+        likeliest.extend(rows.iter().filter(|row| row.0 >= least));
         likeliest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        self.refine(&likeliest)?;
-        self.waiting.likeliest = likeliest;
-        let floor = self.ranking.floors[0];
-        self.waiting.rows.retain(|row| row.0 < least && row.0 >= floor);
+        self.refine(query, &likeliest)?;
+        self.buffers.likeliest = likeliest;
+        let floor = self.ranking.floors[query];
+        self.waiting[query].rows.retain(|row| row.0 < least && row.0 >= floor);
         Ok(())
     }
 
-    /// Reads the rows that wait.
-    fn refine_all(&mut self) -> Result<()> {
-        let mut rows = take(&mut self.waiting.rows);
-        self.refine(&rows)?;
+    /// Reads the rows that wait for a query.
+    fn refine_all(&mut self, query: usize) -> Result<()> {
+        let mut rows = take(&mut self.waiting[query].rows);
+        self.refine(query, &rows)?;
         rows.clear();
-        self.waiting.rows = rows;
+        self.waiting[query].rows = rows;
         Ok(())
     }
 
     /// Reads survivors in full, those that the floor has not passed meanwhile.
-    fn refine(&mut self, mut survivors: &[Survivor]) -> Result<()> {
-        let Self { ranking, waiting: Waiting { batch, packed, .. }, stats, .. } = self;
+    fn refine(&mut self, query: usize, mut survivors: &[Survivor]) -> Result<()> {
+        let Self { ranking, buffers: Buffers { batch, packed, .. }, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
         let (_, scales) = partition.first().expect("a first stage in blocks");
         let (size, bytes) = (partition.codec().row_bytes(), partition.row_bytes());
         survivors.iter().take(BATCH).for_each(|&(_, place)| partition.prefetch(place));
         while !survivors.is_empty() {
-            let floor = ranking.floors[0];
+            let floor = ranking.floors[query];
             batch.clear();
             while let [survivor, rest @ ..] = survivors
                 && batch.len() < BATCH
@@ -185,13 +236,13 @@ impl Task<'_> {
                 }
                 // What follows a row counts nothing.
                 let row = &packed[i * size..][..size + PreparedQueries::SPARE];
-                let mut key = [queries.score_of_row(ranking.level, row, scales[place])];
-                ranking.to_keys(0, partition.squares_of(place..place + 1), &mut key);
+                let mut key = [queries.score_of_row(ranking.level, query, row, scales[place])];
+                ranking.to_keys(query, partition.squares_of(place..place + 1), &mut key);
                 let key = if upper < key[0] { upper } else { key[0] };
                 // Most rows stop here, before their ids come from memory.
-                if key >= ranking.floors[0] {
-                    ranking.offer(0, place, key);
-                    ranking.raise(0);
+                if key >= ranking.floors[query] {
+                    ranking.offer(query, place, key);
+                    ranking.raise(query);
                 }
             }
         }

@@ -5,7 +5,8 @@
 //! as a register has bytes.
 //!
 //! Entries are at most 126, so two of them fit a byte; sums of [`RUN`] bytes stay within 16 bits (2·126·256 = 64,512 < 65,536) and are
-//! then added in 32 bits. Cost: two look-ups, two masks and four additions for 8 bits of 64 rows (AVX-512).
+//! then added in 32 bits. Cost (AVX-512): two look-ups, three additions and a shift for 8 bits of 64 rows and a query; a shift and two
+//! masks for each [`SHARED`] of them.
 
 mod bounds;
 mod magnitudes;
@@ -36,6 +37,9 @@ pub(crate) const CENTER: u8 = 63;
 /// Bytes whose sums fit 16 bits.
 const RUN: usize = 256;
 
+/// Queries that share the taking apart of bytes.
+pub(crate) const SHARED: usize = 4;
+
 /// What a byte's four-bit patterns are worth.
 type Tables = [[u8; ENTRIES]];
 /// A byte of each row of a block.
@@ -50,51 +54,64 @@ pub(crate) struct Planes<'a> {
     pub(crate) scales: &'a [f32],
 }
 
-/// out[r] = the upper end of row r's score.
-pub(crate) fn upper_ends(level: Level, rows: Planes<'_>, tables: &Tables, weights: Weights, out: &mut [f32]) {
-    let n = out.len();
-    assert!(
-        !tables.is_empty() && [0, n].contains(&rows.bounds.len()) && rows.scales.len() == n,
-        "as many rows everywhere"
-    );
-    assert_eq!(rows.blocks.len(), n.div_ceil(BLOCK) * tables.len(), "whole blocks");
+/// What rows are worth to a query: its tables, and what turns their sums into upper ends.
+pub(crate) type OfQuery<'a> = (&'a Tables, Weights);
+
+/// outs[q][r] = the upper end of row r's score for query q.
+pub(crate) fn upper_ends<const Q: usize>(
+    level: Level,
+    rows: Planes<'_>,
+    queries: [OfQuery<'_>; Q],
+    outs: [&mut [f32]; Q],
+) {
+    let n = rows.scales.len();
+    assert!([0, n].contains(&rows.bounds.len()) && outs.iter().all(|out| out.len() == n), "as many rows everywhere");
+    for (tables, _) in queries {
+        let fit = !tables.is_empty() && rows.blocks.len() == n.div_ceil(BLOCK) * tables.len();
+        assert!(fit && tables.len() == queries[0].0.len(), "whole blocks");
+    }
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) => {
-            avx512::upper_ends(token, rows, tables, weights, out)
+            avx512::upper_ends(token, rows, queries, outs);
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::upper_ends(token, rows, tables, weights, out),
+        Level::Avx2(token) | Level::AvxVnni(token, _) => avx2::upper_ends(token, rows, queries, outs),
         #[cfg(target_arch = "aarch64")]
         Level::Neon(token) | Level::NeonDot(token, _) | Level::NeonI8mm(token, _) => {
-            neon::upper_ends(token, rows, tables, weights, out);
+            neon::upper_ends(token, rows, queries, outs);
         }
-        _ => body(scalar::run, rows, tables, weights, out),
+        _ => body(|columns, tables| tables.map(|tables| scalar::run(columns, tables)), rows, queries, outs),
     }
 }
 
 /// What every level compiles with its own instructions; `run` sums at most [`RUN`] bytes of a block.
 #[inline(always)]
-fn body(
-    run: impl Fn(&[Column], &Tables) -> [u16; BLOCK],
+fn body<const Q: usize>(
+    run: impl Fn(&[Column], [&Tables; Q]) -> [[u16; BLOCK]; Q],
     rows: Planes<'_>,
-    tables: &Tables,
-    weights: Weights,
-    out: &mut [f32],
+    queries: [OfQuery<'_>; Q],
+    mut outs: [&mut [f32]; Q],
 ) {
-    let blocks = rows.blocks.chunks_exact(tables.len()).zip(rows.scales.chunks(BLOCK));
     let mut bounds = rows.bounds.chunks(BLOCK);
-    for ((block, scales), out) in blocks.zip(out.chunks_mut(BLOCK)) {
-        let mut sums = [0; BLOCK];
-        for (columns, tables) in block.chunks(RUN).zip(tables.chunks(RUN)) {
-            let part = run(columns, tables);
-            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += u32::from(part));
+    let blocks = rows.blocks.chunks_exact(queries[0].0.len()).zip(rows.scales.chunks(BLOCK));
+    for (first, (block, scales)) in (0..).step_by(BLOCK).zip(blocks) {
+        let mut sums = [[0; BLOCK]; Q];
+        for (start, columns) in (0..).step_by(RUN).zip(block.chunks(RUN)) {
+            let parts = run(columns, queries.map(|(tables, _)| &tables[start..start + columns.len()]));
+            for (sums, part) in sums.iter_mut().zip(parts) {
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += u32::from(part));
+            }
         }
-        let rows = out.iter_mut().zip(&sums).zip(scales);
-        if let Some(bounds) = bounds.next() {
-            rows.zip(bounds).for_each(|(((out, &sum), &scale), &bounds)| *out = weights.upper_end(sum, bounds, scale));
-        } else {
-            rows.for_each(|((out, &sum), &scale)| *out = weights.upper_end_of_whole(sum, scale));
+        let bounds = bounds.next();
+        for ((sums, (_, weights)), out) in sums.iter().zip(queries).zip(&mut outs) {
+            let rows = out[first..][..scales.len()].iter_mut().zip(sums).zip(scales);
+            if let Some(bounds) = bounds {
+                rows.zip(bounds)
+                    .for_each(|(((out, &sum), &scale), &bounds)| *out = weights.upper_end(sum, bounds, scale));
+            } else {
+                rows.for_each(|((out, &sum), &scale)| *out = weights.upper_end_of_whole(sum, scale));
+            }
         }
     }
 }
@@ -129,7 +146,7 @@ mod tests {
                 let bounds: Vec<_> = bytes(4 * n, 2).as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
                 let rows = Planes { blocks: &blocks, bounds: &bounds, scales: &scales };
                 let (mut want, mut got) = (vec![0.0; n], vec![7.0; n]);
-                upper_ends(Level::Scalar, rows, &tables, weights, &mut want);
+                upper_ends(Level::Scalar, rows, [(&tables, weights)], [&mut want]);
                 for (i, end) in want.iter().enumerate() {
                     let block = &blocks[i / BLOCK * size..][..size];
                     let row: Vec<_> = block.iter().map(|column| column[i % BLOCK]).collect();
@@ -138,9 +155,24 @@ mod tests {
                     assert_eq!(alone.to_bits(), end.to_bits(), "row {i} of {n}, {size} bytes");
                 }
                 for level in other_levels() {
-                    upper_ends(level, rows, &tables, weights, &mut got);
+                    upper_ends(level, rows, [(&tables, weights)], [&mut got]);
                     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                     assert_eq!(bits(&got), bits(&want), "{}: {n} rows of {size} bytes", level.name());
+                    // Queries that share the taking apart of bytes: others beside this one.
+                    let mut others = [(); SHARED - 1].map(|()| tables.clone());
+                    others.iter_mut().enumerate().for_each(|(i, other)| other.rotate_left((i + 1) % size));
+                    let negated = Weights { factor: -weights.factor, ..weights };
+                    let [one, two, three] = others.each_ref().map(|other| (&other[..], negated));
+                    let mut together = [(); SHARED].map(|()| vec![7.0; n]);
+                    let outs = together.each_mut().map(|out| &mut out[..]);
+                    upper_ends(level, rows, [one, two, (&tables, weights), three], outs);
+                    assert_eq!(bits(&together[2]), bits(&want), "{}: {n} rows of {size} bytes", level.name());
+                    for (&(tables, weights), together) in
+                        [one, two, three].iter().zip([0, 1, 3]).map(|(q, i)| (q, &together[i]))
+                    {
+                        upper_ends(Level::Scalar, rows, [(tables, weights)], [&mut got]);
+                        assert_eq!(bits(together), bits(&got), "{}: {n} rows of {size} bytes", level.name());
+                    }
                 }
             }
         }

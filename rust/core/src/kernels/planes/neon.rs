@@ -2,17 +2,17 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Column, Planes, Tables, Weights};
+use super::{BLOCK, Column, OfQuery, Planes, Tables};
 use crate::kernels::level::Neon;
 
-pub(super) fn upper_ends(_: Neon, rows: Planes<'_>, tables: &Tables, weights: Weights, out: &mut [f32]) {
+pub(super) fn upper_ends<const Q: usize>(_: Neon, rows: Planes<'_>, queries: [OfQuery<'_>; Q], outs: [&mut [f32]; Q]) {
     // SAFETY: the token proves the features.
-    unsafe { upper_ends_of_rows(rows, tables, weights, out) }
+    unsafe { upper_ends_of_rows(rows, queries, outs) }
 }
 
 #[target_feature(enable = "neon")]
-fn upper_ends_of_rows(rows: Planes<'_>, tables: &Tables, weights: Weights, out: &mut [f32]) {
-    super::body(|columns, tables| run(columns, tables), rows, tables, weights, out);
+fn upper_ends_of_rows<const Q: usize>(rows: Planes<'_>, queries: [OfQuery<'_>; Q], outs: [&mut [f32]; Q]) {
+    super::body(|columns, tables| tables.map(|tables| run(columns, tables)), rows, queries, outs);
 }
 
 #[target_feature(enable = "neon")]
