@@ -1,19 +1,12 @@
-//! Encoding and scanning at every level of this machine, beside one another: `cargo bench -p turboquant-rs-core --bench kernels`;
-//! `-- avx2/1000` runs what has that in its name.
+//! Encoding and scanning at every level of this machine, beside one another: `cargo bench -p turboquant-rs-core`.
 //!
 //! Dimensions: two friendly ones and one with a tail. Results are checked against the scalar level before anything is timed.
 
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
-
-use std::time::{Duration, Instant};
-
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use turboquant_rs::{Codes, EncodeOptions, Exec, FittedParts, Level, Options, TurboQuant};
 
 const ROWS: usize = 2_000;
 const DIMS: [usize; 3] = [768, 1000, 1024];
-const SAMPLES: usize = 11;
-/// A sample is as many calls as take so long.
-const SAMPLE: Duration = Duration::from_millis(100);
 
 fn vectors(rows: usize, dim: usize) -> Vec<f32> {
     let mut state = 1_u64;
@@ -42,27 +35,16 @@ fn fitted(dim: usize) -> TurboQuant {
     TurboQuant::from_parts(parts, Options::default()).unwrap()
 }
 
-/// Prints how many millions of `elements` a second `run` does: the median of the samples, the slowest and the fastest.
-fn time(name: &str, elements: usize, mut run: impl FnMut()) {
-    let wanted = |argument: String| argument.starts_with('-') || name.contains(&argument);
-    if !std::env::args().skip(1).all(wanted) {
-        return;
+fn encode(c: &mut Criterion) {
+    for bits in [1, 4, 8] {
+        encode_by(c, &format!("{bits}bit"), |dim| TurboQuant::new(dim, bits, Options::default()).unwrap());
     }
-    let mut rates: Vec<_> = (0..SAMPLES)
-        .map(|_| {
-            let (start, mut calls) = (Instant::now(), 0);
-            while start.elapsed() < SAMPLE {
-                run();
-                calls += 1;
-            }
-            1e-6 * (calls * elements) as f64 / start.elapsed().as_secs_f64()
-        })
-        .collect();
-    rates.sort_by(f64::total_cmp);
-    println!("{name:44} {:9.3} M/s  [{:.3}, {:.3}]", rates[SAMPLES / 2], rates[0], rates[SAMPLES - 1]);
+    encode_by(c, "fitted 2bit", fitted);
 }
 
-fn encode(name: &str, codec: impl Fn(usize) -> TurboQuant) {
+fn encode_by(c: &mut Criterion, name: &str, codec: impl Fn(usize) -> TurboQuant) {
+    let mut group = c.benchmark_group(format!("encode/{name}"));
+    group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
     for dim in DIMS {
         let codec = codec(dim);
         let x = vectors(ROWS, dim);
@@ -76,38 +58,37 @@ fn encode(name: &str, codec: impl Fn(usize) -> TurboQuant) {
             assert_eq!(run(level), want, "{} must equal scalar before it is timed", level.name());
         }
         for level in Level::available() {
-            time(&format!("encode/{name}/{}/{dim}", level.name()), ROWS, || {
-                codec.encode_into(&x, &mut packed, &mut scales, EncodeOptions::default(), serial(level)).unwrap();
+            group.bench_function(BenchmarkId::new(level.name(), dim), |b| {
+                b.iter(|| codec.encode_into(&x, &mut packed, &mut scales, EncodeOptions::default(), serial(level)));
             });
         }
     }
 }
 
-fn score(bits: u32) {
-    for dim in DIMS {
-        let codec = TurboQuant::new(dim, bits, Options::default()).unwrap();
-        let codes: Codes = codec.encode(&vectors(ROWS, dim)).unwrap();
-        for queries in [1, 64] {
-            let q = vectors(queries, dim);
-            let mut out = vec![0.0; queries * ROWS];
-            codec.score_into(&q, &codes, &mut out, serial(Level::Scalar)).unwrap();
-            let want = out.clone();
-            for level in Level::available() {
-                codec.score_into(&q, &codes, &mut out, serial(level)).unwrap();
-                assert_eq!(out, want, "{} must equal scalar before it is timed", level.name());
-                let name = format!("score/{bits}bit/{queries} queries/{}/{dim}", level.name());
-                time(&name, queries * ROWS, || codec.score_into(&q, &codes, &mut out, serial(level)).unwrap());
+fn score(c: &mut Criterion) {
+    for bits in [1, 4, 8] {
+        let mut group = c.benchmark_group(format!("score/{bits}bit"));
+        group.sample_size(10);
+        for dim in DIMS {
+            let codec = TurboQuant::new(dim, bits, Options::default()).unwrap();
+            let codes: Codes = codec.encode(&vectors(ROWS, dim)).unwrap();
+            for queries in [1, 64] {
+                let q = vectors(queries, dim);
+                let mut out = vec![0.0; queries * ROWS];
+                codec.score_into(&q, &codes, &mut out, serial(Level::Scalar)).unwrap();
+                let want = out.clone();
+                group.throughput(Throughput::Elements((queries * ROWS) as u64));
+                for level in Level::available() {
+                    codec.score_into(&q, &codes, &mut out, serial(level)).unwrap();
+                    assert_eq!(out, want, "{} must equal scalar before it is timed", level.name());
+                    group.bench_function(BenchmarkId::new(format!("{}/{queries} queries", level.name()), dim), |b| {
+                        b.iter(|| codec.score_into(&q, &codes, &mut out, serial(level)));
+                    });
+                }
             }
         }
     }
 }
 
-fn main() {
-    for bits in [1, 4, 8] {
-        encode(&format!("{bits}bit"), |dim| TurboQuant::new(dim, bits, Options::default()).unwrap());
-    }
-    encode("fitted 2bit", fitted);
-    for bits in [1, 4, 8] {
-        score(bits);
-    }
-}
+criterion_group!(benches, encode, score);
+criterion_main!(benches);
