@@ -48,8 +48,11 @@ def fused(names: list[str], *options: str) -> dict[str, int]:
     return {name: counts["FFMA"] + counts["DFMA"] for name, counts in zip(names, found, strict=True)}
 
 
-def test_no_fused_multiply_add() -> None:
-    names = [name for name in kernels() if not re.search("bits=8|dim=1536", name)]
+def test_no_fused_multiply_add(built: dict[tuple[str, str], cubin.Cubin]) -> None:
+    """Kernels that have none with their divisions need no second look."""
+    counts = {name: built[name, "sm_90"].instructions for name in kernels()}
+    some = [name for name, found in counts.items() if found["FFMA"] + found["DFMA"]]
+    names = [name for name in some if not re.search("bits=8|dim=1536", name)]
     assert not {name: count for name, count in fused(names).items() if count}
 
 
