@@ -90,6 +90,12 @@ def test_tenths_do_not_round_up() -> None:
     assert budget(800, 1.1) == 110
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_no_codec_has_more_than_255_segments(power: float) -> None:
+    costs = np.arange(1, 8192 + 1) ** -power
+    assert len(allocate(costs, budget(8192, 4)).segments) <= 255
+
+
 def test_more_bytes_than_eight_bits_are_refused() -> None:
     with pytest.raises(ValueError, match=r"nbytes must be between 1 and 8, got 9"):
         allocate(np.ones(8), 9)

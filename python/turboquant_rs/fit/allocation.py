@@ -26,6 +26,8 @@ from .distortion import MOST_BITS, distortions
 BLOCK = 8
 #: Blocks that a segment may have: 8, 16, 24 or 32 axes. Longer ones would make prefixes of units coarse.
 SIZES = (1, 2, 3, 4)
+#: The same above 4,096 axes, where segments of 32 would be more than the 255 that a codec may have.
+LONG_SIZES = (*SIZES, 6, 8)
 #: Price of a segment, as a share of the least possible Σ cost·D(bits).
 PRICE = 3e-3
 #: Weight of what segments cost prefixes of whole bits, a share of the least objective of each prefix. At 1 segments are
@@ -82,7 +84,7 @@ def stops(dim: int, nbytes: int) -> list[int]:
 
 
 def allocate(
-    costs: Floats, nbytes: int, *, price: float = PRICE, prefix: float = PREFIX, sizes: Sequence[int] = SIZES
+    costs: Floats, nbytes: int, *, price: float = PRICE, prefix: float = PREFIX, sizes: Sequence[int] | None = None
 ) -> Allocation:
     """Return the best allocation of exactly ``nbytes`` bytes.
 
@@ -95,8 +97,9 @@ def allocate(
         Of a segment, as a share of the least objective.
     prefix : float
         Weight of what a segment costs each prefix of whole bits, relative to the least objective of the prefix.
-    sizes : sequence of int
-        Blocks that a segment may have; 1 is among them, else some byte counts could not be met.
+    sizes : sequence of int, optional
+        Blocks that a segment may have; 1 is among them, else some byte counts could not be met. By default up to 4,
+        above 4,096 axes up to 8.
 
     Returns
     -------
@@ -112,6 +115,8 @@ def allocate(
     >>> allocate(np.array([4.0] * 8 + [1.0] * 8 + [0.0] * 8), 4).segments
     ((8, 3), (8, 1))
     """
+    if sizes is None:
+        sizes = SIZES if len(costs) <= 4096 else LONG_SIZES
     starts, least = _block_sums(costs), greedy(costs, nbytes)
     blocks = len(starts) - 1
     fee = price * least.objective
