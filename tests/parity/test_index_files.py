@@ -105,6 +105,8 @@ def test_files_of_fitted_codecs(tmp_path: Path, metric: str) -> None:
         "one-bit-rows-v1.tqi",
         "fitted-v1.tqi",
         "fitted-removed-v1.tqi",
+        "fitted-removed-other-bounds-v1.tqi",
+        "fitted-removed-smaller-stage-v1.tqi",
         "plain-names-v1.tqi",
         "plain-kept-v1.tqi",
     ],

@@ -179,7 +179,10 @@ def test_fitted_searches_read_few_rows_and_lose_none() -> None:
         codes = plain.encode(rows)
         ends = upper(plain, queries, codes, row_bounds(plain, codes))
         scores = codec.score(queries, codec.encode(rows))
-        assert 1e-5 < (ends < scores).mean() < 0.002
+        # Of rows that might matter fewer than of far ones (numerics.md section 12).
+        near = scores >= np.quantile(scores, 0.9, axis=1)[:, None]
+        assert (ends < scores)[near].mean() < 0.001
+        assert 1e-5 < (ends < scores).mean() < 0.006
         cut = clamp(scores, ends)
         for found, wanted in zip(np.argsort(-cut)[:, :10], np.argsort(-scores)[:, :10], strict=True):
             assert set(found) == set(wanted)

@@ -31,6 +31,7 @@ KEEPS = (None, "float32", "float16", "bfloat16", "int8")
 ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
 #: Kinds of sections.
 BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES, ORIGINALS, ORIGINAL_SCALES = range(1, 13)
+FITTED_BOUNDS = 13
 _HEADER = struct.Struct("<6sHQIBB6sI")
 _RECORD = struct.Struct("<QQQI32sI")
 _HEAD = struct.Struct("<6sHQQQQQIIq")
@@ -279,8 +280,13 @@ def _read_partition(
     spec = codec.spec
     parts, sizes = [], stage_sizes(codec)
     staged = has_first_stage(codec)
+    fitted = spec.fitted is not None
+    bounds = FITTED_BOUNDS if fitted else BOUNDS
+    if staged and fitted and any((s.kind, s.partition) == (BOUNDS, partition) for s in sections):
+        # As files held fitted codes before, with a first stage of other bytes or other bounds.
+        bounds, sizes = BOUNDS, [sections[0].width, sum(sizes) - sections[0].width]
     # Codes of 1 bit are in blocks as first stages are, but for files from before they were.
-    whole = spec.fitted is None and len(spec.segments) == 1 and spec.segments[0].bits == 1
+    whole = not fitted and len(spec.segments) == 1 and spec.segments[0].bits == 1
     in_blocks = staged or (whole and bool(sections) and sections[0].kind == BLOCKS)
     if in_blocks:
         size = sizes[0]
@@ -292,7 +298,7 @@ def _read_partition(
         parts.append(_numbers(_take(sections, STAGE, partition, stage, size), "u1", rows * size).reshape(rows, size))
     if staged:
         # They follow from the codes, so this reader has no use for them.
-        _numbers(_take(sections, BOUNDS, partition, 0, 4), "<u4", rows)
+        _numbers(_take(sections, bounds, partition, 0, 4), "<u4", rows)
     norms = spec.norms
     scales = _numbers(_take(sections, SCALES, partition, 0, 4 * norms), "<f4", rows * norms).reshape(rows, norms)
     squares = _numbers(_take(sections, SQUARES, partition, 0, 4), "<f4", rows) if metric == "l2" else None

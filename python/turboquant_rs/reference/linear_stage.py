@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from .codebook import levels, masses
 from .codes import Codes
-from .fitted_codec import GAUSSIAN_DIM, PLAIN_ERRORS, FittedTurboQuant
+from .fitted_codec import GAUSSIAN_DIM, FittedTurboQuant
 from .sums import tree_sum
 
-#: The stage ends where what it leaves of the variance of scores is at most this share.
-NOISE = 1 / 32
+#: The k-th best of many scores is about ``NEAR`` of their deviations above the mean (ten of 100,000). The stage is the
+#: shortest for which a row survives only if the sum over its bits, raised by ``RAISED`` deviations of its error,
+#: reaches ``RARE``.
+NEAR, RARE, RAISED = 3.75, 2.7, 3.0
 #: Integer levels of a row's bounds in one unit of a coordinate, and units of a bound in 1.
 FINE, BOUND = 4096, 8192
 #: Largest number that the two bytes of a bound hold.
@@ -50,18 +52,32 @@ class LinearStage(NamedTuple):
 
 @cache
 def bit_values(bits: int, keep: int) -> NDArray[np.float32]:
-    """Return what the top ``keep`` bits of a ``bits``-bit code are worth, (keep,) float32: the linear part of levels.
+    """Return what the top ``keep`` bits of a ``bits``-bit code are worth, (keep,) float32: the sum of ± them that is
+    nearest to the levels, cells weighted by their masses.
 
     >>> bit_values(4, 1), bit_values(4, 2)
     (array([0.7978846], dtype=float32), array([1.0510019, 0.5542152], dtype=float32))
     """
-    result = []
+    a, r = [[0.0] * keep for _ in range(keep)], [0.0] * keep
+    cells = zip(levels(bits, bits, GAUSSIAN_DIM), masses(bits, bits, GAUSSIAN_DIM), strict=True)
+    for code, (level, mass) in enumerate(cells):
+        signs = [1.0 if code >> (bits - 1 - i) & 1 else -1.0 for i in range(keep)]
+        for i in range(keep):
+            for j in range(keep):
+                a[i][j] += mass * (signs[i] * signs[j])
+            r[i] += mass * (signs[i] * float(level))
+    # Gaussian elimination; a positive definite matrix needs no pivots.
     for i in range(keep):
-        total = 0.0
-        for j, level in enumerate(levels(bits, keep, GAUSSIAN_DIM)):
-            total += float(level) if j >> (keep - 1 - i) & 1 else -float(level)
-        result.append(total / (1 << keep))
-    return np.array(result, np.float32)
+        for row in range(i + 1, keep):
+            factor = a[row][i] / a[i][i]
+            for j in range(i + 1, keep):
+                a[row][j] -= factor * a[i][j]
+            r[row] -= factor * r[i]
+    for i in reversed(range(keep)):
+        for j in range(i + 1, keep):
+            r[i] -= a[i][j] * r[j]
+        r[i] /= a[i][i]
+    return np.array(r, np.float32)
 
 
 def sums_of(values: NDArray[np.float32], bits: int) -> list[float]:
@@ -75,47 +91,62 @@ def sums_of(values: NDArray[np.float32], bits: int) -> list[float]:
     return result
 
 
+@cache
+def expectations(bits: int, keep: int) -> tuple[float, float, float]:
+    """Return the means of a coordinate's squared level, of its product with the stage's value, and of that squared."""
+    squares, products, others = 0.0, 0.0, 0.0
+    level = levels(bits, bits, GAUSSIAN_DIM)
+    cells = zip(masses(bits, bits, GAUSSIAN_DIM), level, sums_of(bit_values(bits, keep), bits), strict=True)
+    for mass, c, t in cells:
+        squares += mass * (float(c) * float(c))
+        products += mass * (float(c) * t)
+        others += mass * (t * t)
+    return squares, products, others
+
+
+class Expected(NamedTuple):
+    """What a stage is expected to leave."""
+
+    ratio: float
+    residuals: list[float]
+    total: float
+    squares: float
+    """Σ shares · coordinates · squared levels."""
+
+
+def expected_of(q: FittedTurboQuant, keep: list[int]) -> Expected:
+    """Return what a stage of so many bits of each segment is expected to leave."""
+    means = [expectations(segment.bits, kept) for segment, kept in zip(q.spec.segments, keep, strict=True)]
+    weights = [(float(weight), segment.dim) for weight, segment in zip(q.weights, q.spec.segments, strict=True)]
+    top, bottom, squares, products = 0.0, 0.0, 0.0, 0.0
+    for (weight, dim), (a, b, _) in zip(weights, means, strict=True):
+        top += (weight * dim) * a
+        bottom += (weight * dim) * b
+        squares += ((weight * weight) * dim) * a
+        products += ((weight * weight) * dim) * b
+    ratio = top / bottom
+    part = (ratio * products) / squares
+    residuals = [max(((part * part) * a - ((2 * part) * ratio) * b) + (ratio * ratio) * c, LEAST) for a, b, c in means]
+    total = 0.0
+    for (weight, dim), residual in zip(weights, residuals, strict=True):
+        total += ((weight * weight) * dim) * residual
+    return Expected(ratio, residuals, total, squares)
+
+
 def linear_stage(q: FittedTurboQuant) -> LinearStage | None:
     """Return the first stage of a fitted codec, none if it has a single unit."""
     segments, order = q.spec.segments, q.fitted.order
-    weights = [float(weight) for weight in q.weights]
-    shares = [weight * weight for weight in weights]
-    errors = [1.0, *(float(error) for error in PLAIN_ERRORS)]
+    if len(order) == 1:
+        return None
     keep, units = [0] * len(segments), 0
-    whole = 0.0
-    for share, segment in zip(shares, segments, strict=True):
-        whole += share * segment.dim
     for index in order[:-1]:
         keep[index] += 1
         units += 1
-        noise = 0.0
-        for share, segment, kept in zip(shares, segments, keep, strict=True):
-            noise += (share * segment.dim) * errors[kept]
-        if noise <= NOISE * whole:
+        ratio, residuals, total, squares = expected_of(q, keep)
+        if NEAR / ratio - RAISED * float(np.sqrt(total / squares)) >= RARE:
             break
-    if units == 0:
-        return None
     values = [bit_values(segment.bits, kept) for segment, kept in zip(segments, keep, strict=True)]
-    # Of the code, of code times stage, of the stage: what their products are in the mean.
-    expected = []
-    for segment, value in zip(segments, values, strict=True):
-        squares, products, others = 0.0, 0.0, 0.0
-        level = levels(segment.bits, segment.bits, GAUSSIAN_DIM)
-        cells = zip(masses(segment.bits, segment.bits, GAUSSIAN_DIM), level, sums_of(value, segment.bits), strict=True)
-        for mass, c, t in cells:
-            squares += mass * (float(c) * float(c))
-            products += mass * (float(c) * t)
-            others += mass * (t * t)
-        expected.append((squares, products, others))
-    top, bottom = 0.0, 0.0
-    for weight, segment, (squares, products, _) in zip(weights, segments, expected, strict=True):
-        top += (weight * segment.dim) * squares
-        bottom += (weight * segment.dim) * products
-    ratio = top / bottom
-    residuals = [max((a - (2 * ratio) * b) + (ratio * ratio) * c, LEAST) for a, b, c in expected]
-    total = 0.0
-    for share, segment, residual in zip(shares, segments, residuals, strict=True):
-        total += (share * segment.dim) * residual
+    shares = [float(weight) * float(weight) for weight in q.weights]
     size = q.spec.row_bytes(tuple(keep))
     # Errors of 2·size entries, uniform in ±½, times the expected ratio.
     rounding = (ratio * ratio) * ((2 * size) / 12)
@@ -165,9 +196,14 @@ def linear_bounds(q: FittedTurboQuant, stage: LinearStage, codes: Codes) -> NDAr
     ratio = np.rint(BOUND * top / np.where(bottom <= 0, 1.0, bottom))
     ratio = np.where(bottom <= 0, 0.0, np.minimum(ratio, LARGEST))
     t = ratio / BOUND
-    residual = np.zeros(n)
+    squares, shared, others = np.zeros(n), np.zeros(n), np.zeros(n)
     for share, square, product, other in zip(stage.shares, code_squares, products, stage_squares, strict=True):
-        residual = residual + share * ((square - (2 * t) * product) + (t * t) * other)
+        squares = squares + share * square
+        shared = shared + share * product
+        others = others + share * other
+    # No level is 0, and so is no sum of squares. A ratio that had to be held within its bytes leaves a shared part.
+    part = np.where((ratio > 0) & (ratio < LARGEST), (t * shared) / squares, 1.0)
+    residual = ((part * part) * squares - ((2 * part) * t) * shared) + (t * t) * others
     relative = np.maximum(residual, 0.0) / (stage.total * (FINE * FINE))
     spread = np.minimum(np.ceil(BOUND * np.sqrt(relative)), LARGEST)
     return np.stack([ratio, spread], axis=1).astype(np.uint16)

@@ -5,29 +5,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::Numbers;
+use common::{Folder, Numbers};
 use turboquant_rs::{Error, Exec, FittedParts, Index, Keep, Metric, Options, RowIds, SearchOptions, TurboQuant};
-
-/// A folder of its own that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("turboquant-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Codecs of every kind of file: one stage, several, two-byte levels, a fitted one with a plain one beside it.
 fn codecs() -> Vec<(&'static str, Arc<TurboQuant>)> {
@@ -394,6 +373,27 @@ fn codes_of_1_bit_are_read_from_rows_as_well() {
     index.add(&rows(20, 70, 1), None).unwrap();
     index.commit().unwrap();
     assert_same(&index, &Index::open(&path, true).unwrap(), "both forms in one file");
+}
+
+/// First stages of fitted codes once had other bytes, or other bounds; such files are read, appended to and saved in today's form.
+#[test]
+fn earlier_first_stages_of_fitted_codes_are_cut_anew() {
+    let folder = Folder::new("earlier-stages");
+    let path = folder.file("index.tqi");
+    let (now, made) = golden("fitted-removed");
+    std::fs::remove_file(made).unwrap();
+    for name in ["fitted-removed-smaller-stage-v1.tqi", "fitted-removed-other-bounds-v1.tqi"] {
+        for map in [false, true] {
+            std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name), &path).unwrap();
+            let mut index = Index::open(&path, map).unwrap();
+            index.verify().unwrap();
+            assert_same(&now, &index, name);
+            assert_eq!(index.to_bytes().unwrap(), now.to_bytes().unwrap(), "{name}");
+            index.add(&rows(32, 70, 4), None).unwrap();
+            index.commit().unwrap();
+            assert_same(&index, &Index::open(&path, map).unwrap(), "both forms in one file");
+        }
+    }
 }
 
 fn kind_of(error: &Error) -> std::io::ErrorKind {

@@ -12,7 +12,7 @@ use crate::kernels::rows;
 use crate::units;
 
 /// The plain codec's error |x − x̂|²/|x|² of least squares, by bits: equation 4's distortion of a Gaussian coordinate.
-pub(crate) const PLAIN_ERRORS: [f32; 8] =
+const PLAIN_ERRORS: [f32; 8] =
     [0.36338, 0.117_482, 0.034_547_8, 0.009_501, 0.002_504_67, 0.000_644_24, 0.000_163_478, 4.118_51e-5];
 
 /// What a block needs beside the buffers of a plain codec.

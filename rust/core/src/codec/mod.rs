@@ -19,7 +19,6 @@ mod truncate_fitted;
 
 pub use encode::EncodeOptions;
 pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
-pub(crate) use encode_fitted::PLAIN_ERRORS;
 pub use fitted::{DualParts, Fitted, FittedParts};
 pub(crate) use fitted::{Has, section_len};
 pub use outliers::Outliers;

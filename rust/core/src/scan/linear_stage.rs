@@ -2,14 +2,20 @@
 //!
 //! A unit's bits are worth ± a constant each, so a query's estimate is a sum over bits like that of a sign plane.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use crate::codebook::{levels, masses};
-use crate::codec::{PLAIN_ERRORS, Segment, TurboQuant};
+use crate::codec::{Segment, TurboQuant};
 use crate::kernels::Level;
 use crate::kernels::rows::square_sums;
 use crate::units::{Unit, unpack};
 
-/// The stage ends where what it leaves of the variance of scores is at most this share.
-const NOISE: f64 = 1.0 / 32.0;
+/// The k-th best of many scores is about `NEAR` of their deviations above the mean (ten of 100,000). The stage is the shortest for which a
+/// row survives only if the sum over its bits, raised by `RAISED` deviations of its error, reaches `RARE`.
+const NEAR: f64 = 3.75;
+const RARE: f64 = 2.7;
+const RAISED: f64 = 3.0;
 /// Integer levels of a row's bounds in one unit of a coordinate, and units of a bound in 1.
 const FINE: f64 = 4096.0;
 pub(super) const BOUND: f64 = 8192.0;
@@ -52,49 +58,36 @@ impl LinearStage {
         let (_, before_last) = order.split_last()?;
         let segments = codec.segments.iter().zip(transform.weights());
         let segments: Vec<_> = segments.map(|(s, &weight)| (s.segment, s.table_dim, f64::from(weight))).collect();
-        let noise = |keep: Option<&[u32]>| {
-            let mut sum = 0.0;
-            for (i, (segment, _, weight)) in segments.iter().enumerate() {
-                let error = match keep.map(|keep| keep[i]) {
-                    None | Some(0) => 1.0,
-                    Some(kept) => f64::from(PLAIN_ERRORS[kept as usize - 1]),
-                };
-                sum += ((weight * weight) * segment.dim as f64) * error;
-            }
-            sum
+        let (mut size, mut order_of_units) = (0, Vec::new());
+        let mut known = HashMap::new();
+        let mut worth = |(segment, table_dim, _): (Segment, usize, f64), keep| -> Rc<Worth> {
+            let made = || Rc::new(Worth::new(segment.bits, keep, table_dim));
+            Rc::clone(known.entry((segment.bits, keep)).or_insert_with(made))
         };
-        let (whole, mut keep, mut size, mut order_of_units) = (noise(None), vec![0; segments.len()], 0, Vec::new());
+        let mut worths: Vec<_> = segments.iter().map(|&segment| worth(segment, 0)).collect();
+        let mut expected = None;
         for &i in before_last {
             let i = usize::from(i);
-            order_of_units.push((i, keep[i] as usize));
-            keep[i] += 1;
+            let kept = worths[i].values.len();
+            order_of_units.push((i, kept));
+            worths[i] = worth(segments[i], kept as u32 + 1);
             size += segments[i].0.dim.div_ceil(8);
-            if noise(Some(&keep)) <= NOISE * whole {
+            let now = Expected::new(segments.iter().zip(&worths).map(|(s, worth)| (s.0.dim, s.2, worth.products)));
+            let enough = now.leaves_few();
+            expected = Some(now);
+            if enough {
                 break;
             }
         }
-        if order_of_units.is_empty() {
-            return None;
-        }
-        let values: Vec<_> = segments.iter().zip(&keep).map(|(s, &keep)| bit_values(s.0.bits, keep, s.1)).collect();
-        let expected: Vec<_> = segments.iter().zip(&values).map(|(s, v)| expectations(s.0.bits, s.1, v)).collect();
-        let (mut top, mut bottom) = (0.0, 0.0);
-        for ((segment, _, weight), [squares, products, _]) in segments.iter().zip(&expected) {
-            top += (weight * segment.dim as f64) * squares;
-            bottom += (weight * segment.dim as f64) * products;
-        }
-        let ratio: f64 = top / bottom;
-        let mut total = 0.0;
+        let Expected { ratio, residuals, total, .. } = expected?;
         let mut stages = Vec::new();
         let units_of = spec.units(&spec.full());
         for (i, ((segment, table_dim, weight), units)) in segments.into_iter().zip(units_of).enumerate() {
-            let [a, b, c] = expected[i];
-            let (share, residual) = (weight * weight, ((a - (2.0 * ratio) * b) + (ratio * ratio) * c).max(LEAST));
-            total += (share * segment.dim as f64) * residual;
-            let products = integer_products(segment.bits, table_dim, &values[i]);
+            let products = integer_products(segment.bits, table_dim, &worths[i].values);
+            let (share, residual) = (weight * weight, residuals[i]);
             stages.push(SegmentStage { segment, units, weight, share, residual, products });
         }
-        let units = order_of_units.into_iter().map(|(i, bit)| (i, values[i][bit])).collect();
+        let units = order_of_units.into_iter().map(|(i, bit)| (i, worths[i].values[bit])).collect();
         // Errors of 2·size entries, uniform in ±½, times the expected ratio.
         let rounding = ((ratio * ratio) * ((2 * size) as f64 / 12.0)) as f32;
         Some(Self { size, units, segments: stages, total, rounding })
@@ -127,10 +120,15 @@ impl LinearStage {
             let largest = f64::from(u16::MAX);
             let ratio = if bottom <= 0.0 { 0.0 } else { (BOUND * top / bottom).round_ties_even().min(largest) };
             let t = ratio / BOUND;
-            let mut residual = 0.0_f64;
+            let (mut squares, mut products, mut others) = (0.0, 0.0, 0.0);
             for (segment, [square, product, other, _]) in sums() {
-                residual += segment.share * ((square - (2.0 * t) * product) + (t * t) * other);
+                squares += segment.share * square;
+                products += segment.share * product;
+                others += segment.share * other;
             }
+            // No level is 0, and so is no sum of squares. A ratio that had to be held within its bytes leaves a shared part.
+            let part = if ratio > 0.0 && ratio < largest { (t * products) / squares } else { 1.0 };
+            let residual: f64 = ((part * part) * squares - ((2.0 * part) * t) * products) + (t * t) * others;
             let spread = (BOUND * (residual.max(0.0) / expected).sqrt()).ceil().min(largest);
             ratio as u32 | (spread as u32) << 16
         });
@@ -170,20 +168,87 @@ impl LinearStage {
     }
 }
 
-/// What the top `keep` bits of a code are worth, most significant first: the linear part of its levels.
-fn bit_values(bits: u32, keep: u32, table_dim: usize) -> Vec<f32> {
-    if keep == 0 {
-        return Vec::new();
-    }
-    let levels = levels(bits, keep, table_dim);
-    let values = (0..keep).map(|i| {
-        let mut total = 0.0;
-        for (j, &level) in levels.iter().enumerate() {
-            total += if j >> (keep - 1 - i) & 1 == 1 { f64::from(level) } else { -f64::from(level) };
+/// What a stage is expected to leave, by the masses of codes.
+struct Expected {
+    ratio: f64,
+    /// Of a coordinate's squared residual, for each segment.
+    residuals: Vec<f64>,
+    /// Σ share · coordinates · residual, and the same of squared levels.
+    total: f64,
+    squares: f64,
+}
+
+impl Expected {
+    /// Of segments of so many coordinates, weights and means of products.
+    fn new(segments: impl Iterator<Item = (usize, f64, [f64; 3])> + Clone) -> Self {
+        let (mut top, mut bottom, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
+        for (dim, weight, [a, b, _]) in segments.clone() {
+            let (weighted, shared) = (weight * dim as f64, (weight * weight) * dim as f64);
+            top += weighted * a;
+            bottom += weighted * b;
+            squares += shared * a;
+            products += shared * b;
         }
-        (total / (1_u32 << keep) as f64) as f32
-    });
-    values.collect()
+        let ratio: f64 = top / bottom;
+        let part = (ratio * products) / squares;
+        let residual = |[a, b, c]: [f64; 3]| ((part * part) * a - ((2.0 * part) * ratio) * b) + (ratio * ratio) * c;
+        let mut total = 0.0;
+        let residuals = segments.map(|(dim, weight, products)| {
+            let residual = residual(products).max(LEAST);
+            total += ((weight * weight) * dim as f64) * residual;
+            residual
+        });
+        let residuals = residuals.collect();
+        Self { ratio, residuals, total, squares }
+    }
+
+    /// Whether few rows survive: the ratio raises the estimate of every row, so that of a near one is not too low.
+    fn leaves_few(&self) -> bool {
+        NEAR / self.ratio - RAISED * (self.total / self.squares).sqrt() >= RARE
+    }
+}
+
+/// What the top bits of a code are worth.
+struct Worth {
+    /// Of each, most significant first.
+    values: Vec<f32>,
+    /// Means of a coordinate's squared level, its product with the stage's value, and that squared.
+    products: [f64; 3],
+}
+
+impl Worth {
+    fn new(bits: u32, keep: u32, table_dim: usize) -> Self {
+        let values = bit_values(bits, keep, table_dim);
+        let products = expectations(bits, table_dim, &values);
+        Self { values, products }
+    }
+}
+
+/// What the top `keep` bits of a code are worth, most significant first: the sum of ± them that is nearest to the levels.
+fn bit_values(bits: u32, keep: u32, table_dim: usize) -> Vec<f32> {
+    let (levels, masses) = (levels(bits, bits, table_dim), masses(bits, bits, table_dim));
+    let n = keep as usize;
+    let (mut a, mut r) = ([[0.0; 8]; 8], [0.0; 8]);
+    for (code, (&level, mass)) in levels.iter().zip(masses).enumerate() {
+        let sign = |i: usize| if code >> (bits as usize - 1 - i) & 1 == 1 { 1.0 } else { -1.0 };
+        for i in 0..n {
+            (0..n).for_each(|j| a[i][j] += mass * (sign(i) * sign(j)));
+            r[i] += mass * (sign(i) * f64::from(level));
+        }
+    }
+    // Gaussian elimination; a positive definite matrix needs no pivots.
+    for i in 0..n {
+        for row in i + 1..n {
+            let factor = a[row][i] / a[i][i];
+            (i + 1..n).for_each(|j| a[row][j] -= factor * a[i][j]);
+            r[row] -= factor * r[i];
+        }
+    }
+    for i in (0..n).rev() {
+        (i + 1..n).for_each(|j| r[i] -= a[i][j] * r[j]);
+        r[i] /= a[i][i];
+    }
+    r[..n].iter().map(|&value| value as f32).collect()
 }
 
 /// For every code the sum of ± `values`, + where the bit is 1.

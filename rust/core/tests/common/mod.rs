@@ -12,6 +12,27 @@ use turboquant_rs::{
     CodesView, EncodeOptions, Error, Exec, Level, Neighbors, Options, Scale, SearchOptions, TurboQuant,
 };
 
+/// A folder of its own that goes with the test.
+pub(crate) struct Folder(pub(crate) std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("turboquant-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Every level name that the project knows, on any machine.
 const KNOWN: [&str; 9] = ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neon_dot", "neon_i8mm"];
 

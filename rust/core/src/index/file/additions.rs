@@ -190,6 +190,12 @@ impl Chunk<'_> {
         Some((usize::try_from(entry.len).ok()?, self.at + entry.at as usize))
     }
 
+    /// Bytes of a row in the first section of this kind that is left of a partition.
+    pub(in crate::index) fn width_of(&self, kind: Kind, partition: usize) -> Option<usize> {
+        let mut entries = self.entries.as_slice().iter();
+        entries.find(|entry| entry.kind == kind && usize::from(entry.partition) == partition).map(|e| e.width as usize)
+    }
+
     /// The string ids of so many rows, where ids are such.
     fn names(&mut self, rows: usize) -> Result<Option<Names>> {
         let Some((_, ends_at)) = self.next_section(Kind::NameEnds) else { return Ok(None) };

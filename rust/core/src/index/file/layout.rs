@@ -148,7 +148,7 @@ pub(crate) enum Kind {
     Blocks = 1,
     /// A stage, row-major.
     Stage = 2,
-    /// Bounds of the first stage, 4 bytes a row.
+    /// Bounds of the first stage of plain codecs, 4 bytes a row; of fitted ones in files from before `FittedBounds`.
     Bounds = 3,
     /// Scales, float32.
     Scales = 4,
@@ -168,6 +168,8 @@ pub(crate) enum Kind {
     Originals = 11,
     /// Scales of kept rows, float32.
     OriginalScales = 12,
+    /// Bounds of the first stage of fitted codecs, 4 bytes a row.
+    FittedBounds = 13,
 }
 
 impl Kind {
@@ -176,7 +178,7 @@ impl Kind {
         match self {
             Self::Blocks => "planes of the first stage",
             Self::Stage => "codes",
-            Self::Bounds => "bounds",
+            Self::Bounds | Self::FittedBounds => "bounds",
             Self::Scales => "scales",
             Self::Squares => "squared norms",
             Self::Numbers => "row numbers",
@@ -191,9 +193,10 @@ impl Kind {
 
     fn of(number: u16) -> Option<Self> {
         use Kind::{
-            Blocks, Bounds, Gone, Ids, NameEnds, Names, Numbers, OriginalScales, Originals, Scales, Squares, Stage,
+            Blocks, Bounds, FittedBounds, Gone, Ids, NameEnds, Names, Numbers, OriginalScales, Originals, Scales,
+            Squares, Stage,
         };
-        let arrays = [Blocks, Stage, Bounds, Scales, Squares, Numbers];
+        let arrays = [Blocks, Stage, Bounds, FittedBounds, Scales, Squares, Numbers];
         let others = [Ids, Gone, NameEnds, Names, Originals, OriginalScales];
         arrays.into_iter().chain(others).find(|kind| *kind as u16 == number)
     }

@@ -7,8 +7,9 @@ use super::Partition;
 use crate::codec::TurboQuant;
 use crate::error::Result;
 use crate::index::file::{Chunk, Entry, Kind};
-use crate::kernels::planes::{BLOCK, Column, from_rows};
+use crate::kernels::planes::{BLOCK, Column, from_rows, to_rows};
 use crate::metric::Metric;
+use crate::parallel::Exec;
 use crate::scan::FirstStage;
 use crate::storage::{Array, Plain, bytes_of};
 
@@ -50,7 +51,7 @@ impl<'a> Pieces<'a> {
             add(Kind::Stage, i, stage.stride, rows * stage.stride);
         }
         if partition.first.as_ref().is_some_and(|first| !first.is_whole()) {
-            add(Kind::Bounds, 0, 4, 4 * rows);
+            add(bounds_kind(&partition.codec), 0, 4, 4 * rows);
         }
         let norms = partition.codec.spec().norms();
         add(Kind::Scales, 0, 4 * norms, 4 * norms * rows);
@@ -78,7 +79,7 @@ impl<'a> Pieces<'a> {
                         stage.check(some.clone())?;
                         out(&stage.bytes[some.start * stage.stride..some.end * stage.stride])?;
                     }
-                    Kind::Bounds => {
+                    Kind::Bounds | Kind::FittedBounds => {
                         let stage = partition.first.as_ref().expect("bounds belong to a first stage in blocks");
                         stage.check(some.clone())?;
                         numbers(stage.bounds(some), out)?;
@@ -176,28 +177,11 @@ impl Partition {
             return Ok(made);
         }
         made.len = rows;
-        let mut columns = None;
-        if let Some(first) = &made.first {
-            let size = first.plane_bytes();
-            columns = Some(if first.is_whole() && chunk.next_section(Kind::Stage).is_some() {
-                // As files held codes of 1 bit before they were scanned in blocks.
-                let packed: Array<u8> = chunk.array(Kind::Stage, number, 0, size, rows * size, any())?;
-                packed.check_all()?;
-                in_blocks(&packed, size)
-            } else {
-                chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?
-            });
-        }
-        for (i, stage) in made.stages.iter_mut().enumerate().skip(usize::from(columns.is_some())) {
-            stage.bytes = chunk.array(Kind::Stage, number, i, stage.stride, rows * stage.stride, any())?;
-        }
-        if let (Some(columns), Some(first)) = (columns, made.first.take()) {
-            let bounds = if first.is_whole() {
-                Array::default()
-            } else {
-                chunk.array(Kind::Bounds, number, 0, 4, rows, any())?
-            };
-            made.first = Some(first.with_arrays(rows, columns, bounds));
+        let fitted = made.codec.spec().fitted.is_some() && made.first.is_some();
+        if fitted && chunk.width_of(Kind::Bounds, number).is_some() {
+            made.take_earlier_stages(number, chunk)?;
+        } else {
+            made.take_stages(number, chunk)?;
         }
         let norms = made.codec.spec().norms();
         made.scales = chunk.array(Kind::Scales, number, 0, 4 * norms, norms * rows, floats(f32::MIN, "finite"))?;
@@ -208,6 +192,68 @@ impl Partition {
             made.numbers = chunk.array(Kind::Numbers, number, 0, 8, rows, ascending(all as u64))?;
         }
         Ok(made)
+    }
+
+    /// Takes the codes and bounds of as many rows as there are.
+    fn take_stages(&mut self, number: usize, chunk: &mut Chunk<'_>) -> Result<()> {
+        let rows = self.len;
+        let mut columns = None;
+        if let Some(first) = &self.first {
+            let size = first.plane_bytes();
+            columns = Some(if first.is_whole() && chunk.next_section(Kind::Stage).is_some() {
+                // As files held codes of 1 bit before they were scanned in blocks.
+                let packed: Array<u8> = chunk.array(Kind::Stage, number, 0, size, rows * size, any())?;
+                packed.check_all()?;
+                in_blocks(&packed, size)
+            } else {
+                chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?
+            });
+        }
+        for (i, stage) in self.stages.iter_mut().enumerate().skip(usize::from(columns.is_some())) {
+            stage.bytes = chunk.array(Kind::Stage, number, i, stage.stride, rows * stage.stride, any())?;
+        }
+        if let (Some(columns), Some(first)) = (columns, self.first.take()) {
+            let bounds = if first.is_whole() {
+                Array::default()
+            } else {
+                chunk.array(bounds_kind(&self.codec), number, 0, 4, rows, any())?
+            };
+            self.first = Some(first.with_arrays(rows, columns, bounds));
+        }
+        Ok(())
+    }
+
+    /// Takes codes of a fitted codec as files held them before, with a first stage of other bytes or other bounds: they are put in
+    /// memory as rows and cut anew.
+    fn take_earlier_stages(&mut self, number: usize, chunk: &mut Chunk<'_>) -> Result<()> {
+        let (rows, stride) = (self.len, self.codec.row_bytes());
+        // A width that no stage has is refused with the section, whose bytes it does not fit, or with the next one.
+        let size = chunk.width_of(Kind::Blocks, number).map_or(1, |width| width.clamp(1, stride - 1));
+        let columns: Array<Column> = chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?;
+        let rest: Array<u8> = chunk.array(Kind::Stage, number, 1, stride - size, rows * (stride - size), any())?;
+        let bounds: Array<u32> = chunk.array(Kind::Bounds, number, 0, 4, rows, any())?;
+        columns.check_all()?;
+        rest.check_all()?;
+        bounds.check_all()?;
+        let exec = Exec::default().settled()?;
+        let (mut packed, mut planes, cut) = (Vec::new(), Vec::new(), self.stages[0].stride);
+        let first = self.first.as_mut().expect("bounds belong to a first stage");
+        let bytes = self.stages[1].bytes.to_mut();
+        for (columns, rest) in columns.chunks(ROWS / BLOCK * size).zip(rest.chunks(ROWS * (stride - size))) {
+            planes.resize(rest.len() / (stride - size) * size, 0);
+            columns
+                .chunks(size)
+                .zip(planes.chunks_mut(BLOCK * size))
+                .for_each(|(block, planes)| to_rows(block, planes));
+            packed.clear();
+            for (plane, rest) in planes.chunks(size).zip(rest.chunks(stride - size)) {
+                packed.extend_from_slice(plane);
+                packed.extend_from_slice(rest);
+            }
+            first.append(&self.codec, &packed, exec.level()?, exec);
+            packed.chunks(stride).for_each(|row| bytes.extend_from_slice(&row[cut..]));
+        }
+        Ok(())
     }
 
     /// Appends the rows of another partition of the same codec, which numbers the rows that follow on this one's group.
@@ -242,6 +288,11 @@ impl Partition {
         self.squares.check_all()?;
         self.numbers.check_all()
     }
+}
+
+/// The kind of section that holds a codec's bounds.
+fn bounds_kind(codec: &TurboQuant) -> Kind {
+    if codec.spec().fitted.is_some() { Kind::FittedBounds } else { Kind::Bounds }
 }
 
 /// What is wrong in a block of bytes: nothing.
