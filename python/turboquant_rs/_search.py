@@ -69,8 +69,8 @@ class Searches:
             The vectors that may be returned, as for :meth:`filter`; by default all. The result is the ranking of all
             vectors without the others. Blocks of 64 vectors without one that is allowed are not read.
         exact : bool, default False
-            Read every vector in full. By default few queries read the first stage of every vector and the rest of
-            those that may be among the k nearest. The result is the same.
+            Read every vector in full. By default few queries, or any number where products are dear, read the first
+            stage of every vector and the rest of those that may be among the k nearest. The result is the same.
         deviations : float, default 3.0
             How many standard deviations of its error a score may lie above the estimate from the first stage: what lies
             higher is cut to that, whether ``exact`` or not (docs/numerics.md section 12). 3 costs less than 0.001 of

@@ -17,8 +17,8 @@ use crate::filter::Filter;
 use crate::ids::{GivenIds, Names, append_names, names_of, other_ids, outside, row_ids, strs};
 use crate::pool;
 
-/// Products that a search does between two looks at pending signals, half a second of one core: where an instruction multiplies bytes,
-/// and elsewhere. Rows are decoded anew after each, so fewer would be felt.
+/// Products that a search does between two looks at pending signals: half a second of one core where an instruction multiplies bytes, and
+/// of AVX2 elsewhere. Rows are decoded anew after each, so fewer would be felt.
 const PRODUCTS_PER_CALL: [usize; 2] = [1 << 37, 1 << 35];
 /// Queries of a call come in whole groups of so many, which is what kernels multiply together.
 const GROUP: usize = 12;

@@ -1,7 +1,7 @@
 // The rotation of the segments of a row of axes (docs/numerics.md section 4), one warp a row.
 //
-// Of up to 32 axes, which fits make, a lane holds one and exchanges run between lanes; a longer segment is rotated in the
-// memory of the warp's row.
+// Of up to 32 axes, which fits up to 4,096 dims make, a lane holds one and exchanges run between lanes; a longer segment is
+// rotated in the memory of the warp's row.
 
 // 32,000 · 32,000: what products in fixed point are divided by.
 #define TQ_UNIT 1024000000.0f
