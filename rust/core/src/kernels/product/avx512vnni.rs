@@ -1,49 +1,80 @@
-//! The product with AVX-512 VNNI: `vpdpbusd`, two tiles against up to 12 queries in 24 accumulators.
+//! The product with AVX-512 VNNI: `vpdpbusd`, four tiles against up to six queries in 24 accumulators.
 //!
-//! The instruction multiplies unsigned by signed bytes, so rows are offset by 128 on the way in (one XOR a register, shared by all
-//! queries) and the sums start from −128·Σq. Sums wrap; with the offset they stay within 65,536·127·255 = 2,122,383,360 < 2³¹ anyway.
+//! The instruction multiplies unsigned by signed bytes: panels are offset by 128, and sums start from −128·Σq. Sums wrap; with the
+//! offset they stay within 65,536·127·255 = 2,122,383,360 < 2³¹ anyway. Ten loads for 24 products: two tiles against twelve queries
+//! take fourteen, and a sixth longer.
 
 use std::arch::x86_64::*;
 
-use super::{Block, Line, PAIR, TILE, for_group};
+use super::{Block, Line, PAIR, TILE};
 use crate::kernels::level::{Avx512, Avx512Vnni};
 
+/// Queries against four tiles: 24 accumulators, four registers of rows and one query fit the 32 registers.
+const QUERIES: usize = 6;
+
 pub(super) fn products(_: Avx512, _: Avx512Vnni, block: Block<'_>, out: &mut [i32]) {
-    let rows = block.rows;
-    for (pair, lines) in block.lines.chunks_exact(2 * block.steps).enumerate() {
-        // SAFETY: the tokens prove the features; `super::products` checked the lengths, and `pair` is below rows / 32.
-        unsafe {
-            let out = out.as_mut_ptr().add(pair * PAIR);
-            for_group!(block.n(), tiles(block, lines, out, rows));
+    let (n, rows) = (block.n(), block.rows);
+    // As many queries each time, so that enough sums are in flight.
+    let most = n.div_ceil(n.div_ceil(QUERIES));
+    for (four, lines) in block.lines.chunks(4 * block.steps).enumerate() {
+        for first in (0..n).step_by(most) {
+            // SAFETY: the tokens prove the features; `super::products` checked the lengths: `first` + N ≤ n, and tiles come in pairs.
+            unsafe {
+                let out = out.as_mut_ptr().add(first * rows + four * 2 * PAIR);
+                match most.min(n - first) {
+                    1 => some_tiles::<1>(block, first, lines, out),
+                    2 => some_tiles::<2>(block, first, lines, out),
+                    3 => some_tiles::<3>(block, first, lines, out),
+                    4 => some_tiles::<4>(block, first, lines, out),
+                    5 => some_tiles::<5>(block, first, lines, out),
+                    _ => some_tiles::<QUERIES>(block, first, lines, out),
+                }
+            }
         }
     }
 }
 
 /// # Safety
-/// `block` holds `N` queries, `lines` two tiles of its steps, and `out` 32 places from each multiple of `rows`, `N` times.
+/// As for [`tiles`], of as many tiles as `lines` hold: two or four.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn tiles<const N: usize>(block: Block<'_>, lines: &[Line], out: *mut i32, rows: usize) {
-    let (steps, line, mut query) = (block.steps, lines.as_ptr(), block.queries.as_ptr().cast::<i32>());
-    let flip = _mm512_set1_epi8(-128);
-    let mut sums: [[__m512i; 2]; N] = std::array::from_fn(|i| [_mm512_set1_epi32(block.offsets[i]); 2]);
+unsafe fn some_tiles<const N: usize>(block: Block<'_>, first: usize, lines: &[Line], out: *mut i32) {
+    // SAFETY: as the caller says.
+    unsafe {
+        if lines.len() == 4 * block.steps {
+            tiles::<4, N>(block, first, lines, out);
+        } else {
+            tiles::<2, N>(block, first, lines, out);
+        }
+    }
+}
+
+/// # Safety
+/// `block` holds queries `first` … `first + N − 1`, `lines` `T` tiles of its steps, and `out` 16·`T` places from each multiple of
+/// `block.rows`, `N` times.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+unsafe fn tiles<const T: usize, const N: usize>(block: Block<'_>, first: usize, lines: &[Line], out: *mut i32) {
+    let (n, steps, line) = (block.n(), block.steps, lines.as_ptr());
+    let mut query = block.queries[4 * first..].as_ptr().cast::<i32>();
+    let mut sums: [[__m512i; T]; N] = std::array::from_fn(|j| [_mm512_set1_epi32(block.offsets[first + j]); T]);
     for i in 0..steps {
-        // SAFETY: i < steps, so both lines are among the 2·steps, and the queries hold N dwords a step.
+        // SAFETY: i < steps, so the lines are among the T·steps, and the queries hold n dwords a step.
         unsafe {
-            let first = _mm512_xor_si512(_mm512_load_si512(line.add(i).cast()), flip);
-            let second = _mm512_xor_si512(_mm512_load_si512(line.add(steps + i).cast()), flip);
+            let rows: [__m512i; T] = std::array::from_fn(|tile| _mm512_load_si512(line.add(tile * steps + i).cast()));
             for (j, sums) in sums.iter_mut().enumerate() {
                 let q = _mm512_set1_epi32(query.add(j).read_unaligned());
-                sums[0] = _mm512_dpbusd_epi32(sums[0], first, q);
-                sums[1] = _mm512_dpbusd_epi32(sums[1], second, q);
+                for (sum, rows) in sums.iter_mut().zip(rows) {
+                    *sum = _mm512_dpbusd_epi32(*sum, rows, q);
+                }
             }
-            query = query.add(N);
+            query = query.wrapping_add(n);
         }
     }
     for (j, sums) in sums.into_iter().enumerate() {
-        for (half, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the caller gives 32 places of query j.
+        for (tile, sum) in sums.into_iter().enumerate() {
+            // SAFETY: the caller gives 16·T places of query j.
             unsafe {
-                let out = out.add(j * rows + half * TILE).cast();
+                let out = out.add(j * block.rows + tile * TILE).cast();
                 _mm512_storeu_si512(out, sum);
             }
         }

@@ -1,6 +1,6 @@
 //! The product with AVX-VNNI: `vpdpbusd` of 256-bit registers, a tile against up to six queries in twelve accumulators.
 //!
-//! Rows are offset by 128 and sums start from −128·Σq, as with AVX-512 VNNI.
+//! Panels are offset by 128 and sums start from −128·Σq, as with AVX-512 VNNI.
 
 use std::arch::x86_64::*;
 
@@ -58,15 +58,13 @@ unsafe fn one_tile<const N: usize>(
     // SAFETY: AVX2 by the caller's word; a line holds 64 bytes, aligned; there are as many lines as steps, and the queries hold n
     // dwords a step; `out` has 16 places of each query.
     unsafe {
-        let flip = _mm256_set1_epi8(-128);
         let mut sums: [[__m256i; 2]; N] = [[_mm256_setzero_si256(); 2]; N];
         for (sums, &offset) in sums.iter_mut().zip(&block.offsets[first..]) {
             *sums = [_mm256_set1_epi32(offset); 2];
         }
         for line in lines {
             let line = line.0.as_ptr();
-            let low = _mm256_xor_si256(_mm256_load_si256(line.cast()), flip);
-            let high = _mm256_xor_si256(_mm256_load_si256(line.add(32).cast()), flip);
+            let (low, high) = (_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast()));
             for (j, sums) in sums.iter_mut().enumerate() {
                 let q = _mm256_set1_epi32(query.add(j).read_unaligned());
                 *sums = [add(sums[0], low, q), add(sums[1], high, q)];
@@ -115,12 +113,13 @@ mod tests {
                     fill(&mut panel, Level::Scalar, tile, &bytes(rows * m, tile as u64), m, &table, 256);
                 }
                 let (values, offsets) = queries.group(0);
-                let block =
-                    Block { queries: values, offsets, lines: panel.lines(), steps: panel.width() / 4, rows: 64 };
+                let steps = panel.width() / 4;
+                let block = Block { queries: values, offsets, lines: panel.lines(), steps, rows: 64 };
+                let offset: Vec<_> = panel.lines().iter().map(|line| Line(line.0.map(|value| value ^ -128))).collect();
                 let (mut want, mut got) = (vec![5; n * 64], vec![5; n * 64]);
                 scalar::products(block, &mut want);
                 // SAFETY: the features were detected above.
-                unsafe { body(block, &mut got) };
+                unsafe { body(Block { lines: &offset, ..block }, &mut got) };
                 assert!(got == want, "m {m}, {n} queries");
             }
         }

@@ -85,6 +85,8 @@ type Image = [Line; TILE];
 enum Form {
     #[default]
     FourBytes,
+    /// Four bytes, of a panel each plus 128: unsigned.
+    FourUnsigned,
     EightBytes,
     TwoWords,
     /// Four bytes, in whole registers of AMX.
@@ -98,6 +100,7 @@ impl Form {
             Level::Avx2(_) => Form::TwoWords,
             Level::NeonI8mm(..) => Form::EightBytes,
             Level::Amx(..) => Form::Tiles,
+            Level::AvxVnni(..) | Level::Avx512Vnni(..) => Form::FourUnsigned,
             _ => Form::FourBytes,
         }
     }
@@ -106,7 +109,7 @@ impl Form {
     const fn coordinates(self) -> usize {
         match self {
             Form::TwoWords => 2,
-            Form::FourBytes | Form::Tiles => 4,
+            Form::FourBytes | Form::FourUnsigned | Form::Tiles => 4,
             Form::EightBytes => 8,
         }
     }

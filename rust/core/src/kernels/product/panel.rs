@@ -45,6 +45,13 @@ impl Panel {
             let alike = panel.m == m && panel.rows_of_tile(tile) == rows;
             assert!(panel.form == Form::of(level) && alike, "panels of this level, and alike");
         }
+        let offset;
+        let tables = if panels[0].form == Form::FourUnsigned {
+            offset = tables.map(|table| table.map(|value| value ^ -128));
+            offset.each_ref()
+        } else {
+            tables
+        };
         #[cfg(target_arch = "x86_64")]
         if let Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) = level {
             let lines = panels.map(|panel| {
@@ -122,7 +129,7 @@ fn place(form: Form, values: &[i8], r: usize, lines: &mut [Line]) {
                 line.0.as_chunks_mut::<4>().0[r] = [a as i8, b as i8, c as i8, d as i8];
             }
         }
-        Form::FourBytes | Form::Tiles => {
+        Form::FourBytes | Form::FourUnsigned | Form::Tiles => {
             for (line, values) in lines.iter_mut().zip(values.as_chunks::<4>().0) {
                 line.0.as_chunks_mut::<4>().0[r] = *values;
             }
