@@ -306,7 +306,7 @@ class Codes:
         return first._with(packed, scales)
 
     def to_bytes(self) -> bytes:
-        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0.
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 1.
 
         Codes on a GPU are copied to the host; the bytes do not tell where they were.
         """

@@ -95,7 +95,7 @@ class PaperCodes(Codes):
         return cast("PaperCodes", PaperCodes._joined(parts))
 
     def to_bytes(self) -> bytes:
-        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 0.
+        """Return the codes with a description of their codec and checksums as bytes: docs/format.md, version 1.
 
         Codes on a GPU are copied to the host; the bytes do not tell where they were.
         """

@@ -1,7 +1,8 @@
 """The golden hashes: the reference still gives them, and the package gives them at every SIMD level.
 
 The Rust tests hold every stage to the same file. Where a test here fails, its message names the stage that moved first.
-If that was meant, and format version 0 still allows it: `python tests/golden/make_golden.py`.
+Format version 1 is frozen: hashes of what there is do not change, new kinds of lines are added by
+`python tests/golden/make_golden.py`.
 """
 
 from __future__ import annotations

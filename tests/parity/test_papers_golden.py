@@ -1,7 +1,7 @@
 """Golden hashes of the papers' codecs: the reference still gives them, the package gives them at every SIMD level.
 
-The Rust tests hold every level to the same file. If a change was meant, and format version 0 still allows it:
-`python tests/golden/make_papers_golden.py`.
+The Rust tests hold every level to the same file. Format version 1 is frozen: hashes of what there is do
+not change, new lines are added by `python tests/golden/make_papers_golden.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encoded vectors and their byte format, version 0 (docs/format.md): the reference's own reader and writer."""
+"""Encoded vectors and their byte format, version 1 (docs/format.md): the reference's own reader and writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from .fitted import Fitted, section_bytes
 from .rng import derive, digest
 from .units import row_bytes, stage_ends
 
-FORMAT_VERSION = 0
+#: Version of the bytes that are written; version 0 is laid out alike and read as well.
+FORMAT_VERSION = 1
+#: First word of fingerprints: it stays while codes mean what they mean, whatever version their bytes are.
+MEANING = 0
 MAGIC = b"TQCODE"
 SCALES = ("unbiased", "mse", "matched", "paper")
 _FIXED = struct.Struct("<6sHQQIBBBBQ")
@@ -88,7 +91,7 @@ class CodecSpec:
     @property
     def fingerprint(self) -> int:
         """64-bit identity of the codec: equal for codecs whose codes mean the same."""
-        words = [FORMAT_VERSION, self.dim, ROTATIONS.index(self.rotation), self.seed, SCALES.index(self.scale)]
+        words = [MEANING, self.dim, ROTATIONS.index(self.rotation), self.seed, SCALES.index(self.scale)]
         words.append(len(self.segments))
         for s in self.segments:
             words += [s.dim, s.bits]
@@ -150,7 +153,7 @@ class Codes:
         if len(data) < _FIXED.size or data[:6] != MAGIC:
             raise ValueError("not a turboquant code file")
         _, version, fingerprint, n, dim, scale, refine, rotation, count, seed = _FIXED.unpack_from(data)
-        if version != FORMAT_VERSION:
+        if version > FORMAT_VERSION:
             raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
         fitted, centered, dual, halves = (bool(rotation & flag) for flag in (_FITTED, _CENTERED, _DUAL, _SPLIT))
         crcs = 4 if fitted or halves else 3

@@ -1,4 +1,4 @@
-"""Codes of QJL, TurboQuant_prod and PolarQuant, and their bytes, version 0 (docs/format.md): the reference's own writer
+"""Codes of QJL, TurboQuant_prod and PolarQuant, and their bytes, version 1 (docs/format.md): the reference's own writer
 and reader.
 
 Beside ``Codes`` of TurboQuant they have no stages: a row is kept whole.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import FORMAT_VERSION
+from .codes import FORMAT_VERSION, MEANING
 from .projection import DENSE_MAX_DIM, DENSE_MAX_SIZE, PROJECTIONS
 from .rng import derive
 from .units import row_bytes as units_bytes
@@ -48,7 +48,7 @@ class PaperSpec:
     @property
     def fingerprint(self) -> int:
         """64-bit identity of the codec: equal for codecs whose codes mean the same."""
-        words = (FORMAT_VERSION, KINDS.index(self.kind), self.dim, self.choice, self.size, self.seed, len(self.bits))
+        words = (MEANING, KINDS.index(self.kind), self.dim, self.choice, self.size, self.seed, len(self.bits))
         return derive(0x5455_5242_5041_5052, *words, *self.bits)
 
     @property
@@ -109,7 +109,7 @@ class PaperCodes:
         if len(data) < _FIXED.size + _CRCS.size or data[:6] != MAGIC:
             raise ValueError("not a code file of the papers' codecs")
         _, version, fingerprint, n, dim, kind, choice, count, zero, seed, size, bits = _FIXED.unpack_from(data)
-        if version != FORMAT_VERSION:
+        if version > FORMAT_VERSION:
             raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
         packed_crc, scales_crc, head_crc = _CRCS.unpack_from(data, _FIXED.size)
         if zlib.crc32(data[: _FIXED.size + 8]) != head_crc:

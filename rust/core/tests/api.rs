@@ -341,7 +341,7 @@ fn damaged_bytes_say_where() {
         Codes::from_bytes(&newer).unwrap_err(),
         Error::Version { of: "code bytes", found: 7, newest: FORMAT_VERSION }
     );
-    let words = "code bytes have format version 7, this build reads version 0; update turboquant-rs";
+    let words = "code bytes have format version 7, this build reads version 1; update turboquant-rs";
     refused(Codes::from_bytes(&newer), words);
 }
 

@@ -22,8 +22,8 @@ pub(crate) use encode::{L2_NORM_LIMIT, flush, prepare, row_norms, times_power};
 pub use fitted::{DualParts, Fitted, FittedParts};
 pub(crate) use fitted::{Has, section_len};
 pub use outliers::Outliers;
-pub(crate) use spec::MAX_SEGMENTS;
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
+pub(crate) use spec::{MAX_SEGMENTS, MEANING};
 
 use crate::codebook::{boundaries, levels};
 use crate::codes::CodesView;

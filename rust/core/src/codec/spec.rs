@@ -11,8 +11,13 @@ use crate::projection::DENSE_MAX_DIM;
 use crate::rng::{derive, digest};
 use crate::units::{MOST_UNITS, Unit, row_bytes, stage_ends, units_of};
 
-/// Version of the bits and bytes this build writes. Version 0 may still change; version 1 will not.
-pub const FORMAT_VERSION: u16 = 0;
+/// Version of the code bytes that this build writes: frozen, so that any other layout is another version (docs/format.md). Version 0, from
+/// before the first release, is laid out alike and read as well.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// The first word of fingerprints. It stays while codes mean what they mean, whatever version their bytes are: codecs of version 0
+/// are those of version 1.
+pub(crate) const MEANING: u64 = 0;
 
 /// The largest dimension.
 pub const MAX_DIM: usize = 65_536;
@@ -328,7 +333,7 @@ impl CodecSpec {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut words = vec![
-            u64::from(FORMAT_VERSION),
+            MEANING,
             self.dim() as u64,
             self.rotation as u64,
             self.seed,

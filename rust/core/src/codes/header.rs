@@ -214,7 +214,7 @@ impl Start {
             return Err(Error::corrupt("header is cut short", bytes.len()));
         }
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
-        if version != FORMAT_VERSION {
+        if version > FORMAT_VERSION {
             return Err(Error::Version { of: "code bytes", found: version, newest: FORMAT_VERSION });
         }
         let count = usize::from(bytes[31]);

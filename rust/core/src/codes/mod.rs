@@ -1,4 +1,4 @@
-//! Encoded vectors, and their bytes: format version 0 (docs/format.md).
+//! Encoded vectors, and their bytes: format version 1 (docs/format.md).
 
 mod header;
 

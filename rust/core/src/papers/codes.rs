@@ -1,4 +1,4 @@
-//! Codes of the papers' codecs, and their bytes: format version 0 (docs/format.md).
+//! Codes of the papers' codecs, and their bytes: format version 1 (docs/format.md).
 
 use super::polar::check_radii;
 use super::spec::{MAX_LEVELS, PaperSpec};
@@ -204,7 +204,7 @@ impl Header {
             return Err(Error::corrupt("header is cut short", bytes.len()));
         }
         let version = u16::from_le_bytes([bytes[6], bytes[7]]);
-        if version != FORMAT_VERSION {
+        if version > FORMAT_VERSION {
             return Err(Error::Version { of: "code bytes", found: version, newest: FORMAT_VERSION });
         }
         if !holds(&bytes[..END - 4], u32_at(bytes, END - 4)) {

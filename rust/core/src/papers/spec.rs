@@ -1,7 +1,7 @@
 //! What a codec of the papers is, and the fingerprint that its codes carry.
 
 use super::polar::string_bits;
-use crate::codec::{FORMAT_VERSION, MAX_DIM};
+use crate::codec::{MAX_DIM, MEANING};
 use crate::error::{Error, Result};
 use crate::projection::{DENSE_MAX_DIM, DENSE_MAX_SIZE, ProjectionKind};
 use crate::rng::derive;
@@ -209,7 +209,7 @@ impl PaperSpec {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let (kind, choice, size, bits) = self.numbers();
-        let mut words = vec![u64::from(FORMAT_VERSION), u64::from(kind), self.dim() as u64, u64::from(choice)];
+        let mut words = vec![MEANING, u64::from(kind), self.dim() as u64, u64::from(choice)];
         words.extend([size as u64, self.seed(), bits.len() as u64]);
         words.extend(bits.iter().map(|&bits| u64::from(bits)));
         derive(0x5455_5242_5041_5052, &words)
