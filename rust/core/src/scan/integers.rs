@@ -1,7 +1,7 @@
 //! Queries as the integers of a scan, for one elsewhere: on a GPU.
 
-use super::query::{QueryFor, RotatedQueries, to_integers};
-use crate::codebook::{ONE_BYTE, TWO_BYTES, integer_levels};
+use super::query::{QueryFor, RotatedQueries};
+use crate::codebook::integer_levels;
 use crate::codec::TurboQuant;
 use crate::error::{Error, Result};
 use crate::parallel::Exec;
@@ -34,16 +34,15 @@ impl TurboQuant {
         let rotated =
             Error::of_first_row(queries, self.dim(), |queries| RotatedQueries::new(self, queries, to, level))?;
         let groups = self.groups(&self.spec().full());
+        let levels = groups.iter().map(|group| integer_levels(group.bits, group.keep, group.table_dim));
+        let groups: Vec<_> = groups.iter().zip(levels).collect();
         let (mut values, mut factors) = (Vec::with_capacity(queries.len()), Vec::new());
-        let mut integers = Vec::new();
+        let (mut whole, mut integers) = (Vec::new(), Vec::new());
         for row in 0..rotated.norms.len() {
-            for (group, part) in groups.iter().zip(&rotated.parts) {
-                let levels = integer_levels(group.bits, group.keep, group.table_dim);
-                let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
+            for (group, levels) in &groups {
                 integers.resize(group.dim, 0);
-                let unit = to_integers(level, &part[row * group.dim..][..group.dim], reach, &mut integers);
+                factors.push(rotated.integers(level, (group, levels), row, &mut whole, &mut integers));
                 values.extend(integers.iter().map(|&value| value as i16));
-                factors.push(rotated.restored(unit * levels.scale, row));
             }
         }
         Ok(QueryIntegers { values, factors, norms: rotated.norms, exponents: rotated.exponents })

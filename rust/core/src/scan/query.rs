@@ -2,8 +2,8 @@
 
 use super::first_stage::FirstStage;
 use super::stage_queries::StageQueries;
-use crate::codebook::{ONE_BYTE, TWO_BYTES, halves, integer_levels};
-use crate::codec::{TurboQuant, prepare, times_power};
+use crate::codebook::{IntegerLevels, ONE_BYTE, TWO_BYTES, halves, integer_levels};
+use crate::codec::{Group, TurboQuant, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::product::{Queries, level_for};
@@ -96,12 +96,9 @@ impl PreparedQueries {
             let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
             let (mut whole, mut integers) = (Vec::with_capacity(group.dim), vec![0; group.dim]);
             for row in 0..len {
-                whole.clear();
-                group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&parts[i][row * m..][..m]));
-                let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
-                let unit = to_integers(level, &whole, reach, &mut integers);
+                let factor = rotated.integers(level, (&group, &levels), row, &mut whole, &mut integers);
                 out.push(&integers);
-                out.factors.push(restored(unit * levels.scale, row));
+                out.factors.push(factor);
                 if let Some(single) = singles.get_mut(row) {
                     let parts =
                         group.segments.iter().map(|&(i, m)| (m, units[i].iter().map(|unit| unit.place(0)).collect()));
@@ -150,7 +147,7 @@ impl PreparedQueries {
 
 /// Queries in the coordinates of each segment, before they are rounded.
 pub(super) struct RotatedQueries {
-    pub(super) parts: Vec<Vec<f32>>,
+    parts: Vec<Vec<f32>>,
     /// Their products with the center of a codec that has one.
     center: Option<Vec<f32>>,
     /// Norms without their powers of two, and these.
@@ -174,8 +171,25 @@ impl RotatedQueries {
         Ok(Self { parts, center, norms, exponents, cosine })
     }
 
+    /// The integers of a query for a group, as wide as its codes ask for; returns what one unit of the integer product is worth. `whole` is
+    /// for its coordinates.
+    pub(super) fn integers(
+        &self,
+        level: Level,
+        (group, levels): (&Group, &IntegerLevels),
+        row: usize,
+        whole: &mut Vec<f32>,
+        integers: &mut [i32],
+    ) -> f32 {
+        whole.clear();
+        group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&self.parts[i][row * m..][..m]));
+        let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
+        let unit = to_integers(level, whole, reach, integers);
+        self.restored(unit * levels.scale, row)
+    }
+
     /// One value of a query, brought back from the prepared query to the query itself or to its direction.
-    pub(super) fn restored(&self, value: f32, row: usize) -> f32 {
+    fn restored(&self, value: f32, row: usize) -> f32 {
         match (self.cosine, self.norms[row] == 0.0) {
             (false, _) => times_power(value, self.exponents[row]),
             (true, true) => 0.0,
