@@ -76,17 +76,7 @@ def build(kind: str, x: Rows, train: Rows, bits: int, threads: int) -> Search:
         turbo.add(x)
         return lambda queries, k: np.asarray(turbo.search(queries, k)[1])
     if kind == "rabitqlib":
-        from rabitqlib import IvfIndex
-
-        ivf = IvfIndex(dim, len(x), 1, bits, metric="ip")
-        centre, clusters = train.mean(axis=0, keepdims=True), np.zeros(len(x), np.uint32)
-        ivf.build(x, centre, clusters, num_threads=os.cpu_count(), fast_quantization=True)
-
-        def found(queries: Rows, k: int) -> NDArray[Any]:
-            first, second = (np.asarray(part) for part in ivf.search(queries, k, 1, num_threads=threads)[:2])
-            return second if first.dtype.kind == "f" else first
-
-        return found
+        return rabitqlib_search(x, train.mean(axis=0, keepdims=True), bits, threads, os.cpu_count())
     if kind == "usearch":
         from usearch.index import search
 
@@ -110,6 +100,27 @@ def build(kind: str, x: Rows, train: Rows, bits: int, threads: int) -> Search:
     return faiss_search(kind, x, train, bits, threads)
 
 
+def rabitqlib_search(x: Rows, centre: Rows, bits: int, threads: int, build_threads: int | None) -> Search:
+    """Return a search by rabitqlib over one cluster, so that every row is scanned; building is all that this does."""
+    from rabitqlib import IvfIndex
+
+    ivf = IvfIndex(x.shape[1], len(x), 1, bits, metric="ip")
+    ivf.build(x, centre, np.zeros(len(x), np.uint32), num_threads=build_threads, fast_quantization=True)
+
+    def found(queries: Rows, k: int) -> NDArray[Any]:
+        first, second = (np.asarray(part) for part in ivf.search(queries, k, 1, num_threads=threads)[:2])
+        return second if first.dtype.kind == "f" else first
+
+    return found
+
+
+def rotated(index: Any) -> Any:
+    """Return a FAISS index behind a random rotation."""
+    import faiss
+
+    return faiss.IndexPreTransform(faiss.RandomRotationMatrix(index.d, index.d), index)
+
+
 def faiss_search(kind: str, x: Rows, train: Rows, bits: int, threads: int) -> Search:
     """Return a search by FAISS, at about equal bytes a row where it is one of codes."""
     import faiss
@@ -123,7 +134,7 @@ def faiss_search(kind: str, x: Rows, train: Rows, bits: int, threads: int) -> Se
     else:
         make = {"rabitq_fast": lambda: faiss.IndexRaBitQFastScan(dim, metric, 32, bits)}
         make["eden"] = lambda: faiss.IndexEDEN(dim, metric, bits)
-        index = faiss.IndexPreTransform(faiss.RandomRotationMatrix(dim, dim), make[kind]())
+        index = rotated(make[kind]())
     index.train(train[:10_000])
     index.add(x)
     faiss.omp_set_num_threads(threads)

@@ -29,6 +29,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 import harness
 import numpy as np
+from contestants import rabitqlib_search, rotated
 from numpy.typing import NDArray
 from turboquant_rs import Index, TurboQuant
 from turboquant_rs.evaluation import datasets, generators, metrics, neighbors
@@ -174,24 +175,17 @@ def opq(faiss: Any, dim: int, nbytes: int) -> Any:
     return faiss.IndexPreTransform(matrix, scan), nbytes, f"{parts} × 4 bits"
 
 
-def rabitq(faiss: Any, dim: int, nbytes: int) -> Any:
-    """FAISS's RaBitQ with the mean of train removed, behind a random rotation."""
-    bits = round((nbytes - 4) * 8 / dim)
-    if not 1 <= bits <= 9 or (nbytes - 4) * 8 != bits * dim:
-        return None
-    inner = faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT, bits)
-    rotated = faiss.IndexPreTransform(faiss.RandomRotationMatrix(dim, dim), inner)
-    return rotated, inner.code_size, "more bytes than asked" if inner.code_size > nbytes else ""
+def rotated_codes(name: str, most: int) -> Callable[[Any, int, int], Any]:
+    """FAISS's RaBitQ with the mean of train removed, or EDEN, unbiased: up to ``most`` bits, behind a rotation."""
 
+    def make(faiss: Any, dim: int, nbytes: int) -> Any:
+        bits = round((nbytes - 4) * 8 / dim)
+        if not 1 <= bits <= most or (nbytes - 4) * 8 != bits * dim or not hasattr(faiss, name):
+            return None
+        inner = getattr(faiss, name)(dim, faiss.METRIC_INNER_PRODUCT, bits)
+        return rotated(inner), inner.code_size, "more bytes than asked" if inner.code_size > nbytes else ""
 
-def eden(faiss: Any, dim: int, nbytes: int) -> Any:
-    """FAISS's EDEN, unbiased, behind a random rotation."""
-    bits = round((nbytes - 4) * 8 / dim)
-    if not 1 <= bits <= 8 or (nbytes - 4) * 8 != bits * dim or not hasattr(faiss, "IndexEDEN"):
-        return None
-    inner = faiss.IndexEDEN(dim, faiss.METRIC_INNER_PRODUCT, bits)
-    rotated = faiss.IndexPreTransform(faiss.RandomRotationMatrix(dim, dim), inner)
-    return rotated, inner.code_size, "more bytes than asked" if inner.code_size > nbytes else ""
+    return make
 
 
 def turbovec(data: Set, bits: float) -> Found | None:
@@ -214,22 +208,16 @@ def turbovec(data: Set, bits: float) -> Found | None:
 
 def rabitqlib(data: Set, bits: float) -> Found | None:
     """One cluster, so that every row is scanned."""
-    from rabitqlib import IvfIndex
-
     if bits != int(bits):
         return None
-    dim = data.base.shape[1]
-    index = IvfIndex(dim, len(data.base), 1, int(bits), metric="ip")
-    centre, clusters = data.train.mean(axis=0, keepdims=True), np.zeros(len(data.base), np.uint32)
+    centre = data.train.mean(axis=0, keepdims=True)
     start = time.perf_counter()
-    index.build(data.base, centre, clusters, num_threads=1, fast_quantization=True)
+    search = rabitqlib_search(data.base, centre, int(bits), 2, 1)
     seconds = time.perf_counter() - start
-    first, second = (np.asarray(part) for part in index.search(data.queries, 10, 1, num_threads=2)[:2])
-    ids = second if first.dtype.kind == "f" else first
     # Its layout: packed bits, two factors of the sign code and, from 2 bits, two more of the whole one.
-    padded = -(-dim // 64) * 64
+    padded = -(-data.base.shape[1] // 64) * 64
     nbytes = padded * bits / 8 + (12 if bits == 1 else 20)
-    return Found(ids.astype(np.int64), nbytes, 0.0, seconds, "factors included")
+    return Found(search(data.queries, 10).astype(np.int64), nbytes, 0.0, seconds, "factors included")
 
 
 CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
@@ -237,8 +225,8 @@ CONTESTANTS: dict[str, Callable[[Set, float], Found | None]] = {
     "fitted, refine=False": functools.partial(fitted, refine=False),
     "plain": plain,
     "faiss OPQ+PQ4 FastScan": faiss_index(opq),
-    "faiss RaBitQ": faiss_index(rabitq),
-    "faiss EDEN": faiss_index(eden),
+    "faiss RaBitQ": faiss_index(rotated_codes("IndexRaBitQ", 9)),
+    "faiss EDEN": faiss_index(rotated_codes("IndexEDEN", 8)),
     "turbovec, calibrated": turbovec,
     "rabitqlib": rabitqlib,
 }
