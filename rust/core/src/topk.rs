@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use crate::bitmap::bits;
+use crate::kernels::prefetch::prefetch;
 use pool::{MOST, Pool};
 
 /// A candidate; `key` is larger for nearer rows and never NaN.
@@ -89,6 +90,12 @@ impl TopK {
         {
             self.floor = worst.key;
         }
+    }
+
+    /// Asks for the candidates that an offer is compared with.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(self.heap.as_slice());
     }
 
     /// Offers the rows of a block whose bits are set, with their keys and what tells their ids.

@@ -17,6 +17,7 @@ use crate::codec::{L2_NORM_LIMIT, flush, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
 use crate::kernels::planes::{BLOCK, Planes, upper_ends};
+use crate::kernels::prefetch::prefetch;
 use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
@@ -122,6 +123,8 @@ struct Ranking<'a> {
     floors: Vec<f32>,
     /// What all tasks have found for each query.
     reached: &'a [Reached],
+    /// Rows of the panel that are to be offered, with their queries and keys: what these offers read is on its way.
+    due: Vec<(usize, usize, f32)>,
 }
 
 impl<'a> Ranking<'a> {
@@ -134,7 +137,7 @@ impl<'a> Ranking<'a> {
     ) -> Result<Self> {
         let floors: Vec<_> = reached.iter().map(Reached::get).collect();
         let best = floors.iter().map(|&floor| TopK::new(k, floor)).collect();
-        Ok(Self { index, partition, queries, squares, level: exec.level()?, best, floors, reached })
+        Ok(Self { index, partition, queries, squares, level: exec.level()?, best, floors, reached, due: Vec::new() })
     }
 
     /// Makes scores of one query, or upper ends, into keys: with metric l2 negated distances, from the rows' |x|².
@@ -161,16 +164,37 @@ impl<'a> Ranking<'a> {
         }
         let mut marks = [0; GROUP];
         at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
+        let (mut ready, last) = (self.due.len(), members.end == self.queries.len());
         for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
             let marked = marked & allowed;
+            if marked == 0 {
+                continue;
+            }
             if let Some(first) = block.filter(|_| marked.count_ones() >= TOGETHER) {
                 self.offer_cut_block(query, first..first + n, marked, keys);
-            } else {
-                bits(marked).for_each(|row| self.offer_cut(query, (row, place(row)), stages, keys[row]));
-            }
-            if marked != 0 {
                 self.raise(query);
+            } else {
+                self.prefetch(query);
+                self.due.extend(bits(marked).map(|row| (query, row, keys[row])));
             }
+        }
+        // Other rows wait while the next group is multiplied.
+        if last {
+            ready = self.due.len();
+        }
+        for i in 0..ready {
+            let (query, row, key) = self.due[i];
+            self.offer_cut(query, (row, place(row)), stages, key);
+            self.raise(query);
+        }
+        self.due.drain(..ready);
+    }
+
+    /// Asks for what offers of a query read: with many queries that lies far away.
+    fn prefetch(&self, query: usize) {
+        self.best[query].prefetch();
+        if let Some((stage, ..)) = self.cut() {
+            prefetch(stage.query(query).0);
         }
     }
 

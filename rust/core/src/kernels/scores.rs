@@ -39,6 +39,16 @@ pub(crate) fn from_products(level: Level, products: &[i32], worth: Worth<'_>, sc
 
 #[inline(always)]
 fn products_body(products: &[i32], worth: Worth<'_>, scores: &mut [f32]) {
+    if let (Ok(scales), true) = (<&[f32; MARKED]>::try_from(worth.scales), worth.first) {
+        // A known number of rows leaves no loop over them, and scales in registers.
+        let queries = products.chunks_exact(worth.stride).zip(worth.factors).zip(scores.as_chunks_mut::<MARKED>().0);
+        for ((products, &factor), scores) in queries {
+            for ((score, &product), scale) in scores.iter_mut().zip(&products[..MARKED]).zip(scales) {
+                *score = (factor * product as f32) * scale;
+            }
+        }
+        return;
+    }
     let queries = products.chunks_exact(worth.stride).zip(worth.factors).zip(scores.chunks_exact_mut(MARKED));
     for ((products, &factor), scores) in queries {
         let rows = scores.iter_mut().zip(products.iter().zip(worth.scales));

@@ -53,6 +53,9 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Parts in which the bytes of a panel are asked for, so that its products take longer than each.
+const PARTS: usize = 16;
+
 /// Integer levels of a group of segments, by code.
 #[derive(Debug)]
 struct Levels {
@@ -129,10 +132,13 @@ impl Scanner {
             let scales = &rows.scales[first * self.norms..(first + n) * self.norms];
             (0..self.norms).for_each(|i| self.scales.extend(scales.iter().skip(i).step_by(self.norms)));
             let groups = queries.len().div_ceil(most);
+            let every = groups.div_ceil(PARTS);
             // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered.
             let next = first + n..range.end.min(first + n + PANEL_ROWS);
             for group in 0..groups {
-                rows.prefetch(next.clone(), group, groups);
+                if group.is_multiple_of(every) {
+                    rows.prefetch(next.clone(), group / every, groups.div_ceil(every));
+                }
                 let members = group * most..queries.len().min((group + 1) * most);
                 for (i, queries) in queries.groups.iter().enumerate() {
                     self.add_group(level, (i, n), queries, group, members.clone());

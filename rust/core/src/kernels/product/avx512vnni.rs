@@ -15,7 +15,7 @@ const QUERIES: usize = 6;
 pub(super) fn products(_: Avx512, _: Avx512Vnni, block: Block<'_>, out: &mut [i32]) {
     let (n, rows) = (block.n(), block.rows);
     // As many queries each time, so that enough sums are in flight.
-    let most = n.div_ceil(n.div_ceil(QUERIES));
+    let most = if n <= QUERIES { n } else { n.div_ceil(2) };
     for (four, lines) in block.lines.chunks(4 * block.steps).enumerate() {
         for first in (0..n).step_by(most) {
             // SAFETY: the tokens prove the features; `super::products` checked the lengths: `first` + N ≤ n, and tiles come in pairs.
