@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from itertools import product
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from . import outliers as split
 from .dense_rotation import ROTATIONS
 from .fitted import Fitted, section_bytes
 from .rng import derive, digest
+from .sections import FORMAT_VERSION, MEANING, EncodedRows, check_padding, check_version, read_checksums, read_rows, up
 from .units import row_bytes, stage_ends
 
-#: Version of the bytes that are written; version 0 is laid out alike and read as well.
-FORMAT_VERSION = 1
-#: First word of fingerprints: it stays while codes mean what they mean, whatever version their bytes are.
-MEANING = 0
 MAGIC = b"TQCODE"
 SCALES = ("unbiased", "mse", "matched", "paper")
 _FIXED = struct.Struct("<6sHQQIBBBBQ")
 _SEGMENT = struct.Struct("<IBBH")
-_CRC = struct.Struct("<I")
-_ALIGN = 64
 #: Bits of the rotation's byte: the codec is fitted, has a center, has a dual; or its channels are split.
 _FITTED, _CENTERED, _DUAL, _SPLIT = 128, 64, 32, 16
 
@@ -103,29 +94,14 @@ class CodecSpec:
 
 
 @dataclass(frozen=True)
-class Codes:
+class Codes(EncodedRows):
     """n encoded vectors: ``packed`` (n, bytes) uint8, ``scales`` (n, norms) float32, ``keep`` bits of each segment."""
 
-    packed: NDArray[np.uint8]
-    scales: NDArray[np.float32]
     spec: CodecSpec
     keep: tuple[int, ...]
 
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    def __getitem__(self, rows: Any) -> Codes:
-        return replace(self, packed=self.packed[rows], scales=self.scales[rows])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales."""
-        return self.packed.nbytes + self.scales.nbytes
-
     def to_bytes(self) -> bytes:
         """Serialise: header, packed rows, scales; each section starts at a multiple of 64."""
-        packed = np.ascontiguousarray(self.packed).tobytes()
-        scales = np.ascontiguousarray(self.scales, dtype="<f4").tobytes()
         spec = self.spec
         head = _FIXED.pack(
             MAGIC,
@@ -141,11 +117,7 @@ class Codes:
         )
         entries = zip(spec.segments, self.keep, strict=True)
         head += b"".join(_SEGMENT.pack(s.dim, s.bits, keep, 0) for s, keep in entries)
-        section = spec.section
-        parts = [packed, scales, section] if section else [packed, scales]
-        head += b"".join(_CRC.pack(zlib.crc32(part)) for part in parts)
-        head += _CRC.pack(zlib.crc32(head))
-        return _padded(head) + _padded(section) + _padded(packed) + scales
+        return self._file(head, spec.section)
 
     @staticmethod
     def from_bytes(data: bytes) -> Codes:
@@ -153,30 +125,23 @@ class Codes:
         if len(data) < _FIXED.size or data[:6] != MAGIC:
             raise ValueError("not a turboquant code file")
         _, version, fingerprint, n, dim, scale, refine, rotation, count, seed = _FIXED.unpack_from(data)
-        if version > FORMAT_VERSION:
-            raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
+        check_version(version)
         fitted, centered, dual, halves = (bool(rotation & flag) for flag in (_FITTED, _CENTERED, _DUAL, _SPLIT))
-        crcs = 4 if fitted or halves else 3
-        end = _FIXED.size + count * _SEGMENT.size
-        if len(data) < end + crcs * _CRC.size:
-            raise ValueError("truncated header")
-        *section_crcs, head_crc = struct.unpack_from(f"<{crcs}I", data, end)
-        end += crcs * _CRC.size
-        if zlib.crc32(data[: end - 4]) != head_crc:
-            raise ValueError("header checksum")
+        checksums, end = read_checksums(data, _FIXED.size + count * _SEGMENT.size, 3 if fitted or halves else 2)
+        check_padding(data, end)
         fields = [_SEGMENT.unpack_from(data, _FIXED.size + i * _SEGMENT.size) for i in range(count)]
         starts = reduce(lambda acc, f: [*acc, acc[-1] + f[0]], fields, [0])
         segments = tuple(Segment(start, f[0], f[1]) for start, f in zip(starts, fields, strict=False))
-        parts, section_at = None, _up(end)
+        parts, section_at = None, up(end)
         outliers: tuple[int, ...] = ()
         packed_at = section_at
-        if crcs == 4:
+        if fitted or halves:
             lengths = [(f[0], f[1]) for f in fields]
             size = section_bytes(dim, lengths, centered=centered, dual=dual) if fitted else -(-dim // 8)
             if len(data) < section_at + size:
                 raise ValueError("truncated codec section")
             section = data[section_at : section_at + size]
-            if zlib.crc32(section) != section_crcs[2]:
+            if zlib.crc32(section) != checksums[2]:
                 raise ValueError("codec section checksum")
             if fitted:
                 parts = Fitted.from_bytes(section, dim, lengths, centered=centered, dual=dual)
@@ -184,7 +149,8 @@ class Codes:
             else:
                 outliers = split.from_bytes(section, dim)
                 split.check(dim, (segments[0].bits, segments[1].bits), outliers)
-            packed_at = _up(section_at + size)
+            check_padding(data, section_at + size)
+            packed_at = up(section_at + size)
         if (fitted and halves) or (not fitted and (count != 1 + halves or (halves and fields[0][0] != len(outliers)))):
             raise ValueError("no codec has such segments")
         spec = CodecSpec(segments, seed, ROTATIONS[rotation % _SPLIT], SCALES[scale], refine, parts, outliers)
@@ -193,31 +159,11 @@ class Codes:
             raise ValueError("header fields contradict each other")
         if keep not in spec.ends():
             raise ValueError("kept bits end no stage")
-        width = spec.row_bytes(keep)
-        scales_at = _up(packed_at + n * width)
-        if len(data) != scales_at + n * 4 * spec.norms:
-            raise ValueError("wrong length")
-        gaps = [(end, section_at), (packed_at + n * width, scales_at)]
-        if crcs == 4:
-            gaps.append((section_at + size, packed_at))
-        if any(any(data[start:stop]) for start, stop in gaps):
-            raise ValueError("padding is not zero")
-        packed = np.frombuffer(data, np.uint8, n * width, packed_at).reshape(n, width)
-        scales = np.frombuffer(data, "<f4", n * spec.norms, scales_at).reshape(n, spec.norms)
-        if zlib.crc32(packed.tobytes()) != section_crcs[0] or zlib.crc32(scales.tobytes()) != section_crcs[1]:
-            raise ValueError("section checksum")
-        return Codes(packed, scales.astype(np.float32), spec, keep)
+        packed, scales = read_rows(data, packed_at, n, spec.row_bytes(keep), spec.norms, checksums)
+        return Codes(packed, scales, spec, keep)
 
 
 def _flags(spec: CodecSpec) -> int:
     if spec.fitted is None:
         return _SPLIT if spec.outliers else 0
     return _FITTED + _CENTERED * (spec.fitted.center is not None) + _DUAL * (spec.fitted.dual is not None)
-
-
-def _up(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(_up(len(data)) - len(data))

@@ -21,6 +21,7 @@ from .codes import CodecSpec, Codes
 from .fitted_codec import FittedTurboQuant
 from .index import Index
 from .mse import TurboQuant
+from .sections import up
 from .staged import has_first_stage, stage_bytes
 from .units import row_bytes, stage_ends
 
@@ -28,7 +29,7 @@ MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
 VERSION = 1
 METRICS = ("ip", "cosine", "l2")
 KEEPS = (None, "float32", "float16", "bfloat16", "int8")
-ALIGN, SECTOR, BLOCK_BYTES, BLOCK_ROWS = 64, 512, 65_536, 64
+SECTOR, BLOCK_BYTES, BLOCK_ROWS = 512, 65_536, 64
 #: Kinds of sections.
 BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES, ORIGINALS, ORIGINAL_SCALES = range(1, 13)
 FITTED_BOUNDS = 13
@@ -102,7 +103,7 @@ def _read_header(data: bytes) -> tuple[TurboQuant, str, str | None, Record]:
     _check(metric < len(METRICS) and keep < len(KEEPS) and not any(zeros), "header", 20, "unknown fields")
     _check(not any(data[_HEADER.size : SECTOR]), "header", _HEADER.size, "padding")
     codec_at = 3 * SECTOR
-    end = _up(codec_at + codec_len)
+    end = up(codec_at + codec_len)
     _check(len(data) >= end, "codec", len(data), "cut short")
     described = data[codec_at : codec_at + codec_len]
     _check(zlib.crc32(described) == codec_crc, "codec", codec_at, "checksum")
@@ -175,25 +176,25 @@ def _read_chunk(data: bytes, last: Record) -> Chunk:
     _check(len(data) >= table + count * _ENTRY.size, "chunk", len(data), "cut short")
     entries = [_ENTRY.unpack_from(data, table + i * _ENTRY.size) for i in range(count)]
     crcs_at = table + count * _ENTRY.size
-    blocks = [-(-_up(entry[5]) // BLOCK_BYTES) for entry in entries]
+    blocks = [-(-up(entry[5]) // BLOCK_BYTES) for entry in entries]
     end = crcs_at + 4 * sum(blocks)
-    _check(len(data) >= _up(end + 4), "chunk", len(data), "cut short")
+    _check(len(data) >= up(end + 4), "chunk", len(data), "cut short")
     (crc,) = struct.unpack_from("<I", data, end)
     _check(zlib.crc32(data[at:end]) == crc, "chunk's head", at, "checksum")
-    _check(not any(data[end + 4 : _up(end + 4)]), "chunk's head", end + 4, "padding")
+    _check(not any(data[end + 4 : up(end + 4)]), "chunk's head", end + 4, "padding")
     follows = chain == last.chain and before == last.rows and sequence > last.sequence
     _check(follows and plain <= rows and ascending < 2, "chunk's head", at, "does not follow the one before it")
     _check(len(data) >= at + length, "chunk", len(data), "cut short")
     crcs = iter(struct.unpack_from(f"<{sum(blocks)}I", data, crcs_at))
-    sections, place = [], _up(end + 4)
+    sections, place = [], up(end + 4)
     for kind, partition, stage, width, offset, size, zeros in entries:
         _check(at + offset == place and not any(zeros), "chunk's table", table, "sections do not follow one another")
-        padded = data[place : place + _up(size)]
+        padded = data[place : place + up(size)]
         for first in range(0, len(padded), BLOCK_BYTES):
             right = zlib.crc32(padded[first : first + BLOCK_BYTES]) == next(crcs)
             _check(right, f"section {kind}", place + first, "checksum")
         sections.append(Section(kind, partition, stage, width, padded[:size]))
-        place += _up(size)
+        place += up(size)
     _check(place == at + length, "chunk", at, "length")
     return Chunk(rows, plain, ascending == 1, largest, sections, Record(sequence, place, before + rows, crc))
 
@@ -353,7 +354,3 @@ def _numbers(content: bytes, dtype: str, count: int) -> NDArray[Any]:
 def _check(condition: bool, part: str, at: int, what: str) -> None:
     if not condition:
         raise ValueError(f"{part}, byte {at}: {what}")
-
-
-def _up(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN

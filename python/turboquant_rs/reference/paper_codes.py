@@ -7,16 +7,14 @@ Beside ``Codes`` of TurboQuant they have no stages: a row is kept whole.
 from __future__ import annotations
 
 import struct
-import zlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import FORMAT_VERSION, MEANING
 from .projection import DENSE_MAX_DIM, DENSE_MAX_SIZE, PROJECTIONS
 from .rng import derive
+from .sections import FORMAT_VERSION, MEANING, EncodedRows, check_padding, check_version, read_checksums, read_rows, up
 from .units import row_bytes as units_bytes
 
 MAGIC = b"TQPAPR"
@@ -25,8 +23,6 @@ RADII = ("float16", "float32")
 #: Most levels of a polar codec: dimensions go up to 2^16.
 MAX_LEVELS = 16
 _FIXED = struct.Struct("<6sHQQIBBBBQI16s")
-_CRCS = struct.Struct("<III")
-_ALIGN = 64
 
 
 @dataclass(frozen=True)
@@ -58,32 +54,17 @@ class PaperSpec:
 
 
 @dataclass(frozen=True)
-class PaperCodes:
+class PaperCodes(EncodedRows):
     """n encoded vectors: ``packed`` (n, bytes) uint8, ``scales`` (n, norms) float32."""
 
-    packed: NDArray[np.uint8]
-    scales: NDArray[np.float32]
     spec: PaperSpec
 
     def __post_init__(self) -> None:
         if self.spec.kind == "polar":
             radii_of(self.spec, self.packed)
 
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    def __getitem__(self, rows: Any) -> PaperCodes:
-        return replace(self, packed=self.packed[rows], scales=self.scales[rows])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales."""
-        return self.packed.nbytes + self.scales.nbytes
-
     def to_bytes(self) -> bytes:
         """Serialise: header, packed rows, scales; each section starts at a multiple of 64."""
-        packed = np.ascontiguousarray(self.packed).tobytes()
-        scales = np.ascontiguousarray(self.scales, dtype="<f4").tobytes()
         spec = self.spec
         head = _FIXED.pack(
             MAGIC,
@@ -99,37 +80,22 @@ class PaperCodes:
             spec.size,
             bytes(spec.bits),
         )
-        head += struct.pack("<II", zlib.crc32(packed), zlib.crc32(scales))
-        head += struct.pack("<I", zlib.crc32(head))
-        return _padded(head) + _padded(packed) + scales
+        return self._file(head)
 
     @staticmethod
     def from_bytes(data: bytes) -> PaperCodes:
         """Read :meth:`to_bytes`'s bytes; every flipped bit and truncation raises ValueError."""
-        if len(data) < _FIXED.size + _CRCS.size or data[:6] != MAGIC:
+        if len(data) < _FIXED.size or data[:6] != MAGIC:
             raise ValueError("not a code file of the papers' codecs")
         _, version, fingerprint, n, dim, kind, choice, count, zero, seed, size, bits = _FIXED.unpack_from(data)
-        if version > FORMAT_VERSION:
-            raise ValueError(f"format version {version}; this reader knows {FORMAT_VERSION}")
-        packed_crc, scales_crc, head_crc = _CRCS.unpack_from(data, _FIXED.size)
-        if zlib.crc32(data[: _FIXED.size + 8]) != head_crc:
-            raise ValueError("header checksum")
+        check_version(version)
+        checksums, end = read_checksums(data, _FIXED.size, 2)
+        check_padding(data, end)
         spec = PaperSpec(KINDS[kind], dim, choice, tuple(bits[:count]), size, seed)
         if spec.fingerprint != fingerprint or zero or any(bits[count:]):
             raise ValueError("header fields contradict each other")
-        width = row_bytes(spec)
-        head_end = _FIXED.size + _CRCS.size
-        packed_at = _up(head_end)
-        scales_at = _up(packed_at + n * width)
-        if len(data) != scales_at + n * 4 * spec.norms:
-            raise ValueError("wrong length")
-        if any(data[head_end:packed_at]) or any(data[packed_at + n * width : scales_at]):
-            raise ValueError("padding is not zero")
-        packed = np.frombuffer(data, np.uint8, n * width, packed_at).reshape(n, width)
-        scales = np.frombuffer(data, "<f4", n * spec.norms, scales_at).reshape(n, spec.norms)
-        if zlib.crc32(packed.tobytes()) != packed_crc or zlib.crc32(scales.tobytes()) != scales_crc:
-            raise ValueError("section checksum")
-        return PaperCodes(packed, scales.astype(np.float32), spec)
+        packed, scales = read_rows(data, up(end), n, row_bytes(spec), spec.norms, checksums)
+        return PaperCodes(packed, scales, spec)
 
 
 def row_bytes(spec: PaperSpec) -> int:
@@ -172,11 +138,3 @@ def check_sketch(dim: int, size: int, projection: str, seed: int) -> None:
     most_dim, most_size = (DENSE_MAX_DIM, DENSE_MAX_SIZE) if dense else (65_536, 65_536)
     if not 1 <= dim <= most_dim or not 1 <= size <= most_size or not 0 <= seed < 1 << 64:
         raise ValueError(f"dim must be 1 to {most_dim}, sketch_dim 1 to {most_size}, seed a 64-bit integer")
-
-
-def _up(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(_up(len(data)) - len(data))
