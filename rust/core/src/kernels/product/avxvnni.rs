@@ -4,11 +4,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Line, TILE};
+use super::{Block, Line, SIX, TILE};
 use crate::kernels::level::AvxVnni;
-
-/// Queries against one tile.
-const QUERIES: usize = 6;
 
 pub(super) fn products(_: AvxVnni, block: Block<'_>, out: &mut [i32]) {
     #[target_feature(enable = "avx2,avxvnni")]
@@ -24,7 +21,7 @@ pub(super) fn products(_: AvxVnni, block: Block<'_>, out: &mut [i32]) {
 fn all_tiles(block: Block<'_>, out: &mut [i32], add: impl Fn(__m256i, __m256i, __m256i) -> __m256i + Copy) {
     let rows = block.rows;
     for (tile, lines) in block.lines.chunks_exact(block.steps).enumerate() {
-        for first in (0..block.n()).step_by(QUERIES) {
+        for first in (0..block.n()).step_by(SIX) {
             // SAFETY: the caller's features hold AVX2; `super::products` checked the lengths: `first` + the const argument ≤ n.
             unsafe {
                 let out = out.as_mut_ptr().add(first * rows + tile * TILE);
@@ -34,7 +31,7 @@ fn all_tiles(block: Block<'_>, out: &mut [i32], add: impl Fn(__m256i, __m256i, _
                     3 => one_tile::<3>(block, first, lines, out, rows, add),
                     4 => one_tile::<4>(block, first, lines, out, rows, add),
                     5 => one_tile::<5>(block, first, lines, out, rows, add),
-                    _ => one_tile::<QUERIES>(block, first, lines, out, rows, add),
+                    _ => one_tile::<SIX>(block, first, lines, out, rows, add),
                 }
             }
         }
@@ -42,7 +39,7 @@ fn all_tiles(block: Block<'_>, out: &mut [i32], add: impl Fn(__m256i, __m256i, _
 }
 
 /// # Safety
-/// The processor has AVX2. `block` holds queries `first` … `first + N − 1`, `lines` one tile of its steps, `out` 16 places from each
+/// The processor has AVX2. `block` holds queries `first` … `first + N − 1` side by side, `lines` one tile of its steps, `out` 16 places from each
 /// multiple of `rows`, `N` times.
 #[inline(always)]
 unsafe fn one_tile<const N: usize>(
@@ -53,9 +50,8 @@ unsafe fn one_tile<const N: usize>(
     rows: usize,
     add: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
 ) {
-    let n = block.n();
-    let mut query = block.queries[4 * first..].as_ptr().cast::<i32>();
-    // SAFETY: AVX2 by the caller's word; a line holds 64 bytes, aligned; there are as many lines as steps, and the queries hold n
+    let mut query = block.queries[4 * first * block.steps..].as_ptr().cast::<i32>();
+    // SAFETY: AVX2 by the caller's word; a line holds 64 bytes, aligned; there are as many lines as steps, and the queries hold N
     // dwords a step; `out` has 16 places of each query.
     unsafe {
         let mut sums: [[__m256i; 2]; N] = [[_mm256_setzero_si256(); 2]; N];
@@ -69,7 +65,7 @@ unsafe fn one_tile<const N: usize>(
                 let q = _mm256_set1_epi32(query.add(j).read_unaligned());
                 *sums = [add(sums[0], low, q), add(sums[1], high, q)];
             }
-            query = query.wrapping_add(n);
+            query = query.add(N);
         }
         for (j, sums) in sums.into_iter().enumerate() {
             for (half, sum) in sums.into_iter().enumerate() {
@@ -85,42 +81,42 @@ unsafe fn one_tile<const N: usize>(
 mod tests {
     use super::*;
     use crate::kernels::Level;
-    use crate::kernels::product::tests::fill;
-    use crate::kernels::product::{Panel, Queries, scalar};
-    use crate::kernels::testing::bytes;
+    use crate::kernels::product::tests::{fill, plain, values};
+    use crate::kernels::product::{Panel, Queries};
+    use crate::kernels::testing::{bytes, other_levels};
 
     #[test]
-    fn kernel_equals_scalar_where_the_wider_instruction_set_can_run_it() {
+    fn kernel_equals_the_plain_sum_where_the_wider_instruction_set_can_run_it() {
         #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
         fn body(block: Block<'_>, out: &mut [i32]) {
             all_tiles(block, out, |sum, rows, query| _mm256_dpbusd_epi32(sum, rows, query));
         }
-        if !(is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni")) {
+        // Its panels and queries are those of this level.
+        let Some(level) = other_levels().into_iter().find(|level| matches!(level, Level::Avx512Vnni(..))) else {
             eprintln!("SKIPPED: no AVX-512 VNNI on this machine to run the AVX-VNNI kernel with");
             return;
-        }
+        };
         let table: [i8; 256] = std::array::from_fn(|code| (code as u8 as i8).max(-127));
         for m in (1..=70).chain([1000]) {
-            for n in 1..=12 {
-                let mut queries = Queries::new(Level::Scalar, m);
-                let values: Vec<i8> = bytes(n * m, 3).iter().map(|byte| (*byte as i8).max(-127)).collect();
-                values.chunks_exact(m).for_each(|query| queries.push(query));
+            for n in (1..=13).chain([24]) {
+                let mut queries = Queries::new(level, m);
+                let integers = values(n * m, 3);
+                integers.chunks_exact(m).for_each(|query| queries.push(query));
                 queries.finish();
+                let codes = bytes(64 * m, 5);
                 let mut panel = Panel::default();
-                panel.begin(Level::Scalar, 40, m);
-                for tile in 0..3 {
-                    let rows = if tile < 2 { 16 } else { 8 };
-                    fill(&mut panel, Level::Scalar, tile, &bytes(rows * m, tile as u64), m, &table, 256);
+                panel.begin(level, 64, m);
+                for (tile, codes) in codes.chunks(TILE * m).enumerate() {
+                    fill(&mut panel, level, tile, codes, m, &table, 256);
                 }
-                let (values, offsets) = queries.group(0);
+                let (packed, offsets) = queries.group(0);
                 let steps = panel.width() / 4;
-                let block = Block { queries: values, offsets, lines: panel.lines(), steps, rows: 64 };
-                let offset: Vec<_> = panel.lines().iter().map(|line| Line(line.0.map(|value| value ^ -128))).collect();
-                let (mut want, mut got) = (vec![5; n * 64], vec![5; n * 64]);
-                scalar::products(block, &mut want);
-                // SAFETY: the features were detected above.
-                unsafe { body(Block { lines: &offset, ..block }, &mut got) };
-                assert!(got == want, "m {m}, {n} queries");
+                let block = Block { queries: packed, offsets, lines: panel.lines(), steps, rows: 64 };
+                let mut got = vec![5; n * 64];
+                // SAFETY: the level has the features.
+                unsafe { body(block, &mut got) };
+                let levels: Vec<_> = codes.iter().map(|code| table[usize::from(*code)]).collect();
+                assert!(got == plain(&integers, &levels, m), "m {m}, {n} queries");
             }
         }
     }

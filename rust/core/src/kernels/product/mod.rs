@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! a tile, 4 bytes:   row 0: c c c c | row 1: c c c c | … | row 15: c c c c         then the next 4 coordinates
-//! a group:           query 0: c c c c | query 1: c c c c | … (up to 12)            then the next 4 coordinates
+//! queries:           query 0: c c c c | query 1: c c c c | … (up to 12, or 6)      then the next 4 coordinates
 //! ```
 //! AMX multiplies whole blocks of such lines (`amx`): its panels are padded to 64 coordinates, its groups hold up to 64 queries.
 //!
@@ -54,8 +54,10 @@ pub(crate) const TILE: usize = 16;
 const PAIR: usize = 2 * TILE;
 /// Most queries that are multiplied together at any level: what buffers must hold.
 pub(crate) const GROUP: usize = 4 * TILE;
-/// Most queries that are multiplied together without AMX.
+/// Most queries that are multiplied together by kernels that take them side by side.
 pub(crate) const NARROW_GROUP: usize = 12;
+/// Queries side by side of unsigned panels: what such kernels hold sums for; a group is several times as many.
+const SIX: usize = 6;
 /// AMX is for batches of so many queries: a product takes as long for fewer, almost. From what others measured, not from here.
 const TILES_FROM: usize = 16;
 
@@ -131,14 +133,24 @@ impl Form {
 
     /// Most queries of a group.
     const fn group(self) -> usize {
-        if matches!(self, Form::Tiles) { GROUP } else { NARROW_GROUP }
+        match self {
+            Form::Tiles => GROUP,
+            // Calls and epilogues for 12 cost a batch more than sums of 24 that leave the first-level cache.
+            Form::FourUnsigned => 4 * SIX,
+            _ => NARROW_GROUP,
+        }
+    }
+
+    /// Most queries whose steps stand side by side; a group is a multiple of it.
+    const fn side_by_side(self) -> usize {
+        if matches!(self, Form::FourUnsigned) { SIX } else { self.group() }
     }
 }
 
 /// What a kernel multiplies: one group of queries and one panel, lengths checked.
 #[derive(Clone, Copy)]
 struct Block<'a> {
-    /// The group: `steps` times one step of each query.
+    /// The group: `steps` times one step of each query, or of every six one after the other.
     queries: &'a [i8],
     /// −128·Σq of each query.
     offsets: &'a [i32],
@@ -171,7 +183,7 @@ pub(crate) fn products(level: Level, queries: &Queries, group: usize, panel: &Pa
     }
     let (values, offsets) = queries.group(group);
     let block = Block { queries: values, offsets, lines: panel.lines(), steps: width / form.coordinates(), rows };
-    assert!((1..=NARROW_GROUP).contains(&block.n()), "a group holds 1 to 12 queries");
+    assert!((1..=form.group()).contains(&block.n()), "a group has queries");
     assert!(values.len() == block.n() * block.steps * form.bytes(), "a group is whole steps");
     assert!(rows.is_multiple_of(PAIR) && block.lines.len() * 64 == rows * block.steps * form.bytes(), "whole tiles");
     assert_eq!(out.len(), block.n() * rows, "one product a query and row");
@@ -245,7 +257,7 @@ mod tests {
     use crate::kernels::testing::{bytes, other_levels};
     use crate::kernels::units::{Place, pack, unit_bytes};
 
-    fn values(n: usize, seed: u64) -> Vec<i8> {
+    pub(super) fn values(n: usize, seed: u64) -> Vec<i8> {
         bytes(n, seed).iter().map(|byte| (*byte as i8).max(-127)).collect()
     }
 
@@ -309,7 +321,7 @@ mod tests {
         found
     }
 
-    fn plain(queries: &[i8], rows: &[i8], m: usize) -> Vec<i32> {
+    pub(super) fn plain(queries: &[i8], rows: &[i8], m: usize) -> Vec<i32> {
         let dot = |q: &[i8], l: &[i8]| q.iter().zip(l).map(|(&q, &l)| i32::from(q) * i32::from(l)).sum::<i32>();
         queries.chunks_exact(m).flat_map(|q| rows.chunks_exact(m).map(move |l| dot(q, l))).collect()
     }

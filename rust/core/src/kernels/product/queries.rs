@@ -1,4 +1,4 @@
-//! Queries packed for the product: groups of up to 12, step by step; for AMX groups of up to 64 as its registers are loaded.
+//! Queries packed for the product: groups step by step; for AMX groups of up to 64 as its registers are loaded.
 
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ impl Queries {
         }
         let step = self.form.coordinates();
         self.values.reserve_exact(rows.len() / step * self.form.bytes());
-        for group in rows.chunks(self.form.group() * self.width) {
+        for group in rows.chunks(self.form.side_by_side() * self.width) {
             for at in (0..self.width).step_by(step) {
                 for values in group.chunks_exact(self.width).map(|query| &query[at..at + step]) {
                     if self.form == Form::TwoWords {
