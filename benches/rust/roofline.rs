@@ -23,7 +23,7 @@ mod rng;
 use kernels::assign::{Products, Rotated, Table, assign_packed};
 use kernels::hadamard::{Direction, transform};
 use kernels::lines::Lines;
-use kernels::planes::{BLOCK, Planes, Weights, upper_ends};
+use kernels::planes::{BLOCK, Planes, Tables, Weights, upper_ends};
 use kernels::product::{Panel, Queries, TILE, group_size, products};
 use kernels::rows::{scale_down, top_magnitudes};
 use kernels::scores::{Worth, at_least, from_products};
@@ -138,13 +138,15 @@ fn scanning(level: Level) {
         from_products(level, black_box(&out), worth, &mut scores);
         at_least(level, &scores, PANEL, &floors, &mut marks);
     });
-    let (columns, tables) = (DIM / 8, vec![[7; 32]; DIM / 8]);
+    let columns = DIM / 8;
+    let entries = vec![[7; 16]; Tables::entries(columns)];
+    let tables = Tables::new(columns, &entries);
     let (planes, bounds, stage_scales) =
         (bytes(STAGE_ROWS * columns), vec![7 << 16 | 9; STAGE_ROWS], values(STAGE_ROWS));
     let rows = Planes { blocks: planes.as_chunks::<BLOCK>().0, bounds: &bounds, scales: &stage_scales };
     let (mut ends, weights) = (vec![0.0; STAGE_ROWS], Weights { offset: 63, factor: 0.1, deviation: 0.1, center: 0.0 });
     time(level, "first stage, sign planes", 2 * STAGE_ROWS * columns, STAGE_ROWS * (columns + 12), || {
-        upper_ends(level, black_box(rows), [(&tables, weights)], [&mut ends]);
+        upper_ends(level, black_box(rows), [(tables, weights)], [&mut ends]);
     });
     let mut single = Single::new(DIM / 2);
     let integers: Vec<_> = bytes(DIM).iter().map(|&q| i32::from(q) / 2).collect();

@@ -29,10 +29,12 @@ MAGIC, CHUNK_MAGIC = b"TQINDX", b"TQCHNK"
 VERSION = 1
 METRICS = ("ip", "cosine", "l2")
 KEEPS = (None, "float32", "float16", "bfloat16", "int8")
-SECTOR, BLOCK_BYTES, BLOCK_ROWS = 512, 65_536, 64
+SECTOR, BLOCK_BYTES = 512, 65_536
 #: Kinds of sections.
-BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES, ORIGINALS, ORIGINAL_SCALES = range(1, 13)
-FITTED_BOUNDS = 13
+LONG_BLOCKS, STAGE, BOUNDS, SCALES, SQUARES, NUMBERS, IDS, GONE, NAME_ENDS, NAMES, ORIGINALS = range(1, 12)
+ORIGINAL_SCALES, FITTED_BOUNDS, BLOCKS = 12, 13, 14
+#: Rows of a block of a first stage; files from before had longer ones.
+BLOCK_ROWS = {BLOCKS: 16, LONG_BLOCKS: 64}
 _HEADER = struct.Struct("<6sHQIBB6sI")
 _RECORD = struct.Struct("<QQQI32sI")
 _HEAD = struct.Struct("<6sHQQQQQIIq")
@@ -288,12 +290,14 @@ def _read_partition(
         bounds, sizes = BOUNDS, [sections[0].width, sum(sizes) - sections[0].width]
     # Codes of 1 bit are in blocks as first stages are, but for files from before they were.
     whole = not fitted and len(spec.segments) == 1 and spec.segments[0].bits == 1
-    in_blocks = staged or (whole and bool(sections) and sections[0].kind == BLOCKS)
+    in_blocks = staged or (whole and bool(sections) and sections[0].kind != STAGE)
     if in_blocks:
         size = sizes[0]
-        blocks = -(-rows // BLOCK_ROWS)
-        content = _take(sections, BLOCKS, partition, 0, size)
-        columns = _numbers(content, "u1", blocks * size * BLOCK_ROWS).reshape(blocks, size, BLOCK_ROWS)
+        kind = LONG_BLOCKS if sections and sections[0].kind == LONG_BLOCKS else BLOCKS
+        length = BLOCK_ROWS[kind]
+        blocks = -(-rows // length)
+        content = _take(sections, kind, partition, 0, size)
+        columns = _numbers(content, "u1", blocks * size * length).reshape(blocks, size, length)
         parts.append(columns.transpose(0, 2, 1).reshape(-1, size)[:rows])
     for stage, size in list(enumerate(sizes))[int(in_blocks) :]:
         parts.append(_numbers(_take(sections, STAGE, partition, stage, size), "u1", rows * size).reshape(rows, size))

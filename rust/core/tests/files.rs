@@ -297,8 +297,12 @@ fn originals_are_in_files() {
     }
 }
 
-/// The index whose file of two commits is tests/data/`name`.
-fn golden(name: &str) -> (Index, PathBuf) {
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// The index whose file of two commits is tests/data/`name`-v1.tqi, and that file, made anew.
+fn golden(name: &str, folder: &Folder) -> (Index, PathBuf) {
     let codec = if name.starts_with("fitted") {
         fitted()
     } else {
@@ -316,7 +320,7 @@ fn golden(name: &str) -> (Index, PathBuf) {
     } else {
         index.add(&rows(dim, 70, 1), None).unwrap();
     }
-    let path = std::env::temp_dir().join(format!("turboquant-golden-{}-{name}", std::process::id()));
+    let path = folder.file(name);
     index.save(&path).unwrap();
     if name.contains("names") {
         upsert_names(&mut index, &rows(dim, 5, 2), &names[68..73]);
@@ -332,31 +336,21 @@ fn golden(name: &str) -> (Index, PathBuf) {
     (index, path)
 }
 
-const GOLDEN: [&str; 6] = [
-    "plain-v1.tqi",
-    "one-bit-v1.tqi",
-    "fitted-v1.tqi",
-    "fitted-removed-v1.tqi",
-    "plain-names-v1.tqi",
-    "plain-kept-v1.tqi",
-];
+const GOLDEN: [&str; 6] = ["plain", "one-bit", "fitted", "fitted-removed", "plain-names", "plain-kept"];
 
 /// Files written on an x86-64 are those that every machine writes, and reads. `TURBOQUANT_WRITE_GOLDEN=1` writes them anew.
 #[test]
 fn golden_files_are_written_and_read_everywhere() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let folder = Folder::new("golden");
     for name in GOLDEN {
-        let (index, written) = golden(name);
-        let path = folder.join(name);
+        let ((index, written), path) = (golden(name, &folder), data(&format!("{name}-v1.tqi")));
         if std::env::var_os("TURBOQUANT_WRITE_GOLDEN").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
             std::fs::copy(&written, &path).unwrap();
         }
         assert!(std::fs::read(&written).unwrap() == std::fs::read(&path).unwrap(), "{name}: bytes have moved");
         for map in [false, true] {
             assert_same(&index, &Index::open(&path, map).unwrap(), name);
         }
-        std::fs::remove_file(written).unwrap();
     }
 }
 
@@ -365,31 +359,34 @@ fn golden_files_are_written_and_read_everywhere() {
 fn codes_of_1_bit_are_read_from_rows_as_well() {
     let folder = Folder::new("one-bit-rows");
     let path = folder.file("index.tqi");
-    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/one-bit-rows-v1.tqi"), &path).unwrap();
-    let (mut index, saved) = (Index::open(&path, true).unwrap(), folder.file("saved.tqi"));
-    index.save(&saved).unwrap();
-    assert_same(&index, &Index::open(&saved, true).unwrap(), "in blocks");
-    index = Index::open(&path, true).unwrap();
+    std::fs::copy(data("one-bit-rows-v1.tqi"), &path).unwrap();
+    let mut index = Index::open(&path, true).unwrap();
+    assert_same(&index, &Index::from_bytes(&index.to_bytes().unwrap()).unwrap(), "in blocks");
     index.add(&rows(20, 70, 1), None).unwrap();
     index.commit().unwrap();
     assert_same(&index, &Index::open(&path, true).unwrap(), "both forms in one file");
 }
 
-/// First stages of fitted codes once had other bytes, or other bounds; such files are read, appended to and saved in today's form.
+/// First stages once lay in files in blocks of 64 rows, those of fitted codes with other bytes or bounds; such files are read, appended to
+/// and saved in today's form.
 #[test]
-fn earlier_first_stages_of_fitted_codes_are_cut_anew() {
+fn earlier_first_stages_are_cut_anew() {
     let folder = Folder::new("earlier-stages");
     let path = folder.file("index.tqi");
-    let (now, made) = golden("fitted-removed");
-    std::fs::remove_file(made).unwrap();
-    for name in ["fitted-removed-smaller-stage-v1.tqi", "fitted-removed-other-bounds-v1.tqi"] {
-        for map in [false, true] {
-            std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name), &path).unwrap();
+    for (today, earlier) in [
+        ("one-bit", &["long-blocks"][..]),
+        ("plain", &["long-blocks"]),
+        ("fitted-removed", &["long-blocks", "smaller-stage", "other-bounds"]),
+    ] {
+        let (now, _) = golden(today, &folder);
+        for (form, map) in earlier.iter().flat_map(|form| [(form, false), (form, true)]) {
+            let name = format!("{today}-{form}-v1.tqi");
+            std::fs::copy(data(&name), &path).unwrap();
             let mut index = Index::open(&path, map).unwrap();
             index.verify().unwrap();
-            assert_same(&now, &index, name);
+            assert_same(&now, &index, &name);
             assert_eq!(index.to_bytes().unwrap(), now.to_bytes().unwrap(), "{name}");
-            index.add(&rows(32, 70, 4), None).unwrap();
+            index.add(&rows(index.codec().dim(), 70, 4), None).unwrap();
             index.commit().unwrap();
             assert_same(&index, &Index::open(&path, map).unwrap(), "both forms in one file");
         }

@@ -308,8 +308,9 @@ impl Partition {
         Ok(())
     }
 
-    /// Asks for what of a row lies behind its first stage.
+    /// Asks for a row of codes with a first stage.
     pub(super) fn prefetch(&self, place: usize) {
+        self.first.iter().for_each(|first| first.prefetch_row(place));
         self.stages[1..].iter().for_each(|stage| prefetch(&stage.bytes[place * stage.stride..][..stage.stride]));
     }
 

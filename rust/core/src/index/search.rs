@@ -12,12 +12,11 @@ use self::reached::Reached;
 use self::stages::{Buffers, Waiting};
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
-use crate::bitmap::{Allowed, bits};
+use crate::bitmap::{Allowed, WORD, bits};
 use crate::codec::{L2_NORM_LIMIT, flush, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
-use crate::kernels::planes::{BLOCK, Planes, upper_ends};
-use crate::kernels::prefetch::prefetch;
+use crate::kernels::planes::{Planes, upper_ends};
 use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
@@ -71,7 +70,7 @@ impl Index {
             let staged = by_stages && partition.first().is_some();
             let step =
                 if staged { exec.rows_per_thread(n, STAGED_ROWS) } else { exec.rows_per_task(n, Exec::SCAN_ROWS) };
-            let step = step.next_multiple_of(BLOCK);
+            let step = step.next_multiple_of(WORD);
             let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
             let rows = partition.rows();
             let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
@@ -194,13 +193,13 @@ impl<'a> Ranking<'a> {
     fn prefetch(&self, query: usize) {
         self.best[query].prefetch();
         if let Some((stage, ..)) = self.cut() {
-            prefetch(stage.query(query).0);
+            stage.query(query).0.prefetch();
         }
     }
 
     /// Offers the marked rows of a block by their whole keys, which their upper ends may cut.
     fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
-        let mut uppers = [f32::INFINITY; BLOCK];
+        let mut uppers = [f32::INFINITY; WORD];
         if let Some((stage, first, scales)) = self.cut() {
             let uppers = &mut uppers[..places.len()];
             let (bounds, scales) = (first.bounds(places.clone()), &scales[places.clone()]);
@@ -271,8 +270,8 @@ impl<'a> Task<'a> {
         let many = |word: u64| word.count_ones() >= MANY;
         self.allowed.runs(range.clone(), many).try_for_each(|run| self.read(run))?;
         let mut places = Vec::new();
-        for first in range.step_by(BLOCK) {
-            let word = self.allowed.word(first / BLOCK);
+        for first in range.step_by(WORD) {
+            let word = self.allowed.word(first / WORD);
             places.extend(bits(if many(word) { 0 } else { word }).map(|row| first + row));
             if places.len() >= PANEL_ROWS {
                 self.read_places(&places[..PANEL_ROWS])?;
@@ -290,7 +289,7 @@ impl<'a> Task<'a> {
         partition.check(range.clone())?;
         stats.full(range.len(), queries.len(), partition.row_bytes());
         scanner.scan(rows, range, queries, |members, rows, stages, keys| {
-            let (word, squares) = (allowed.word(rows.start / BLOCK), partition.squares_of(rows.clone()));
+            let (word, squares) = (allowed.word(rows.start / WORD), partition.squares_of(rows.clone()));
             ranking.take(
                 members,
                 keys,

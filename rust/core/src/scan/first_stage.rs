@@ -1,4 +1,4 @@
-//! The first stage of an index's rows in blocks of 64 rows, and what bounds a score from it (docs/numerics.md section 12).
+//! The first stage of an index's rows in blocks of 16 rows, and what bounds a score from it (docs/numerics.md section 12).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct FirstStage {
     kind: Kind,
     /// Bytes of a row's stage.
     size: usize,
-    /// Blocks of 64 rows, `size` columns each.
+    /// Blocks of 16 rows, `size` columns each.
     columns: Array<Column>,
     /// The ratio of a row in the low half, its spread in the high one; none where the stage is the whole code.
     bounds: Array<u32>,
@@ -181,10 +181,16 @@ impl FirstStage {
         out[start..].iter_mut().zip(block).for_each(|(to, column)| *to = column[row % BLOCK]);
     }
 
-    /// Writes the planes of `rows`, which start a block and do not leave it.
+    /// Writes the planes of `rows`, which start a block.
     pub(crate) fn planes(&self, rows: Range<usize>, out: &mut Vec<u8>) {
         out.resize(rows.len() * self.size, 0);
-        to_rows(self.blocks(rows), out);
+        let blocks = self.blocks(rows).chunks_exact(self.size);
+        blocks.zip(out.chunks_mut(BLOCK * self.size)).for_each(|(block, rows)| to_rows(block, rows));
+    }
+
+    /// Asks for the block that holds a row.
+    pub(crate) fn prefetch_row(&self, row: usize) {
+        prefetch(&self.columns[row / BLOCK * self.size..][..self.size]);
     }
 
     /// Asks for part `part` of `parts` of the planes of `rows`, which start a block.

@@ -5,13 +5,13 @@ use super::linear_stage::BOUND;
 use super::{sign_stage, whole_stage};
 use crate::codec::TurboQuant;
 use crate::kernels::Level;
-use crate::kernels::planes::{CENTER, ENTRIES, Weights, largest_four, sum_of_row, tabulate};
+use crate::kernels::planes::{CENTER, Tables, Weights, largest_four, sum_of_row, tabulate};
 
 #[derive(Debug)]
 pub(crate) struct StageQueries {
-    /// Bytes of a row's stage, and tables of a query.
+    /// Bytes of a row's stage.
     size: usize,
-    tables: Vec<[u8; ENTRIES]>,
+    entries: Vec<[u8; 16]>,
     weights: Vec<Weights>,
 }
 
@@ -29,8 +29,9 @@ impl StageQueries {
         restored: impl Fn(f32, usize) -> f32,
     ) -> Self {
         let size = first.size();
-        let (tables, weights) = (vec![[0; ENTRIES]; norms.len() * size], Vec::with_capacity(norms.len()));
-        let mut queries = Self { size, tables, weights };
+        let of_query = Tables::entries(size);
+        let (entries, weights) = (vec![[0; 16]; norms.len() * of_query], Vec::with_capacity(norms.len()));
+        let mut queries = Self { size, entries, weights };
         let mut worths = Vec::new();
         for (row, &norm) in norms.iter().enumerate() {
             match first.kind() {
@@ -58,14 +59,15 @@ impl StageQueries {
             };
             let center = centers.map_or(0.0, |centers| centers[row]);
             queries.weights.push(Weights { offset: zero, factor, deviation, center });
-            tabulate(level, &worths, top, &mut queries.tables[row * size..][..size]);
+            tabulate(level, &worths, top, &mut queries.entries[row * of_query..][..of_query]);
         }
         queries
     }
 
     /// The tables of a query, and what its sums are worth.
-    pub(crate) fn query(&self, query: usize) -> (&[[u8; ENTRIES]], Weights) {
-        (&self.tables[query * self.size..][..self.size], self.weights[query])
+    pub(crate) fn query(&self, query: usize) -> (Tables<'_>, Weights) {
+        let of_query = Tables::entries(self.size);
+        (Tables::new(self.size, &self.entries[query * of_query..][..of_query]), self.weights[query])
     }
 
     /// The upper end of one row's score, from the bytes of its stage, its bounds and its scale.

@@ -144,8 +144,8 @@ impl Record {
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The first stage in blocks of 64 rows, column by column: the first byte of 64 rows, then the second.
-    Blocks = 1,
+    /// The first stage in files from before `Blocks`, in blocks of 64 rows instead of 16.
+    LongBlocks = 1,
     /// A stage, row-major.
     Stage = 2,
     /// Bounds of the first stage of plain codecs, 4 bytes a row; of fitted ones in files from before `FittedBounds`.
@@ -170,13 +170,15 @@ pub(crate) enum Kind {
     OriginalScales = 12,
     /// Bounds of the first stage of fitted codecs, 4 bytes a row.
     FittedBounds = 13,
+    /// The first stage in blocks of 16 rows, column by column: the first byte of 16 rows, then the second.
+    Blocks = 14,
 }
 
 impl Kind {
     /// Its name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Blocks => "planes of the first stage",
+            Self::Blocks | Self::LongBlocks => "planes of the first stage",
             Self::Stage => "codes",
             Self::Bounds | Self::FittedBounds => "bounds",
             Self::Scales => "scales",
@@ -193,10 +195,10 @@ impl Kind {
 
     fn of(number: u16) -> Option<Self> {
         use Kind::{
-            Blocks, Bounds, FittedBounds, Gone, Ids, NameEnds, Names, Numbers, OriginalScales, Originals, Scales,
-            Squares, Stage,
+            Blocks, Bounds, FittedBounds, Gone, Ids, LongBlocks, NameEnds, Names, Numbers, OriginalScales, Originals,
+            Scales, Squares, Stage,
         };
-        let arrays = [Blocks, Stage, Bounds, FittedBounds, Scales, Squares, Numbers];
+        let arrays = [LongBlocks, Blocks, Stage, Bounds, FittedBounds, Scales, Squares, Numbers];
         let others = [Ids, Gone, NameEnds, Names, Originals, OriginalScales];
         arrays.into_iter().chain(others).find(|kind| *kind as u16 == number)
     }

@@ -7,7 +7,7 @@ use super::Partition;
 use crate::codec::TurboQuant;
 use crate::error::Result;
 use crate::index::file::{Chunk, Entry, Kind};
-use crate::kernels::planes::{BLOCK, Column, from_rows, to_rows};
+use crate::kernels::planes::{BLOCK, Column, from_rows};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::FirstStage;
@@ -133,6 +133,21 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// The rows of a first stage of `size` bytes, which earlier files hold in blocks of 64 rows.
+fn long_blocks(number: usize, size: usize, rows: usize, chunk: &mut Chunk<'_>) -> Result<Vec<u8>> {
+    const LONG: usize = 64;
+    let columns: Array<[u8; LONG]> =
+        chunk.array(Kind::LongBlocks, number, 0, size, rows.div_ceil(LONG) * size, any())?;
+    columns.check_all()?;
+    let mut packed = vec![0; rows * size];
+    for (block, rows) in columns.chunks(size).zip(packed.chunks_mut(LONG * size)) {
+        for (r, row) in rows.chunks_exact_mut(size).enumerate() {
+            row.iter_mut().zip(block).for_each(|(byte, column)| *byte = column[r]);
+        }
+    }
+    Ok(packed)
+}
+
 /// Packed rows in blocks.
 fn in_blocks(packed: &[u8], size: usize) -> Array<Column> {
     let mut blocks = Array::default();
@@ -205,6 +220,8 @@ impl Partition {
                 let packed: Array<u8> = chunk.array(Kind::Stage, number, 0, size, rows * size, any())?;
                 packed.check_all()?;
                 in_blocks(&packed, size)
+            } else if chunk.width_of(Kind::LongBlocks, number).is_some() {
+                in_blocks(&long_blocks(number, size, rows, chunk)?, size)
             } else {
                 chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?
             });
@@ -228,23 +245,17 @@ impl Partition {
     fn take_earlier_stages(&mut self, number: usize, chunk: &mut Chunk<'_>) -> Result<()> {
         let (rows, stride) = (self.len, self.codec.row_bytes());
         // A width that no stage has is refused with the section, whose bytes it does not fit, or with the next one.
-        let size = chunk.width_of(Kind::Blocks, number).map_or(1, |width| width.clamp(1, stride - 1));
-        let columns: Array<Column> = chunk.array(Kind::Blocks, number, 0, size, rows.div_ceil(BLOCK) * size, any())?;
+        let size = chunk.width_of(Kind::LongBlocks, number).map_or(1, |width| width.clamp(1, stride - 1));
+        let planes = long_blocks(number, size, rows, chunk)?;
         let rest: Array<u8> = chunk.array(Kind::Stage, number, 1, stride - size, rows * (stride - size), any())?;
         let bounds: Array<u32> = chunk.array(Kind::Bounds, number, 0, 4, rows, any())?;
-        columns.check_all()?;
         rest.check_all()?;
         bounds.check_all()?;
         let exec = Exec::default().settled()?;
-        let (mut packed, mut planes, cut) = (Vec::new(), Vec::new(), self.stages[0].stride);
+        let (mut packed, cut) = (Vec::new(), self.stages[0].stride);
         let first = self.first.as_mut().expect("bounds belong to a first stage");
         let bytes = self.stages[1].bytes.to_mut();
-        for (columns, rest) in columns.chunks(ROWS / BLOCK * size).zip(rest.chunks(ROWS * (stride - size))) {
-            planes.resize(rest.len() / (stride - size) * size, 0);
-            columns
-                .chunks(size)
-                .zip(planes.chunks_mut(BLOCK * size))
-                .for_each(|(block, planes)| to_rows(block, planes));
+        for (planes, rest) in planes.chunks(ROWS * size).zip(rest.chunks(ROWS * (stride - size))) {
             packed.clear();
             for (plane, rest) in planes.chunks(size).zip(rest.chunks(stride - size)) {
                 packed.extend_from_slice(plane);

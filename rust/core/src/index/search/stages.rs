@@ -9,9 +9,9 @@ use std::mem::take;
 use std::ops::Range;
 
 use super::Task;
-use crate::bitmap::bits;
+use crate::bitmap::{WORD, bits};
 use crate::error::Result;
-use crate::kernels::planes::{BLOCK, Planes, SHARED, upper_ends};
+use crate::kernels::planes::{Planes, SHARED, upper_ends};
 use crate::kernels::scores::at_least;
 use crate::scan::PreparedQueries;
 
@@ -127,8 +127,8 @@ impl Task<'_> {
         }
         let (mut end, mut wanted) = (range.start, 0);
         while end < range.end && wanted < most {
-            wanted += self.allowed.word(end / BLOCK).count_ones() as usize;
-            end += BLOCK;
+            wanted += self.allowed.word(end / WORD).count_ones() as usize;
+            end += WORD;
         }
         (range.start..end.min(range.end), wanted)
     }
@@ -146,7 +146,7 @@ impl Task<'_> {
         let Self { ranking, allowed, waiting, buffers: Buffers { uppers, .. }, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (n, stride) = (range.len(), range.len().next_multiple_of(BLOCK));
+        let (n, stride) = (range.len(), range.len().next_multiple_of(WORD));
         uppers.resize(Q * stride, 0.0);
         let mut parts = uppers.chunks_exact_mut(stride);
         let mut of_queries = from_fn(|_| parts.next().expect("a part a query"));
@@ -160,15 +160,15 @@ impl Task<'_> {
             // Places behind the last row never reach a floor.
             uppers[n..].fill(f32::NAN);
             // A word of marks a block, from one call for many blocks.
-            let (floors, mut marks) = ([ranking.floors[query]; CHUNK / BLOCK], [0; CHUNK / BLOCK]);
+            let (floors, mut marks) = ([ranking.floors[query]; CHUNK / WORD], [0; CHUNK / WORD]);
             for (first, uppers) in range.clone().step_by(CHUNK).zip(uppers.chunks(CHUNK)) {
-                let blocks = uppers.len() / BLOCK;
-                at_least(ranking.level, uppers, BLOCK, &floors[..blocks], &mut marks);
+                let blocks = uppers.len() / WORD;
+                at_least(ranking.level, uppers, WORD, &floors[..blocks], &mut marks);
                 for (i, &marked) in marks[..blocks].iter().enumerate() {
-                    let first = first + i * BLOCK;
+                    let first = first + i * WORD;
                     if marked != 0 {
-                        let reached = bits(marked & allowed.word(first / BLOCK));
-                        waiting[query].rows.extend(reached.map(|row| (uppers[i * BLOCK + row], first + row)));
+                        let reached = bits(marked & allowed.word(first / WORD));
+                        waiting[query].rows.extend(reached.map(|row| (uppers[i * WORD + row], first + row)));
                     }
                 }
             }

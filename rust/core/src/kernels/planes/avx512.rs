@@ -1,4 +1,4 @@
-//! Sums of table entries with AVX-512: a byte of 64 rows in one register.
+//! Sums of table entries with AVX-512: four bytes of a block's 16 rows in one register.
 
 use std::arch::x86_64::*;
 
@@ -23,47 +23,83 @@ fn upper_ends_of_rows<const Q: usize>(rows: Planes<'_>, queries: [OfQuery<'_>; Q
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn run<const Q: usize>(columns: &[Column], tables: [&Tables; Q]) -> [[u16; BLOCK]; Q] {
-    assert!(tables.iter().all(|tables| tables.len() == columns.len()), "a table a column");
-    let low_bits = _mm512_set1_epi8(15);
-    // Sixteen-bit sums: `all` of the low byte of every pair plus 256 times the high one, `high` of the high one.
-    let (mut all, mut high) = ([_mm512_setzero_si512(); Q], [_mm512_setzero_si512(); Q]);
-    for (i, column) in columns.iter().enumerate() {
-        // SAFETY: a column has 64 bytes; a prefetch reads nothing.
+fn run<const Q: usize>(columns: &[Column], tables: [Tables<'_>; Q]) -> [[u16; BLOCK]; Q] {
+    assert!(tables.iter().all(|tables| tables.bytes() == columns.len()), "tables of every column");
+    let mut sums = [Sums::none(); Q];
+    let (fours, rest) = columns.as_chunks::<4>();
+    for (i, four) in fours.iter().enumerate() {
+        // SAFETY: four columns have 64 bytes; a prefetch reads nothing.
         let bytes = unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(column.as_ptr().wrapping_add(AHEAD).cast());
-            _mm512_loadu_si512(column.as_ptr().cast())
+            _mm_prefetch::<_MM_HINT_T0>(four.as_ptr().wrapping_byte_add(AHEAD).cast());
+            _mm512_loadu_si512(four.as_ptr().cast())
         };
-        let lower = _mm512_and_si512(bytes, low_bits);
-        let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low_bits);
-        for ((tables, all), high) in tables.iter().zip(&mut all).zip(&mut high) {
-            // SAFETY: there are as many tables as columns, and a table has 32 bytes.
-            let (lows, highs) = unsafe {
-                let table = tables.as_ptr().add(i).cast::<__m128i>();
-                (_mm512_broadcast_i32x4(_mm_loadu_si128(table)), _mm512_broadcast_i32x4(_mm_loadu_si128(table.add(1))))
-            };
-            let pair = _mm512_add_epi8(_mm512_shuffle_epi8(lows, lower), _mm512_shuffle_epi8(highs, upper));
-            *all = _mm512_add_epi16(*all, pair);
-            *high = _mm512_add_epi16(*high, _mm512_srli_epi16::<8>(pair));
-        }
+        // SAFETY: there are tables of all these columns.
+        unsafe { add(bytes, tables, i, &mut sums) };
     }
-    let mut sums = [[0; BLOCK]; Q];
-    for ((sums, all), high) in sums.iter_mut().zip(all).zip(high) {
-        let low = _mm512_sub_epi16(all, _mm512_slli_epi16::<8>(high));
-        // Rows 16i … 16i + 15 lie in quarter i of both registers, even ones in `low`, odd ones in `high`.
-        let (first, second) = (_mm512_unpacklo_epi16(low, high), _mm512_unpackhi_epi16(low, high));
-        let to = sums.as_mut_ptr();
-        // SAFETY: four times sixteen sums.
+    if !rest.is_empty() {
+        // SAFETY: as many bytes as the mask has bits; others are 0, of which tables that fill up know nothing.
+        let bytes = unsafe { _mm512_maskz_loadu_epi8((1 << (BLOCK * rest.len())) - 1, rest.as_ptr().cast()) };
+        // SAFETY: as above; tables are filled up to whole registers.
+        unsafe { add(bytes, tables, fours.len(), &mut sums) };
+    }
+    sums.map(|sums| sums.of_rows())
+}
+
+/// Adds what four bytes of 16 rows are worth to each query, by its register `i` of tables.
+///
+/// # Safety
+/// Every query has that register of tables.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn add<const Q: usize>(bytes: __m512i, tables: [Tables<'_>; Q], i: usize, sums: &mut [Sums; Q]) {
+    let low_bits = _mm512_set1_epi8(15);
+    let lower = _mm512_and_si512(bytes, low_bits);
+    let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low_bits);
+    for (tables, sums) in tables.iter().zip(sums) {
+        // SAFETY: the caller promises them.
+        let (lows, highs) = unsafe {
+            (
+                _mm512_loadu_si512(tables.lows.as_ptr().add(4 * i).cast()),
+                _mm512_loadu_si512(tables.highs.as_ptr().add(4 * i).cast()),
+            )
+        };
+        let pair = _mm512_add_epi8(_mm512_shuffle_epi8(lows, lower), _mm512_shuffle_epi8(highs, upper));
+        sums.all = _mm512_add_epi16(sums.all, pair);
+        sums.high = _mm512_add_epi16(sums.high, _mm512_srli_epi16::<8>(pair));
+    }
+}
+
+/// Sums of 16 bits of a block's rows, those of every fourth byte in each quarter.
+#[derive(Clone, Copy)]
+struct Sums {
+    /// Of the low byte of every pair plus 256 times the high one.
+    all: __m512i,
+    /// Of the high one.
+    high: __m512i,
+}
+
+impl Sums {
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn none() -> Self {
+        Self { all: _mm512_setzero_si512(), high: _mm512_setzero_si512() }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    fn of_rows(self) -> [u16; BLOCK] {
+        let [all, high] = [self.all, self.high].map(|sums| {
+            let half = _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
+            _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+        });
+        let low = _mm_sub_epi16(all, _mm_slli_epi16::<8>(high));
+        // Even rows lie in `low`, odd ones in `high`.
+        let mut rows = [0; BLOCK];
+        // SAFETY: twice eight sums.
         unsafe {
-            _mm_storeu_si128(to.cast(), _mm512_extracti32x4_epi32::<0>(first));
-            _mm_storeu_si128(to.add(8).cast(), _mm512_extracti32x4_epi32::<0>(second));
-            _mm_storeu_si128(to.add(16).cast(), _mm512_extracti32x4_epi32::<1>(first));
-            _mm_storeu_si128(to.add(24).cast(), _mm512_extracti32x4_epi32::<1>(second));
-            _mm_storeu_si128(to.add(32).cast(), _mm512_extracti32x4_epi32::<2>(first));
-            _mm_storeu_si128(to.add(40).cast(), _mm512_extracti32x4_epi32::<2>(second));
-            _mm_storeu_si128(to.add(48).cast(), _mm512_extracti32x4_epi32::<3>(first));
-            _mm_storeu_si128(to.add(56).cast(), _mm512_extracti32x4_epi32::<3>(second));
+            _mm_storeu_si128(rows.as_mut_ptr().cast(), _mm_unpacklo_epi16(low, high));
+            _mm_storeu_si128(rows.as_mut_ptr().add(8).cast(), _mm_unpackhi_epi16(low, high));
         }
+        rows
     }
-    sums
 }

@@ -1,8 +1,58 @@
 //! A query's entries: what every pattern of four signs is worth (docs/numerics.md section 12).
 
-use super::{CENTER, ENTRIES};
+use std::ops::Range;
+
+use super::CENTER;
 use crate::kernels::Level;
+use crate::kernels::prefetch::prefetch;
 use crate::kernels::rows::per_level;
+
+/// Bytes of a row whose tables a register holds at most; the tables of a query are filled up to a multiple of this, with zeros.
+const ALIGNED: usize = 4;
+
+/// What four-bit patterns of each of a row's bytes are worth to a query: 16 entries for its low four bits, 16 for its high ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tables<'a> {
+    bytes: usize,
+    /// Those of low bits, as many as [`ALIGNED`] makes of the bytes; whatever a byte holds that is not there, it finds 0.
+    pub(super) lows: &'a [[u8; 16]],
+    pub(super) highs: &'a [[u8; 16]],
+}
+
+impl<'a> Tables<'a> {
+    /// Tables of 16 entries that a query needs for so many bytes.
+    pub(crate) fn entries(bytes: usize) -> usize {
+        2 * bytes.next_multiple_of(ALIGNED)
+    }
+
+    /// Those of a query, as [`tabulate`] writes them.
+    pub(crate) fn new(bytes: usize, entries: &'a [[u8; 16]]) -> Self {
+        assert_eq!(entries.len(), Self::entries(bytes), "tables of whole registers");
+        let (lows, highs) = entries.split_at(entries.len() / 2);
+        Self { bytes, lows, highs }
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        self.bytes
+    }
+
+    /// Those of some bytes, from the first of a register on, to the last of one or of all.
+    pub(super) fn of(self, bytes: Range<usize>) -> Self {
+        let tables = bytes.start..bytes.end.next_multiple_of(ALIGNED);
+        Self { bytes: bytes.len(), lows: &self.lows[tables.clone()], highs: &self.highs[tables] }
+    }
+
+    /// Asks for them.
+    pub(crate) fn prefetch(self) {
+        prefetch(self.lows);
+        prefetch(self.highs);
+    }
+
+    /// The two tables of each byte.
+    pub(super) fn each(self) -> impl Iterator<Item = [&'a [u8; 16]; 2]> {
+        self.lows.iter().zip(self.highs).take(self.bytes).map(|(low, high)| [low, high])
+    }
+}
 
 /// Bit i of every pattern of four as a sign.
 const SIGNS: [[f32; 16]; 4] = {
@@ -28,10 +78,10 @@ pub(crate) fn largest_four(worths: &[f32]) -> f32 {
 
 /// Writes a query's entries: the pattern of signs s of bits 4j … 4j + 3 has the entry
 /// 63 + round-half-even(((s₀r₀ + s₁r₁) + (s₂r₂ + s₃r₃))·(63/top)), r what bits are worth and `top` the largest of them.
-pub(crate) fn tabulate(level: Level, worths: &[f32], top: f32, tables: &mut [[u8; ENTRIES]]) {
-    assert_eq!(8 * tables.len(), worths.len(), "a table for each eight bits");
+pub(crate) fn tabulate(level: Level, worths: &[f32], top: f32, entries: &mut [[u8; 16]]) {
+    assert_eq!(entries.len(), Tables::entries(worths.len() / 8), "two tables for each eight bits");
     let inverse = f32::from(CENTER) / if top == 0.0 { 1.0 } else { top };
-    per_level!(level, body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]));
+    per_level!(level, body(worths: &[f32], inverse: f32, entries: &mut [[u8; 16]]));
 }
 
 #[inline(always)]
@@ -41,9 +91,10 @@ fn entry(sum: f32, inverse: f32) -> u32 {
 }
 
 #[inline(always)]
-fn body(worths: &[f32], inverse: f32, tables: &mut [[u8; ENTRIES]]) {
-    for (table, worths) in tables.iter_mut().zip(worths.as_chunks::<8>().0) {
-        for (entries, &[a, b, c, d]) in table.as_chunks_mut::<16>().0.iter_mut().zip(worths.as_chunks::<4>().0) {
+fn body(worths: &[f32], inverse: f32, entries: &mut [[u8; 16]]) {
+    let (lows, highs) = entries.split_at_mut(entries.len() / 2);
+    for ((low, high), worths) in lows.iter_mut().zip(highs).zip(worths.as_chunks::<8>().0) {
+        for (entries, &[a, b, c, d]) in [low, high].into_iter().zip(worths.as_chunks::<4>().0) {
             for (pattern, out) in entries.iter_mut().enumerate() {
                 let first = a * SIGNS[0][pattern] + b * SIGNS[1][pattern];
                 let second = c * SIGNS[2][pattern] + d * SIGNS[3][pattern];
@@ -64,16 +115,22 @@ mod tests {
             let mut worths = floats(8 * size, size as u64);
             worths[8 * size - size % 8..].fill(0.0);
             let top = largest_four(&worths);
-            let (mut want, mut got) = (vec![[0; ENTRIES]; size], vec![[9; ENTRIES]; size]);
+            let mut want = vec![[0; 16]; Tables::entries(size)];
+            let mut got = want.clone();
             tabulate(Level::Scalar, &worths, top, &mut want);
             assert_eq!(want.iter().flatten().max(), Some(&(2 * CENTER)), "{size} bytes");
             for level in other_levels() {
+                got.fill([0; 16]);
                 tabulate(level, &worths, top, &mut got);
                 assert_eq!(got, want, "{} at {size} bytes", level.name());
             }
+            let filled = |half: &[[u8; 16]]| half[size..].iter().flatten().all(|&entry| entry == 0);
+            let (lows, highs) = want.split_at(want.len() / 2);
+            assert!(filled(lows) && filled(highs), "bytes that are not there are worth nothing");
         }
-        let mut zeros = [[9; ENTRIES]; 2];
+        let mut zeros = [[0; 16]; 8];
         tabulate(Level::Scalar, &[0.0; 16], largest_four(&[0.0; 16]), &mut zeros);
-        assert_eq!(zeros, [[CENTER; ENTRIES]; 2]);
+        let [center, none] = [[CENTER; 16], [0; 16]];
+        assert_eq!(zeros, [center, center, none, none, center, center, none, none]);
     }
 }
