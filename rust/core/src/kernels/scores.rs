@@ -39,43 +39,77 @@ pub(crate) fn from_products(level: Level, products: &[i32], worth: Worth<'_>, sc
 
 #[inline(always)]
 fn products_body(products: &[i32], worth: Worth<'_>, scores: &mut [f32]) {
-    if let (Ok(scales), true) = (<&[f32; MARKED]>::try_from(worth.scales), worth.first) {
-        // A known number of rows leaves no loop over them, and scales in registers.
-        let queries = products.chunks_exact(worth.stride).zip(worth.factors).zip(scores.as_chunks_mut::<MARKED>().0);
-        for ((products, &factor), scores) in queries {
-            for ((score, &product), scale) in scores.iter_mut().zip(&products[..MARKED]).zip(scales) {
-                *score = (factor * product as f32) * scale;
-            }
-        }
-        return;
+    #[inline(always)]
+    fn whole([products]: [&[i32]; 1], row: usize) -> f32 {
+        products[row] as f32
     }
-    let queries = products.chunks_exact(worth.stride).zip(worth.factors).zip(scores.chunks_exact_mut(MARKED));
-    for ((products, &factor), scores) in queries {
-        let rows = scores.iter_mut().zip(products.iter().zip(worth.scales));
-        if worth.first {
-            rows.for_each(|(score, (&product, scale))| *score = (factor * product as f32) * scale);
-        } else {
-            rows.for_each(|(score, (&product, scale))| *score += (factor * product as f32) * scale);
-        }
-    }
+    add_shares([products], worth, scores, whole);
 }
 
 /// As [`from_products`] for two-byte integers, from the products high·high, high·low, low·high and low·low of their bytes:
 /// hh·16384 + (hl + lh)·128 + ll, exact in 64 bits (up to 2^44) and rounded once.
 pub(crate) fn from_halves(level: Level, products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]) {
     products.iter().for_each(|part| worth.check(part, scores));
-    per_level!(level, halves_body(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]));
+    #[cfg(target_arch = "x86_64")]
+    if let Level::Avx512(_) | Level::Avx512Vnni(..) | Level::Amx(..) = level {
+        return per_level!(level, halves_body(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]));
+    }
+    per_level!(level, halves_as_doubles(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn halves_body(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]) {
+    #[inline(always)]
+    fn whole([hh, hl, lh, ll]: [&[i32]; 4], row: usize) -> f32 {
+        // At most 2·65,536·127² < 2^31.
+        let cross = hl[row] + lh[row];
+        (i64::from(hh[row]) * 16_384 + i64::from(cross) * 128 + i64::from(ll[row])) as f32
+    }
+    add_shares(products, worth, scores, whole);
+}
+
+/// For levels without an instruction that makes float32 of integers of 64 bits: float64 holds them, too.
+#[inline(always)]
+fn halves_as_doubles(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]) {
+    #[inline(always)]
+    fn whole([hh, hl, lh, ll]: [&[i32]; 4], row: usize) -> f32 {
+        let cross = hl[row] + lh[row];
+        (f64::from(hh[row]) * 16_384.0 + (f64::from(cross) * 128.0 + f64::from(ll[row]))) as f32
+    }
+    add_shares(products, worth, scores, whole);
+}
+
+/// Starts scores with shares, or adds these; `whole` makes a row's product of a query's.
+#[inline(always)]
+fn add_shares<const N: usize>(
+    products: [&[i32]; N],
+    worth: Worth<'_>,
+    scores: &mut [f32],
+    whole: impl Fn([&[i32]; N], usize) -> f32,
+) {
+    match (<&[f32; MARKED]>::try_from(worth.scales), worth.first) {
+        // A known number of rows leaves no loop over them, and keeps scales in registers.
+        (Ok(scales), true) => shares::<N, true>(products, worth, scales, scores, whole),
+        (Ok(scales), false) => shares::<N, false>(products, worth, scales, scores, whole),
+        (Err(_), true) => shares::<N, true>(products, worth, worth.scales, scores, whole),
+        (Err(_), false) => shares::<N, false>(products, worth, worth.scales, scores, whole),
+    }
 }
 
 #[inline(always)]
-fn halves_body(products: [&[i32]; 4], worth: Worth<'_>, scores: &mut [f32]) {
-    for (j, (&factor, scores)) in worth.factors.iter().zip(scores.chunks_exact_mut(MARKED)).enumerate() {
-        let [hh, hl, lh, ll] = products.map(|part| &part[j * worth.stride..][..worth.scales.len()]);
-        for (r, (score, scale)) in scores.iter_mut().zip(worth.scales).enumerate() {
-            let cross = i64::from(hl[r]) + i64::from(lh[r]);
-            let whole = i64::from(hh[r]) * 16_384 + cross * 128 + i64::from(ll[r]);
-            let share = (factor * whole as f32) * scale;
-            *score = if worth.first { share } else { *score + share };
+fn shares<const N: usize, const FIRST: bool>(
+    products: [&[i32]; N],
+    worth: Worth<'_>,
+    scales: &[f32],
+    scores: &mut [f32],
+    whole: impl Fn([&[i32]; N], usize) -> f32,
+) {
+    for (j, (&factor, scores)) in worth.factors.iter().zip(scores.as_chunks_mut::<MARKED>().0).enumerate() {
+        let products = products.map(|part| &part[j * worth.stride..][..scales.len()]);
+        for (row, (score, scale)) in scores.iter_mut().zip(scales).enumerate() {
+            let share = (factor * whole(products, row)) * scale;
+            *score = if FIRST { share } else { *score + share };
         }
     }
 }
