@@ -16,10 +16,12 @@ const CANDIDATES: usize = 1 << 21;
 const LEAST_BLOCK: usize = 8 * NARROW_GROUP;
 /// Queries that are searched by stages together, so that first stages are read once for them.
 const TOGETHER: usize = 16;
+/// Queries of a larger batch that are searched so first: they tell whether it leaves rows unread.
+const FIRST: usize = 4;
 /// So many queries at most are searched by stages where products are cheap: where an instruction multiplies bytes, and no level takes two.
 /// Elsewhere any number is. They are as long as those before have read at most one row in [`SOME_ROWS`] in full; others share the decoding
 /// of rows.
-const SOME: usize = 64;
+const SOME: usize = 48;
 const SOME_ROWS: usize = 128;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
 const WHOLE_ROWS: usize = 64;
@@ -281,7 +283,8 @@ impl Index {
         while first < nq {
             // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
             let by_stages = staged && stats.full_rows * SOME_ROWS <= first * n;
-            let block = if by_stages { TOGETHER } else { most }.min(nq - first);
+            let some = if first == 0 && nq > TOGETHER { FIRST } else { TOGETHER };
+            let block = if by_stages { some } else { most }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
             let candidates = self.search_block(queries, options, by_stages, least, &mut stats);
             let candidates = candidates.map_err(|error| error.with_first_row(first))?;
