@@ -23,6 +23,8 @@ const FIRST: usize = 4;
 /// of rows.
 const SOME: usize = 48;
 const SOME_ROWS: usize = 128;
+/// The same where no instruction multiplies bytes: decoded rows then cost so much that more are worth reading one by one.
+const DEAR_ROWS: usize = 32;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
 const WHOLE_ROWS: usize = 64;
 
@@ -272,7 +274,9 @@ impl Index {
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
         let two_bytes = self.codec().spec().segments.iter().any(|segment| segment.bits > 4);
-        let some = if options.exec.level()?.multiplies_bytes() && !two_bytes { SOME } else { usize::MAX };
+        let cheap = options.exec.level()?.multiplies_bytes();
+        let some = if cheap && !two_bytes { SOME } else { usize::MAX };
+        let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };
         let staged = match self.partitions[0].first().filter(|_| !options.exact && nq <= some) {
             Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
             None => false,
@@ -282,7 +286,7 @@ impl Index {
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {
             // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
-            let by_stages = staged && stats.full_rows * SOME_ROWS <= first * n;
+            let by_stages = staged && stats.full_rows * some_rows <= first * n;
             let some = if first == 0 && nq > TOGETHER { FIRST } else { TOGETHER };
             let block = if by_stages { some } else { most }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
