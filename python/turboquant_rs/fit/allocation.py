@@ -31,8 +31,7 @@ LONG_SIZES = (*SIZES, 6, 8)
 #: Price of a segment, as a share of the least possible Σ cost·D(bits).
 PRICE = 3e-3
 #: Weight of what segments cost prefixes of whole bits, a share of the least objective of each prefix. At 1 segments are
-#: shorter, and prefixes of sentence embeddings lose 0.004 of 10@10 at one bit; at 0.1 codes of SIFT descriptors lose
-#: 0.003 at four.
+#: shorter, and prefixes of sentence embeddings lose 0.002 of 10@10 at one and two bits.
 PREFIX = 0.05
 
 Floats = NDArray[np.float64]

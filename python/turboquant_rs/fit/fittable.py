@@ -61,7 +61,7 @@ class Fittable:
         scale : "auto" (default), "unbiased", "mse" or "matched"
             As for :class:`TurboQuant`; "auto" chooses. "mse" also makes the bits minimise the error of vectors alone.
         refine : "auto" (default), False, 8, 16 or 32
-            As for :class:`TurboQuant`; "auto" is 16 where that finds at least 0.01 more of the held-out neighbours
+            As for :class:`TurboQuant`; "auto" is 16 where that finds at least 0.005 more of the held-out neighbours
             (as with few dimensions), since encoding then takes up to twice as long, else False.
         seed
             As for :class:`TurboQuant`; it also draws the rows that are held out.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.dense import REACH
-from .allocation import Allocation, allocate, budget
-from .order import unit_order
+from .allocation import Allocation, budget
+from .prefixes import allocate_with_prefixes
 from .spectrum import Floats, Spectrum
 
 #: Deviations of a description are at least this; an axis of less is as good as constant.
@@ -33,7 +33,7 @@ class Parts(TypedDict, total=False):
 def parts_of(spectrum: Spectrum, bits: float, center: NDArray[np.float32] | None) -> Parts:
     """Allocate ``bits`` a coordinate on average over the axes and return the codec's parts."""
     dim = len(spectrum.costs)
-    allocation = allocate(spectrum.costs, budget(dim, bits))
+    allocation, order = allocate_with_prefixes(spectrum.costs, budget(dim, bits))
     axes = allocation.axes
     sigmas = _deviations(allocation, spectrum.variance)
     segments = list(allocation.segments)
@@ -42,7 +42,7 @@ def parts_of(spectrum: Spectrum, bits: float, center: NDArray[np.float32] | None
         transform=_whole(spectrum.rows[:axes]),
         sigmas=sigmas.astype(np.float32),
         segments=segments,
-        order=unit_order(segments, spectrum.costs),
+        order=order,
     )
     if spectrum.queries is not None:
         along = np.repeat(sigmas, [m for m, _ in segments])
