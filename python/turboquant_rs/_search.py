@@ -67,7 +67,7 @@ class Searches:
             scores −inf (+inf with "l2").
         filter : Filter, array_like of bool, int or str, range or slice, optional
             The vectors that may be returned, as for :meth:`filter`; by default all. The result is the ranking of all
-            vectors without the others. Blocks of 64 vectors without one that is allowed are not read.
+            vectors without the others. Blocks of 16 vectors without one that is allowed are not read.
         exact : bool, default False
             Read every vector in full. By default few queries, or any number where products are dear, read the first
             stage of every vector and the rest of those that may be among the k nearest. The result is the same.

@@ -104,6 +104,38 @@ impl<'a> Allowed<'a> {
         self.filter.map_or(u64::MAX, |filter| filter.word(i)) & !self.gone.map_or(0, |gone| gone.word(i))
     }
 
+    /// The rows of blocks of so many, which start in the given places and lie in a word each, side by side in one word.
+    pub(crate) fn blocks(&self, firsts: &[usize], rows: usize) -> u64 {
+        let block = |first: usize| self.word(first / WORD) >> (first % WORD) & (u64::MAX >> (WORD - rows));
+        firsts.iter().enumerate().fold(0, |word, (i, &first)| word | block(first) << (i * rows))
+    }
+
+    /// The longest runs of parts of `range`, which starts a word, of `rows` rows that divide a word, that have an allowed row; without a
+    /// filter `range` is one.
+    pub(crate) fn parts(self, range: Range<usize>, rows: usize, runs: &mut Vec<Range<usize>>) {
+        runs.clear();
+        if self.all() {
+            runs.push(range);
+            return;
+        }
+        for first in range.clone().step_by(WORD) {
+            let (mut word, mut start) = (self.word(first / WORD), first);
+            while word != 0 {
+                if word & (u64::MAX >> (WORD - rows)) != 0 {
+                    match runs.last_mut() {
+                        Some(run) if run.end == start => run.end += rows,
+                        _ => runs.push(start..start + rows),
+                    }
+                }
+                word = word.checked_shr(rows as u32).unwrap_or(0);
+                start += rows;
+            }
+        }
+        if let Some(last) = runs.last_mut() {
+            last.end = last.end.min(range.end);
+        }
+    }
+
     /// The longest runs of words of `range`, which starts a word, for which `holds` does; without a filter `range` is one.
     pub(crate) fn runs(self, range: Range<usize>, holds: impl Fn(u64) -> bool) -> impl Iterator<Item = Range<usize>> {
         let mut next = range.start;
@@ -141,6 +173,16 @@ mod tests {
         assert_eq!(runs(0..len), [64..192, 320..384, 512..len]);
         assert_eq!(runs(128..350), [128..192, 320..350]);
         assert_eq!((runs(192..320), runs(64..64)), (vec![], vec![]));
+        let some = Bitmap::of(300, |row| [3, 64, 80, 81, 127, 295].contains(&row));
+        let parts = |range, rows| {
+            let mut runs = Vec::from([7..9]);
+            Allowed::new(Some(&some), None).parts(range, rows, &mut runs);
+            runs
+        };
+        assert_eq!(Allowed::new(Some(&some), None).blocks(&[80, 0, 288], 16), 3 | 1 << 19 | 1 << 39);
+        assert_eq!(parts(0..300, 16), [0..16, 64..96, 112..128, 288..300]);
+        assert_eq!(parts(64..128, 16), [64..96, 112..128]);
+        assert_eq!(parts(0..300, 64), [0..128, 256..300]);
         let all = |range: Range<usize>| Allowed::new(None, None).runs(range, |word| word != 0).collect::<Vec<_>>();
         let gone = Bitmap::of(200, |row| row < 100);
         let but = Allowed::new(Some(&set), Some(&gone));

@@ -308,6 +308,12 @@ impl Partition {
         Ok(())
     }
 
+    /// Asks for what a scan of the first stage of a block's rows reads.
+    pub(super) fn prefetch_first(&self, rows: Range<usize>) {
+        self.first.iter().for_each(|first| first.prefetch(rows.clone(), 0, 1));
+        prefetch(&self.scales[rows]);
+    }
+
     /// Asks for a row of codes with a first stage.
     pub(super) fn prefetch(&self, place: usize) {
         self.first.iter().for_each(|first| first.prefetch_row(place));

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::Task;
 use crate::bitmap::{WORD, bits};
 use crate::error::Result;
-use crate::kernels::planes::{Planes, SHARED, upper_ends};
+use crate::kernels::planes::{BLOCK, Planes, SHARED, upper_ends};
 use crate::kernels::scores::at_least;
 use crate::scan::PreparedQueries;
 
@@ -26,6 +26,9 @@ const WAITING: usize = 4_096;
 const DENSE: usize = 2;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
+/// First stages of runs of blocks of so few rows are asked for so many runs before.
+const SHORT: usize = 4 * BLOCK;
+const NEXT: usize = 3;
 /// Survivors that are read before the others, if they are more than k.
 const LIKELIEST: usize = 16;
 /// Rows that are copied together before any is scored, so that they come from memory side by side.
@@ -46,6 +49,9 @@ pub(super) struct Waiting {
 pub(super) struct Buffers {
     likeliest: Vec<Survivor>,
     batch: Vec<Survivor>,
+    /// Runs of blocks that have an allowed row, and where each of their blocks starts, where rows are left out.
+    runs: Vec<Range<usize>>,
+    firsts: Vec<usize>,
     uppers: Vec<f32>,
     /// Rows and spare bytes.
     packed: Vec<u8>,
@@ -68,9 +74,12 @@ impl Task<'_> {
                 self.in_full(chunk)?;
                 continue;
             }
-            self.allowed.runs(chunk.clone(), |word| word != 0).try_for_each(|run| self.count(&run))?;
+            let mut runs = take(&mut self.buffers.runs);
+            self.allowed.parts(chunk, BLOCK, &mut runs);
+            runs.iter().try_for_each(|run| self.count(run))?;
             seen += wanted;
-            let read = self.stages_of(&chunk, seen)?;
+            let read = self.stages_of(&runs, seen)?;
+            self.buffers.runs = runs;
             if read {
                 if self.stats.full_rows - since.1 > (seen - since.0) / DENSE {
                     patience = PATIENCE;
@@ -84,17 +93,16 @@ impl Task<'_> {
         })
     }
 
-    /// Reads the first stages of a chunk for all queries, and what it is time to read of the rest; whether that was all that waited for one.
-    fn stages_of(&mut self, chunk: &Range<usize>, seen: usize) -> Result<bool> {
+    /// Reads the first stages of a chunk's runs of blocks for all queries, and what it is time to read of the rest; whether that was all that
+    /// waited for one.
+    fn stages_of(&mut self, runs: &[Range<usize>], seen: usize) -> Result<bool> {
         let (queries, mut query, mut read) = (self.ranking.queries.len(), 0, false);
         while query < queries {
             let together = if queries - query < SHARED { 1 } else { SHARED };
-            for run in self.allowed.runs(chunk.clone(), |word| word != 0) {
-                if together == 1 {
-                    self.first_stage([query], run);
-                } else {
-                    self.first_stage(from_fn::<_, SHARED, _>(|i| query + i), run);
-                }
+            if together == 1 {
+                self.first_stage([query], runs);
+            } else {
+                self.first_stage(from_fn::<_, SHARED, _>(|i| query + i), runs);
             }
             for query in query..query + together {
                 read |= self.refine_some(query, seen)?;
@@ -141,35 +149,61 @@ impl Task<'_> {
         partition.check_first(range.clone())
     }
 
-    /// Reads the first stage of `range`; the allowed rows whose upper ends reach the floor of a query wait for it.
-    fn first_stage<const Q: usize>(&mut self, queries: [usize; Q], range: Range<usize>) {
-        let Self { ranking, allowed, waiting, buffers: Buffers { uppers, .. }, .. } = self;
+    /// Reads the first stage of runs of blocks; the allowed rows whose upper ends reach the floor of a query wait for it.
+    fn first_stage<const Q: usize>(&mut self, queries: [usize; Q], runs: &[Range<usize>]) {
+        let Self { ranking, allowed, waiting, buffers: Buffers { uppers, firsts, .. }, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
-        let (n, stride) = (range.len(), range.len().next_multiple_of(WORD));
+        firsts.clear();
+        if !allowed.all() {
+            firsts.extend(runs.iter().flat_map(|run| run.clone().step_by(BLOCK)));
+        }
+        let stride = runs.iter().map(|run| run.len()).sum::<usize>().next_multiple_of(WORD);
         uppers.resize(Q * stride, 0.0);
         let mut parts = uppers.chunks_exact_mut(stride);
         let mut of_queries = from_fn(|_| parts.next().expect("a part a query"));
-        let (bounds, scales) = (first.bounds(range.clone()), &scales[range.clone()]);
-        let planes = Planes { blocks: first.blocks(range.clone()), bounds, scales };
-        let outs = of_queries.each_mut().map(|uppers| &mut uppers[..n]);
-        upper_ends(ranking.level, planes, queries.map(|query| stage.query(query)), outs);
+        let mut at = 0;
+        for (i, run) in runs.iter().enumerate() {
+            // Short runs are over before the kernel's own requests, for what follows, are of use.
+            if let Some(next) = runs.get(i + NEXT).filter(|next| next.len() <= SHORT) {
+                ranking.partition.prefetch_first(next.clone());
+            }
+            let planes = Planes {
+                blocks: first.blocks(run.clone()),
+                bounds: first.bounds(run.clone()),
+                scales: &scales[run.clone()],
+            };
+            let mut outs = of_queries.each_mut().map(|uppers| &mut uppers[at..at + run.len()]);
+            upper_ends(
+                ranking.level,
+                planes,
+                queries.map(|query| stage.query(query)),
+                outs.each_mut().map(|out| &mut **out),
+            );
+            for (query, uppers) in queries.into_iter().zip(outs) {
+                ranking.to_keys(query, ranking.partition.squares_of(run.clone()), uppers);
+            }
+            at += run.len();
+        }
         for (query, uppers) in queries.into_iter().zip(of_queries) {
             ranking.raise(query);
-            ranking.to_keys(query, ranking.partition.squares_of(range.clone()), &mut uppers[..n]);
             // Places behind the last row never reach a floor.
-            uppers[n..].fill(f32::NAN);
-            // A word of marks a block, from one call for many blocks.
+            uppers[at..].fill(f32::NAN);
+            // A word of marks for every 64 upper ends, from one call for many.
             let (floors, mut marks) = ([ranking.floors[query]; CHUNK / WORD], [0; CHUNK / WORD]);
-            for (first, uppers) in range.clone().step_by(CHUNK).zip(uppers.chunks(CHUNK)) {
-                let blocks = uppers.len() / WORD;
-                at_least(ranking.level, uppers, WORD, &floors[..blocks], &mut marks);
-                for (i, &marked) in marks[..blocks].iter().enumerate() {
-                    let first = first + i * WORD;
-                    if marked != 0 {
-                        let reached = bits(marked & allowed.word(first / WORD));
-                        waiting[query].rows.extend(reached.map(|row| (uppers[i * WORD + row], first + row)));
+            for (at, uppers) in (0..).step_by(CHUNK).zip(uppers.chunks(CHUNK)) {
+                let words = uppers.len() / WORD;
+                at_least(ranking.level, uppers, WORD, &floors[..words], &mut marks);
+                let words = (at..).step_by(WORD).zip(&marks[..words]).zip(uppers.chunks(WORD));
+                for ((at, &marked), uppers) in words.filter(|((_, marked), _)| **marked != 0) {
+                    let rows = &mut waiting[query].rows;
+                    if allowed.all() {
+                        rows.extend(bits(marked).map(|bit| (uppers[bit], runs[0].start + at + bit)));
+                        continue;
                     }
+                    let firsts = &firsts[at / BLOCK..firsts.len().min((at + WORD) / BLOCK)];
+                    let marked = marked & allowed.blocks(firsts, BLOCK);
+                    rows.extend(bits(marked).map(|bit| (uppers[bit], firsts[bit / BLOCK] + bit % BLOCK)));
                 }
             }
         }
