@@ -175,7 +175,8 @@ mod tests {
         assert_eq!((runs(192..320), runs(64..64)), (vec![], vec![]));
         let some = Bitmap::of(300, |row| [3, 64, 80, 81, 127, 295].contains(&row));
         let parts = |range, rows| {
-            let mut runs = Vec::from([7..9]);
+            let mut runs = Vec::new();
+            runs.push(7..9);
             Allowed::new(Some(&some), None).parts(range, rows, &mut runs);
             runs
         };

@@ -151,6 +151,9 @@ impl Task<'_> {
 
     /// Reads the first stage of runs of blocks; the allowed rows whose upper ends reach the floor of a query wait for it.
     fn first_stage<const Q: usize>(&mut self, queries: [usize; Q], runs: &[Range<usize>]) {
+        if runs.is_empty() {
+            return;
+        }
         let Self { ranking, allowed, waiting, buffers: Buffers { uppers, firsts, .. }, .. } = self;
         let (first, scales) = ranking.partition.first().expect("a first stage in blocks");
         let stage = ranking.queries.stage.as_ref().expect("queries are prepared for the index's stages");
