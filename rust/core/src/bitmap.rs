@@ -1,4 +1,4 @@
-//! A set of rows, one bit each, in words of 64: a word is a block of a scan.
+//! A set of rows, one bit each, in words of 64: a word is a panel of a scan, four blocks of a first stage.
 
 use std::ops::Range;
 
@@ -133,6 +133,10 @@ impl<'a> Allowed<'a> {
         }
         if let Some(last) = runs.last_mut() {
             last.end = last.end.min(range.end);
+            // Without a filter, parts behind the last row are like allowed ones.
+            if last.is_empty() {
+                runs.pop();
+            }
         }
     }
 
@@ -183,6 +187,10 @@ mod tests {
         assert_eq!(Allowed::new(Some(&some), None).blocks(&[80, 0, 288], 16), 3 | 1 << 19 | 1 << 39);
         assert_eq!(parts(0..300, 16), [0..16, 64..96, 112..128, 288..300]);
         assert_eq!(parts(64..128, 16), [64..96, 112..128]);
+        let last = Bitmap::of(80, |row| row >= 64);
+        let mut runs = Vec::new();
+        Allowed::new(None, Some(&last)).parts(64..80, 16, &mut runs);
+        assert!(runs.is_empty(), "{runs:?}");
         assert_eq!(parts(0..300, 64), [0..128, 256..300]);
         let all = |range: Range<usize>| Allowed::new(None, None).runs(range, |word| word != 0).collect::<Vec<_>>();
         let gone = Bitmap::of(200, |row| row < 100);

@@ -200,12 +200,38 @@ fn a_search_says_what_it_read() {
     let few = index.filter_rows(&(0..n).map(|row| row % 128 == 5).collect::<Vec<_>>()).unwrap();
     let options = SearchOptions { filter: Some(&few), ..top(1, exec) };
     assert_eq!(read(9, SearchOptions { exact: true, ..options }).full_rows, 9 * few.len());
-    assert_eq!(read(1, options).first_stage_rows, few.len() * 64, "every second block");
+    assert_eq!(read(1, options).first_stage_rows, few.len() * 16, "a block of 16 for each");
     let half = index.filter_rows(&(0..n).map(|row| row < 70).collect::<Vec<_>>()).unwrap();
     let options = SearchOptions { filter: Some(&half), exact: true, ..top(1, exec) };
     assert_eq!(read(9, options).full_rows, 9 * 70);
+    // Of more than sixteen queries the first four go by stages; where that leaves many rows, the others read all rows in full.
+    if let Some(level) = Level::available().into_iter().find(|level| level.multiplies_bytes()) {
+        assert_eq!(read(17, top(1, serial(level))).first_stage_rows, 4 * n);
+        assert_eq!(read(49, top(1, serial(level))).first_stage_rows, 0, "as many queries share the decoding of rows");
+    }
     let none = index.filter_where(|_| false).unwrap();
     assert_eq!(read(1, SearchOptions { filter: Some(&none), ..top(1, exec) }), SearchStats::default());
+}
+
+/// Words of places end behind the last row, where nothing is removed.
+#[test]
+fn the_last_rows_may_be_gone() {
+    let query = Numbers(9).floats(64);
+    for end in [15, 16, 32, 40, 48, 63] {
+        for before in [0, 128, 512] {
+            let codec = Arc::new(TurboQuant::new(64, 4, Options::default()).unwrap());
+            let (mut index, n) = (Index::new(codec, Metric::InnerProduct), before + end);
+            index.add(&Numbers(2).floats(64 * n), None).unwrap();
+            let kept = index.filter_where(|id| id < before as i64).unwrap();
+            let wanted = index.search_with(&query, with(&kept, 10, true, Exec::default())).unwrap();
+            index.remove(&(before as i64..n as i64).collect::<Vec<_>>()).unwrap();
+            assert_eq!(index.len(), before);
+            for exact in [false, true] {
+                let found = index.search_with(&query, SearchOptions { exact, ..top(10, Exec::default()) }).unwrap();
+                assert_eq!(found, wanted, "{before} of {n} rows, exact {exact}");
+            }
+        }
+    }
 }
 
 #[test]

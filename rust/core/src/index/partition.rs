@@ -310,7 +310,11 @@ impl Partition {
 
     /// Asks for what a scan of the first stage of a block's rows reads.
     pub(super) fn prefetch_first(&self, rows: Range<usize>) {
-        self.first.iter().for_each(|first| first.prefetch(rows.clone(), 0, 1));
+        if let Some(first) = &self.first {
+            first.prefetch(rows.clone(), 0, 1);
+            prefetch(first.bounds(rows.clone()));
+        }
+        prefetch(self.squares_of(rows.clone()));
         prefetch(&self.scales[rows]);
     }
 

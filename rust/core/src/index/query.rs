@@ -13,7 +13,9 @@ use crate::topk::{Candidate, candidates};
 /// Candidates of all queries that are searched together, so that they stay in a third-level cache (16 bytes each).
 const CANDIDATES: usize = 1 << 21;
 /// Queries that share the decoding of rows, however many candidates each has.
-const LEAST_BLOCK: usize = 8 * NARROW_GROUP;
+const LEAST_BLOCK: usize = 4 * WIDE_GROUP;
+/// Calls are whole groups of so many queries, or half as many, but for AMX.
+const WIDE_GROUP: usize = 2 * NARROW_GROUP;
 /// Queries that are searched by stages together, so that first stages are read once for them.
 const TOGETHER: usize = 16;
 /// Queries of a larger batch that are searched so first: they tell whether it leaves rows unread.
@@ -281,7 +283,7 @@ impl Index {
             Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
             None => false,
         };
-        let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / NARROW_GROUP * NARROW_GROUP;
+        let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / WIDE_GROUP * WIDE_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut first) = (SearchStats::default(), 0);
         while first < nq {

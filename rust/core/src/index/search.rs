@@ -26,10 +26,10 @@ use crate::topk::{Candidate, TopK};
 
 /// Fewest rows of a task by stages, which take about as long as another thread takes to begin.
 const STAGED_ROWS: usize = 16_384;
-/// Where fewer rows of a block are allowed, they are copied together with others before they are read in full.
+/// Where fewer rows of 64 are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
-/// Where so many rows of a block may enter, all its upper ends are computed together.
-const TOGETHER: u32 = 4;
+/// Where so many rows of 64 may enter, all their upper ends are computed together.
+const MANY_MARKED: u32 = 4;
 
 impl Index {
     /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages.
@@ -148,7 +148,7 @@ impl<'a> Ranking<'a> {
 
     /// Takes the scores of a group of queries with at most [`PANEL_ROWS`] rows, whose places `place` tells, whose first stages are
     /// `stages` where they have one, and whose |x|² are `squares` (l2); only rows in the word `allowed` may enter. `block` is the first
-    /// place where they are a block of the first stage.
+    /// place where they are consecutive and start a word.
     fn take(
         &mut self,
         members: Range<usize>,
@@ -169,7 +169,7 @@ impl<'a> Ranking<'a> {
             if marked == 0 {
                 continue;
             }
-            if let Some(first) = block.filter(|_| marked.count_ones() >= TOGETHER) {
+            if let Some(first) = block.filter(|_| marked.count_ones() >= MANY_MARKED) {
                 self.offer_cut_block(query, first..first + n, marked, keys);
                 self.raise(query);
             } else {
@@ -197,7 +197,7 @@ impl<'a> Ranking<'a> {
         }
     }
 
-    /// Offers the marked rows of a block by their whole keys, which their upper ends may cut.
+    /// Offers the marked rows of a panel by their whole keys, which their upper ends may cut.
     fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
         let mut uppers = [f32::INFINITY; WORD];
         if let Some((stage, first, scales)) = self.cut() {
@@ -262,17 +262,19 @@ impl<'a> Task<'a> {
         Self { ranking, rows, allowed, scanner: None, gathered, waiting: Vec::new(), buffers, stats }
     }
 
-    /// Reads every allowed row of `range`, which starts a block: blocks that hold many of them as they lie, the others' rows together.
+    /// Reads every allowed row of `range`, which starts a word: words that hold many of them as they lie, the others' rows together.
     fn in_full(&mut self, range: Range<usize>) -> Result<()> {
         if self.allowed.all() {
             return self.read(range);
         }
         let many = |word: u64| word.count_ones() >= MANY;
         self.allowed.runs(range.clone(), many).try_for_each(|run| self.read(run))?;
-        let mut places = Vec::new();
+        let (mut places, end) = (Vec::new(), range.end);
         for first in range.step_by(WORD) {
             let word = self.allowed.word(first / WORD);
-            places.extend(bits(if many(word) { 0 } else { word }).map(|row| first + row));
+            let rows = bits(if many(word) { 0 } else { word }).map(|row| first + row);
+            // Without a filter, places behind the last row are like allowed ones.
+            places.extend(rows.take_while(|&place| place < end));
             if places.len() >= PANEL_ROWS {
                 self.read_places(&places[..PANEL_ROWS])?;
                 places.drain(..PANEL_ROWS);
@@ -281,7 +283,7 @@ impl<'a> Task<'a> {
         self.read_places(&places)
     }
 
-    /// Reads the rows of `range`, which starts a block, a panel at a time for all queries.
+    /// Reads the rows of `range`, which starts a word, a panel at a time for all queries.
     fn read(&mut self, range: Range<usize>) -> Result<()> {
         let Self { ranking, rows, allowed, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);

@@ -13,7 +13,7 @@ use crate::parallel::Exec;
 use crate::scan::FirstStage;
 use crate::storage::{Array, Plain, bytes_of};
 
-/// Rows that are read or turned at a time.
+/// Rows that are written or cut anew at a time.
 const ROWS: usize = 4_096;
 
 /// Takes the bytes of a section one after another.

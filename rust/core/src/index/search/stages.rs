@@ -26,8 +26,9 @@ const WAITING: usize = 4_096;
 const DENSE: usize = 2;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
-/// First stages of runs of blocks of so few rows are asked for so many runs before.
+/// Rows of a run of blocks that is short: its first stages are asked for before.
 const SHORT: usize = 4 * BLOCK;
+/// So many runs before.
 const NEXT: usize = 3;
 /// Survivors that are read before the others, if they are more than k.
 const LIKELIEST: usize = 16;

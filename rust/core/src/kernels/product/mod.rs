@@ -54,7 +54,7 @@ pub(crate) const TILE: usize = 16;
 const PAIR: usize = 2 * TILE;
 /// Most queries that are multiplied together at any level: what buffers must hold.
 pub(crate) const GROUP: usize = 4 * TILE;
-/// Most queries that are multiplied together by kernels that take them side by side.
+/// Most queries that are multiplied together by kernels of signed panels that take them side by side.
 pub(crate) const NARROW_GROUP: usize = 12;
 /// Queries side by side of unsigned panels: what such kernels hold sums for; a group is several times as many.
 const SIX: usize = 6;
@@ -341,6 +341,10 @@ mod tests {
                     (13, 64, 256),
                     (69, 40, 16),
                     (2, 18, 32),
+                    (4, 17, 16),
+                    (5, 64, 4),
+                    (23, 33, 4),
+                    (30, 32, 16),
                     (2, 16, 64),
                     (1, 15, 128),
                 ];
