@@ -134,7 +134,7 @@ impl<'a> Allowed<'a> {
         if let Some(last) = runs.last_mut() {
             last.end = last.end.min(range.end);
             // Without a filter, parts behind the last row are like allowed ones.
-            if last.is_empty() {
+            if last.start >= last.end {
                 runs.pop();
             }
         }
