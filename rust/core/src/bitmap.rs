@@ -67,8 +67,8 @@ impl Bitmap {
     /// The rows of the first `len` that are not in it.
     pub(crate) fn complement(&self) -> Self {
         let mut words: Vec<_> = self.words.iter().map(|word| !word).collect();
-        if let (Some(last), 1..) = (words.last_mut(), self.len % WORD) {
-            *last &= (1 << (self.len % WORD)) - 1;
+        if let (Some(last), rows @ 1..) = (words.last_mut(), self.len % WORD) {
+            *last &= lowest(rows);
         }
         Self { words, len: self.len }
     }
@@ -86,11 +86,14 @@ pub(crate) struct Allowed<'a> {
     filter: Option<&'a Bitmap>,
     /// But not these.
     gone: Option<&'a Bitmap>,
+    /// Rows there are.
+    len: usize,
 }
 
 impl<'a> Allowed<'a> {
-    pub(crate) fn new(filter: Option<&'a Bitmap>, gone: Option<&'a Bitmap>) -> Self {
-        Self { filter, gone }
+    /// Those of `len` rows that a filter has, if there is one, but for those that are gone.
+    pub(crate) fn new(filter: Option<&'a Bitmap>, gone: Option<&'a Bitmap>, len: usize) -> Self {
+        Self { filter, gone, len }
     }
 
     /// Whether no row is left out, so that nothing needs to be looked up.
@@ -98,10 +101,11 @@ impl<'a> Allowed<'a> {
         self.filter.is_none() && self.gone.is_none()
     }
 
-    /// Rows 64·i … 64·i + 63, the lowest in the lowest bit; without a filter also those beyond the last row.
+    /// Rows 64·i … 64·i + 63, the lowest in the lowest bit.
     #[inline]
     pub(crate) fn word(&self, i: usize) -> u64 {
-        self.filter.map_or(u64::MAX, |filter| filter.word(i)) & !self.gone.map_or(0, |gone| gone.word(i))
+        let filter = self.filter.map_or(u64::MAX, |filter| filter.word(i));
+        filter & !self.gone.map_or(0, |gone| gone.word(i)) & lowest(self.len.saturating_sub(i * WORD))
     }
 
     /// The rows of blocks of so many, which start in the given places and lie in a word each, side by side in one word.
@@ -133,10 +137,6 @@ impl<'a> Allowed<'a> {
         }
         if let Some(last) = runs.last_mut() {
             last.end = last.end.min(range.end);
-            // Without a filter, parts behind the last row are like allowed ones.
-            if last.start >= last.end {
-                runs.pop();
-            }
         }
     }
 
@@ -153,6 +153,12 @@ impl<'a> Allowed<'a> {
             Some(start..next)
         })
     }
+}
+
+/// The lowest `n` bits of a word, or all.
+#[inline]
+fn lowest(n: usize) -> u64 {
+    if n < WORD { (1 << n) - 1 } else { u64::MAX }
 }
 
 /// The bits that are set, ascending.
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn runs_cover_the_words_that_hold() {
         let set = Bitmap::of(64 * 9 + 5, |row| [1, 2, 5, 8, 9].contains(&(row / WORD)));
-        let (allowed, len) = (Allowed::new(Some(&set), None), set.len);
+        let (allowed, len) = (Allowed::new(Some(&set), None, set.len), set.len);
         let runs = |range: Range<usize>| allowed.runs(range, |word| word != 0).collect::<Vec<_>>();
         assert_eq!(runs(0..len), [64..192, 320..384, 512..len]);
         assert_eq!(runs(128..350), [128..192, 320..350]);
@@ -181,20 +187,22 @@ mod tests {
         let parts = |range, rows| {
             let mut runs = Vec::new();
             runs.push(7..9);
-            Allowed::new(Some(&some), None).parts(range, rows, &mut runs);
+            Allowed::new(Some(&some), None, 300).parts(range, rows, &mut runs);
             runs
         };
-        assert_eq!(Allowed::new(Some(&some), None).blocks(&[80, 0, 288], 16), 3 | 1 << 19 | 1 << 39);
+        assert_eq!(Allowed::new(Some(&some), None, 300).blocks(&[80, 0, 288], 16), 3 | 1 << 19 | 1 << 39);
         assert_eq!(parts(0..300, 16), [0..16, 64..96, 112..128, 288..300]);
         assert_eq!(parts(64..128, 16), [64..96, 112..128]);
-        let last = Bitmap::of(80, |row| row >= 64);
+        let last = Bitmap::of(70, |row| row >= 64);
         let mut runs = Vec::new();
-        Allowed::new(None, Some(&last)).parts(64..80, 16, &mut runs);
+        Allowed::new(None, Some(&last), 70).parts(64..70, 16, &mut runs);
         assert!(runs.is_empty(), "{runs:?}");
+        let words = |len| [0, 1, 2].map(|i| Allowed::new(None, None, len).word(i).count_ones());
+        assert_eq!((words(70), words(64), words(0)), ([64, 6, 0], [64, 0, 0], [0; 3]));
         assert_eq!(parts(0..300, 64), [0..128, 256..300]);
-        let all = |range: Range<usize>| Allowed::new(None, None).runs(range, |word| word != 0).collect::<Vec<_>>();
+        let all = |range: Range<usize>| Allowed::new(None, None, 100).runs(range, |word| word != 0).collect::<Vec<_>>();
         let gone = Bitmap::of(200, |row| row < 100);
-        let but = Allowed::new(Some(&set), Some(&gone));
+        let but = Allowed::new(Some(&set), Some(&gone), set.len);
         assert_eq!((but.word(0), but.word(1), but.word(2), but.all()), (0, u64::MAX << 36, u64::MAX, false));
         assert_eq!((all(64..100).len(), all(64..100)[0].clone(), all(64..64).len()), (1, 64..100, 0));
     }

@@ -213,7 +213,7 @@ fn a_search_says_what_it_read() {
     assert_eq!(read(1, SearchOptions { filter: Some(&none), ..top(1, exec) }), SearchStats::default());
 }
 
-/// Words of places end behind the last row, where nothing is removed.
+/// The last word of places ends behind the last row.
 #[test]
 fn the_last_rows_may_be_gone() {
     let query = Numbers(9).floats(64);

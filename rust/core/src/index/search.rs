@@ -55,8 +55,8 @@ impl Index {
         let reached: Vec<_> = (0..queries.len() / self.codec().dim()).map(|_| Reached::new(least)).collect();
         let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
         for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
-            let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone());
             let (codec, n) = (partition.codec(), partition.len());
+            let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone(), n);
             // Partitions of one kind have one codec.
             let queries = match &mut prepared[i % self.kinds] {
                 Some(queries) => &*queries,
@@ -269,12 +269,10 @@ impl<'a> Task<'a> {
         }
         let many = |word: u64| word.count_ones() >= MANY;
         self.allowed.runs(range.clone(), many).try_for_each(|run| self.read(run))?;
-        let (mut places, end) = (Vec::new(), range.end);
+        let mut places = Vec::new();
         for first in range.step_by(WORD) {
             let word = self.allowed.word(first / WORD);
-            let rows = bits(if many(word) { 0 } else { word }).map(|row| first + row);
-            // Without a filter, places behind the last row are like allowed ones.
-            places.extend(rows.take_while(|&place| place < end));
+            places.extend(bits(if many(word) { 0 } else { word }).map(|row| first + row));
             if places.len() >= PANEL_ROWS {
                 self.read_places(&places[..PANEL_ROWS])?;
                 places.drain(..PANEL_ROWS);
