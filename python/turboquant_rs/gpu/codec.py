@@ -10,6 +10,7 @@ import numpy as np
 from .._device import namespace_of
 from .._truncate import check_finite
 from ..codes import Codes
+from ..reference.codebook import one_byte
 from ..reference.fitted_codec import FittedTurboQuant
 from . import arrays, cut_fitted, decode_fitted, dense_codec, encode_fitted, score_fitted
 from .calls import Calls, contiguous
@@ -94,7 +95,7 @@ class _Plain(_TurboQuantCalls):
         return launch_score(backend, self.key, keep, queries, packed, scales, out, validate=validate)
 
     def _score_bytes(self, queries: int, codes: Codes) -> int:
-        wide = self.codec._keep(codes.bits)[0] > 4
+        wide = not one_byte(self.codec._keep(codes.bits)[0])
         return min(queries * query_bytes(self.codec.dim), QUERY_BUFFER) * (2 if wide else 1)
 
 

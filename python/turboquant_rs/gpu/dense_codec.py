@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.codebook import levels
+from ..reference.codebook import levels, one_byte
 from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, score_levels, uploaded
@@ -146,4 +146,4 @@ def decoding_bytes(key: DenseKey, rows: int) -> int:
 def scoring_bytes(key: DenseKey, keep: int, queries: int) -> int:
     """Return the bytes that scoring takes beside its result."""
     count = min(queries, rows_at_a_time(key.projection, MOST_QUERIES))
-    return count * (key.projection.bytes_a_row + (2 if keep > 4 else 1) * query_bytes(key.codec.dim) + 4)
+    return count * (key.projection.bytes_a_row + (1 if one_byte(keep) else 2) * query_bytes(key.codec.dim) + 4)

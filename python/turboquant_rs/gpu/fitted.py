@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.codebook import boundaries, integer_levels, levels
+from ..reference.codebook import boundaries, integer_levels, levels, one_byte
 from ..reference.codes import SCALES
 from ..reference.fitted_codec import GAUSSIAN_DIM, FittedTurboQuant
 from ..reference.linear_stage import linear_stage
@@ -64,7 +64,7 @@ class ScoreTables:
     @property
     def wide(self) -> bool:
         """Whether integers of any group take two bytes."""
-        return bool((self.groups[:, 2] > 4).any())
+        return not all(one_byte(kept) for kept in self.groups[:, 2])
 
 
 class Grouped(Protocol):

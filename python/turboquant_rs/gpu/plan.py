@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..reference.codebook import one_byte
 from .backend import Backend
 from .constants import RotationTables
 from .gate import address
@@ -154,7 +155,7 @@ class Part:
     @property
     def wide(self) -> bool:
         """Whether levels have two bytes."""
-        return self.keep > 4
+        return not one_byte(self.keep)
 
     def whole_words(self, packed: Any) -> bool:
         """Return whether the units of the part consist of aligned 4-byte words."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.codebook import levels
+from ..reference.codebook import levels, one_byte
 from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, uploaded
@@ -98,7 +98,7 @@ def decoding_bytes(key: ProdKey, rows: int) -> int:
 
 def scoring_bytes(key: ProdKey, queries: int, rows: int) -> int:
     """Return the bytes that scoring takes beside its result, for any number of rows."""
-    wide = key.bits > 5
+    wide = not one_byte(key.bits - 1)
     each = 4 * key.dim + 8 + query_bytes(key.dim) * (2 if wide else 1) + 4
     count = min(queries, rows_at_a_time(key, MOST_QUERIES))
     return count * each + preparing_bytes(key.sketch, count)

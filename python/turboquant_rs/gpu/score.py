@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.codebook import one_byte
 from ..reference.units import row_bytes
 from .backend import Backend
 from .constants import CodecKey, rotation_tables, score_levels, uploaded, uploaded_rotation
@@ -110,7 +111,7 @@ def prepare(
     The host's preparation would cost a copy both ways and a synchronisation for what the encoder's kernels already do.
     ``staged``: also for a search, with so many ``columns`` for its first stage.
     """
-    nq, wide = len(queries), keep > 4
+    nq, wide = len(queries), not one_byte(keep)
     rotation = rotation_tables(codec.dim, codec.seed)
     parameters = {
         "TQ_WIDE": int(wide),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..reference.codebook import one_byte
 from .backend import Backend
 from .constants import score_levels
 from .dense_codec import DenseKey
@@ -25,8 +26,9 @@ class DenseRows(PlainRows):
         cosine = metric == "cosine"
         room = room_for(backend, projection, len(queries))
         project(backend, projection, queries, room, faults, 0, "query", cosine=cosine)
-        worth, columns = score_levels(codec, codec.bits)[1], 8 * self.stage_bytes
-        return prepare(backend, projection, room, faults, worth, wide=codec.bits > 4, cosine=cosine, columns=columns)
+        worth, wide = score_levels(codec, codec.bits)[1], not one_byte(codec.bits)
+        columns = 8 * self.stage_bytes
+        return prepare(backend, projection, room, faults, worth, wide=wide, cosine=cosine, columns=columns)
 
     def query_bytes(self) -> int:
         """Return the bytes that a query takes."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.codebook import one_byte
 from ..reference.staged import bound_unit_of, sign_rounding
 from ..reference.units import row_bytes
 from .backend import Backend
@@ -80,4 +81,4 @@ class PlainRows:
     def query_bytes(self) -> int:
         """Return the bytes that a query takes."""
         codec = self.codec
-        return query_bytes(codec.dim) * (2 if codec.bits > 4 else 1) + 64 * self.stage_bytes + 24
+        return query_bytes(codec.dim) * (1 if one_byte(codec.bits) else 2) + 64 * self.stage_bytes + 24

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.codebook import one_byte
 from ..reference.units import units_of
 from .fitted import MOST_BITS, ScoreTables, score_tables
 
@@ -81,7 +82,7 @@ class SplitKey:
         high, low, start = whole.copy(), np.zeros_like(whole), 0
         for kept, granules in tables.groups[:, 2:4]:
             end = 8 * int(granules)
-            if kept > 4:
+            if not one_byte(kept):
                 some = whole[:, start:end]
                 high[:, start:end] = (some + 64) >> 7
                 low[:, start:end] = some - 128 * high[:, start:end]

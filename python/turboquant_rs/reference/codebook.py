@@ -98,6 +98,15 @@ def boundaries(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
+def one_byte(bits: int) -> bool:
+    """Return whether codes of so many bits are scored with levels and queries of one byte, not two.
+
+    >>> one_byte(4), one_byte(5)
+    (True, False)
+    """
+    return bits <= 4
+
+
 def integer_levels(bits: int, keep: int, dim: int) -> tuple[NDArray[np.int8] | NDArray[np.int16], np.float32]:
     """Return integers l_k and a scale α with levels(bits, keep, dim) ≈ α·l, the form in which codes are scored.
 
@@ -122,7 +131,7 @@ def integer_levels(bits: int, keep: int, dim: int) -> tuple[NDArray[np.int8] | N
     """
     exact = [float(c) for c in levels(bits, keep, dim)]
     top_level = exact[-1]
-    if keep > 4:
+    if not one_byte(keep):
         alpha = top_level / 16_319
         return np.array([round(c / alpha) for c in exact], dtype=np.int16), np.float32(alpha)
     weights = masses(bits, keep, dim)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .codebook import integer_levels
+from .codebook import integer_levels, one_byte
 from .codes import Codes
 from .mse import TurboQuant
 from .rows import norm, prepare, times_power
 
 #: A query's norm must be below this, so that no product of a finite scale and a score is NaN.
 QUERY_NORM_LIMIT = 2.0**96
-#: Largest query integer: one byte for widths 1–4, two bytes (127·128 + 63) for widths 5–8.
+#: Largest query integer of one byte, and of two (127·128 + 63).
 ONE_BYTE, TWO_BYTES = 127, 16_319
 
 
@@ -45,7 +45,7 @@ def prepare_queries(
         r = np.concatenate([parts[i] for i in segments], axis=1)
         top = np.abs(r).max(axis=1)
         empty = top == 0
-        reach = np.float32(ONE_BYTE if bits <= 4 else TWO_BYTES)
+        reach = np.float32(ONE_BYTE if one_byte(bits) else TWO_BYTES)
         safe = np.where(empty, np.float32(1), top)
         values = np.clip(np.rint(r * (reach / safe)[:, None]), -reach, reach)
         ints, level_scale = integer_levels(width, bits, dim)

@@ -40,10 +40,15 @@ pub(crate) fn boundaries(levels: &[f32]) -> Vec<f32> {
     levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
 }
 
-/// Largest query and level integer of widths 1–4, one byte.
+/// Largest query and level integer of one byte.
 pub(crate) const ONE_BYTE: f32 = 127.0;
-/// Largest query and level integer of widths 5–8, two bytes: 127·128 + 63.
+/// Largest query and level integer of two bytes: 127·128 + 63.
 pub(crate) const TWO_BYTES: f32 = 16_319.0;
+
+/// Whether codes of so many bits are scored with levels and queries of one byte.
+pub(crate) const fn one_byte(bits: u32) -> bool {
+    bits <= 4
+}
 
 /// Levels as integers, `scale` each.
 #[derive(Debug, Clone)]
@@ -69,7 +74,7 @@ fn derive_integers(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
     let exact: Vec<f64> = levels(bits, keep, dim).iter().map(|&c| f64::from(c)).collect();
     let largest = exact[exact.len() - 1];
     let round = |alpha: f64| exact.iter().map(move |c| (c / alpha).round_ties_even());
-    if keep > 4 {
+    if !one_byte(keep) {
         let alpha = largest / f64::from(TWO_BYTES);
         return IntegerLevels { values: round(alpha).map(|l| l as i32).collect(), scale: alpha as f32 };
     }
@@ -148,12 +153,15 @@ mod tests {
     fn integers_fit_their_bytes() {
         for bits in 1..=8 {
             let ints = integer_levels(bits, bits, 768);
-            let reach = if bits <= 4 { 127 } else { 16_319 };
+            let reach = if one_byte(bits) { 127 } else { 16_319 };
             assert!(ints.values.iter().all(|v| v.abs() <= reach), "{bits} bits");
             for &value in &ints.values {
                 let (high, low) = halves(value);
                 assert_eq!(128 * i32::from(high) + i32::from(low), value);
-                assert!(bits <= 4 || (high >= -127 && (-64..64).contains(&low)), "{value} splits into {high}, {low}");
+                assert!(
+                    one_byte(bits) || (high >= -127 && (-64..64).contains(&low)),
+                    "{value} splits into {high}, {low}"
+                );
             }
         }
     }

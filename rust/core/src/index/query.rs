@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use super::{Filter, Index};
+use crate::codebook::one_byte;
 use crate::error::{Error, Result};
 use crate::kernels::product::NARROW_GROUP;
 use crate::metric::Metric;
@@ -275,7 +276,7 @@ impl Index {
         let nq = queries.len() / dim;
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
-        let two_bytes = self.codec().spec().segments.iter().any(|segment| segment.bits > 4);
+        let two_bytes = self.codec().spec().segments.iter().any(|segment| !one_byte(segment.bits));
         let cheap = options.exec.level()?.multiplies_bytes();
         let some = if cheap && !two_bytes { SOME } else { usize::MAX };
         let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };

@@ -9,7 +9,7 @@ use crate::parallel::Exec;
 /// Queries as integers (docs/numerics.md section 10), of a codec without a fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryIntegers {
-    /// `dim` a query, segment after segment: at most 127 in magnitude, 16,319 from 5 bits on.
+    /// `dim` a query, segment after segment: at most 127 in magnitude, 16,319 where they take two bytes.
     pub values: Vec<i16>,
     /// What one unit of the integer product is worth, one a segment and query.
     pub factors: Vec<f32>,

@@ -6,7 +6,7 @@ use super::PANEL_ROWS;
 use super::first_stage::FirstStage;
 use super::join;
 use super::query::{GroupQueries, PreparedQueries};
-use crate::codebook::{halves, integer_levels};
+use crate::codebook::{halves, integer_levels, one_byte};
 use crate::codec::{Group, TurboQuant};
 use crate::codes::CodesView;
 use crate::kernels::Level;
@@ -62,7 +62,7 @@ struct Levels {
     group: Group,
     entries: usize,
     high: [i8; 256],
-    /// Low bytes of two-byte levels, for widths from 5.
+    /// Low bytes of two-byte levels.
     low: Option<[i8; 256]>,
 }
 
@@ -231,8 +231,8 @@ impl Levels {
         let integers = integer_levels(group.bits, keep, group.table_dim).values;
         let (mut high, mut low) = ([0; 256], [0; 256]);
         for (code, &value) in integers.iter().enumerate() {
-            (high[code], low[code]) = if keep <= 4 { (value as i8, 0) } else { halves(value) };
+            (high[code], low[code]) = if one_byte(keep) { (value as i8, 0) } else { halves(value) };
         }
-        Self { group, entries: 1 << keep, high, low: (keep > 4).then_some(low) }
+        Self { group, entries: 1 << keep, high, low: (!one_byte(keep)).then_some(low) }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::first_stage::FirstStage;
 use super::stage_queries::StageQueries;
-use crate::codebook::{IntegerLevels, ONE_BYTE, TWO_BYTES, halves, integer_levels};
+use crate::codebook::{IntegerLevels, ONE_BYTE, TWO_BYTES, halves, integer_levels, one_byte};
 use crate::codec::{Group, TurboQuant, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -19,7 +19,7 @@ const QUERY_NORM_LIMIT: f64 = 79_228_162_514_264_337_593_543_950_336.0;
 pub(crate) struct GroupQueries {
     /// Integers, or their high bytes.
     pub(crate) high: Queries,
-    /// Low bytes of two-byte integers, for widths from 5.
+    /// Low bytes of two-byte integers.
     pub(crate) low: Option<Queries>,
     /// What one unit of the integer product is worth, F of docs/numerics.md, one a query.
     pub(crate) factors: Vec<f32>,
@@ -91,7 +91,7 @@ impl PreparedQueries {
         let batch = level_for(level, len);
         let groups = codec.groups(keep).into_iter().map(|group| {
             let levels = integer_levels(group.bits, group.keep, group.table_dim);
-            let low = (group.keep > 4).then(|| Queries::new(batch, group.dim));
+            let low = (!one_byte(group.keep)).then(|| Queries::new(batch, group.dim));
             let high = Queries::new(batch, group.dim);
             let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
             let (mut whole, mut integers) = (Vec::with_capacity(group.dim), vec![0; group.dim]);
@@ -183,7 +183,7 @@ impl RotatedQueries {
     ) -> f32 {
         whole.clear();
         group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&self.parts[i][row * m..][..m]));
-        let reach = if group.keep <= 4 { ONE_BYTE } else { TWO_BYTES };
+        let reach = if one_byte(group.keep) { ONE_BYTE } else { TWO_BYTES };
         let unit = to_integers(level, whole, reach, integers);
         self.restored(unit * levels.scale, row)
     }
