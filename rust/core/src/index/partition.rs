@@ -191,6 +191,10 @@ impl Partition {
         let all = packed.len() == badly.len() * bytes;
         let rows = badly.iter().enumerate().filter(|(_, badly)| **badly == own);
         let in_arrays = usize::from(self.first.is_some())..;
+        let more = rows.clone().count();
+        self.stages[in_arrays.clone()].iter_mut().for_each(|stage| _ = stage.bytes.with_room(more * stage.stride));
+        self.scales.with_room(more * norms);
+        self.squares.with_room(if squares.is_empty() { 0 } else { more });
         let mut chosen = Vec::new();
         for (next, (row, _)) in rows.enumerate() {
             let at = if all { row } else { next };

@@ -84,9 +84,10 @@ impl FirstStage {
             Kind::Linear(stage) => stage.bounds(level, rows, stride),
             Kind::Whole => Vec::new(),
         });
-        self.bounds.to_mut().extend(bounds.into_iter().flatten());
-        let columns = self.columns.to_mut();
-        columns.resize(self.rows.div_ceil(BLOCK) * self.size, [0; BLOCK]);
+        self.bounds.with_room(self.rows - first).extend(bounds.into_iter().flatten());
+        let size = self.rows.div_ceil(BLOCK) * self.size;
+        let columns = self.columns.with_room(size - self.columns.len());
+        columns.resize(size, [0; BLOCK]);
         let mut rest = packed;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min((BLOCK - first % BLOCK) * stride));

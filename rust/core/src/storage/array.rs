@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::mmap::{Map, Plain};
+use super::mmap::{Map, Plain, in_large_pages};
 use crate::error::{Error, Result};
 
 /// Bytes that one checksum covers: little to read for one row, and 4 bytes of table for each.
@@ -134,6 +134,17 @@ impl<T: Plain> Array<T> {
         }
     }
 
+    /// The elements to change, as [`to_mut`](Self::to_mut) gives them, with room for so many more, in large pages where it is much.
+    pub(crate) fn with_room(&mut self, more: usize) -> &mut Vec<T> {
+        let values = self.to_mut();
+        let before = (values.as_ptr(), values.capacity());
+        values.reserve(more);
+        if before != (values.as_ptr(), values.capacity()) {
+            in_large_pages(values);
+        }
+        values
+    }
+
     /// Whether the elements are in a mapped file.
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(self, Self::Mapped(_))
@@ -203,5 +214,23 @@ impl<T: Plain> From<Vec<T>> for Array<T> {
 impl<T: Plain> FromIterator<T> for Array<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         Self::Owned(values.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_changes_no_element() {
+        // Over several large pages, from where they do not start.
+        let (mut array, mut wanted) = (Array::<u32>::default(), Vec::new());
+        for (more, value) in [(0, 1), (1, 2), (700_000, 3), (5, 4), (2_000_000, 5), (1_500_000, 6)] {
+            let values = array.with_room(more);
+            assert!(values.capacity() - values.len() >= more);
+            values.extend((0..more as u32).map(|i| i * 7 + value));
+            wanted.extend((0..more as u32).map(|i| i * 7 + value));
+            assert!(array[..] == wanted[..], "{more} more");
+        }
     }
 }
