@@ -108,6 +108,26 @@ impl<'a> Allowed<'a> {
         filter & !self.gone.map_or(0, |gone| gone.word(i)) & lowest(self.len.saturating_sub(i * WORD))
     }
 
+    /// Rows that may be returned.
+    pub(crate) fn count(&self) -> usize {
+        let words = 0..self.len.div_ceil(WORD);
+        if self.all() { self.len } else { words.map(|i| self.word(i).count_ones() as usize).sum() }
+    }
+
+    /// Appends one row in `every`, after `skip` others; returns how many are left to skip before the next.
+    pub(crate) fn every(&self, every: usize, mut skip: usize, rows: &mut Vec<usize>) -> usize {
+        for i in 0..self.len.div_ceil(WORD) {
+            let word = self.word(i);
+            let held = word.count_ones() as usize;
+            if skip < held {
+                rows.extend(bits(word).skip(skip).step_by(every).map(|row| i * WORD + row));
+                skip += (held - skip).next_multiple_of(every);
+            }
+            skip -= held;
+        }
+        skip
+    }
+
     /// The rows of blocks of so many, which start in the given places and lie in a word each, side by side in one word.
     pub(crate) fn blocks(&self, firsts: &[usize], rows: usize) -> u64 {
         let block = |first: usize| self.word(first / WORD) >> (first % WORD) & (u64::MAX >> (WORD - rows));
@@ -205,6 +225,25 @@ mod tests {
         let but = Allowed::new(Some(&set), Some(&gone), set.len);
         assert_eq!((but.word(0), but.word(1), but.word(2), but.all()), (0, u64::MAX << 36, u64::MAX, false));
         assert_eq!((all(64..100).len(), all(64..100)[0].clone(), all(64..64).len()), (1, 64..100, 0));
+    }
+
+    #[test]
+    fn every_so_many_rows_over_sets() {
+        let sets = [200, 1, 64, 130].map(|len| (len, Bitmap::of(len, |row| row % 3 != 1)));
+        for every in [1, 7, 64, 65, 300] {
+            let (mut skip, mut all, mut got) = (every / 2, Vec::new(), Vec::new());
+            for (i, (len, set)) in sets.iter().enumerate() {
+                let allowed = Allowed::new((i != 2).then_some(set), None, *len);
+                let mut rows = Vec::new();
+                skip = allowed.every(every, skip, &mut rows);
+                got.extend(rows.into_iter().map(|row| (i, row)));
+                let held = (0..*len).filter(|row| allowed.word(row / WORD) >> (row % WORD) & 1 == 1);
+                let before = all.len();
+                all.extend(held.map(|row| (i, row)));
+                assert_eq!(allowed.count(), all.len() - before);
+            }
+            assert_eq!(got, all.into_iter().skip(every / 2).step_by(every).collect::<Vec<_>>(), "{every}");
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ mod pool;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::bitmap::bits;
+use crate::bitmap::{WORD, bits};
 use crate::kernels::prefetch::prefetch;
-use pool::{MOST, Pool};
+use pool::Pool;
 
 /// A candidate; `key` is larger for nearer rows and never NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,11 +100,13 @@ impl TopK {
 
     /// Offers the rows of a block whose bits are set, with their keys and what tells their ids.
     #[inline]
-    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; MOST], id: impl Fn(usize) -> i64) {
+    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; WORD], id: impl Fn(usize) -> i64) {
         if self.k <= HEAPED {
             return bits(rows).for_each(|row| self.offer(keys[row], id(row)));
         }
-        self.pool.extend(bits(rows).map(|row| (keys[row], id(row))), self.floor);
+        for row in bits(rows).filter(|&row| keys[row] >= self.floor) {
+            self.pool.push(keys[row], id(row));
+        }
         self.cut();
     }
 
@@ -124,10 +126,10 @@ impl TopK {
         }
         if pool.len() > 0 {
             heaped.iter().for_each(|candidate| pool.push(candidate.key, candidate.id));
-            if pool.len() > k {
+            if pool.len() > candidates(k) {
                 pool.cut(k);
             }
-            return pool.sorted();
+            return pool.best(k);
         }
         if heaped.len() > k && k > 0 {
             heaped.select_nth_unstable(k - 1);
@@ -175,9 +177,9 @@ mod tests {
                 let mut top = TopK::new(k, least);
                 offers.iter().for_each(|&(key, id)| top.offer(key, id));
                 let mut blocks = TopK::new(k, least);
-                for block in offers.chunks(MOST) {
+                for block in offers.chunks(WORD) {
                     let keys = std::array::from_fn(|i| block.get(i).map_or(f32::NAN, |offer| offer.0));
-                    blocks.offer_block(u64::MAX >> (MOST - block.len()), &keys, |i| block[i].1);
+                    blocks.offer_block(u64::MAX >> (WORD - block.len()), &keys, |i| block[i].1);
                 }
                 let want: Vec<_> = all.iter().filter(|candidate| candidate.key >= least).take(k).copied().collect();
                 assert_eq!(TopK::merge([top], k), want, "{k} of at least {least}");

@@ -25,7 +25,7 @@ const FIRST: usize = 4;
 /// Elsewhere any number is. They are as long as those before have read at most one row in [`SOME_ROWS`] in full; others share the decoding
 /// of rows.
 const SOME: usize = 48;
-const SOME_ROWS: usize = 128;
+pub(super) const SOME_ROWS: usize = 128;
 /// The same where no instruction multiplies bytes: decoded rows then cost so much that more are worth reading one by one.
 const DEAR_ROWS: usize = 32;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
@@ -280,7 +280,10 @@ impl Index {
         let cheap = options.exec.level()?.multiplies_bytes();
         let some = if cheap && !two_bytes { SOME } else { usize::MAX };
         let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };
-        let staged = match self.partitions[0].first().filter(|_| !options.exact && nq <= some) {
+        // The k best are read in full, whatever their first stages tell; of a range nobody knows how many there are.
+        let sure = if least == f32::NEG_INFINITY { options.k } else { 0 };
+        let few = nq <= some && (nq <= TOGETHER || sure <= n / some_rows);
+        let staged = match self.partitions[0].first().filter(|_| !options.exact && few) {
             Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
             None => false,
         };

@@ -4,19 +4,20 @@
 //! k-th best s' so far is none of the k best; which rows were read in full changes nothing.
 
 mod reached;
+mod sample;
 mod stages;
 
 use std::ops::Range;
 
 use self::reached::Reached;
-use self::stages::{Buffers, Waiting};
+use self::stages::{Buffers, DENSE, Waiting};
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
 use crate::bitmap::{Allowed, WORD, bits};
 use crate::codec::{L2_NORM_LIMIT, flush, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
-use crate::kernels::planes::{Planes, upper_ends};
+use crate::kernels::planes::{Planes, SHARED, upper_ends};
 use crate::kernels::product::GROUP;
 use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
@@ -32,7 +33,8 @@ const MANY: u32 = 32;
 const MANY_MARKED: u32 = 4;
 
 impl Index {
-    /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages.
+    /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages and
+    /// that leaves enough rows unread.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
@@ -41,56 +43,27 @@ impl Index {
         least: f32,
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
-        let SearchOptions { exec, filter, deviations, .. } = options;
-        let k = options.k.min(self.len());
-        let squares = match self.metric {
-            Metric::L2 => {
-                Error::of_first_row(queries, self.codec().dim(), |queries| self.query_squares(queries, exec))?
-            }
-            Metric::InnerProduct | Metric::Cosine => Vec::new(),
-        };
-        let to = if self.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
-        let mut columns: Vec<Vec<TopK>> = Vec::new();
-        // Rows have to reach what other tasks, and partitions before, have found.
-        let reached: Vec<_> = (0..queries.len() / self.codec().dim()).map(|_| Reached::new(least)).collect();
-        let mut prepared: Vec<Option<PreparedQueries>> = (0..self.kinds).map(|_| None).collect();
-        for (i, partition) in self.partitions.iter().enumerate().filter(|(i, p)| *i == 0 || p.len() > 0) {
-            let (codec, n) = (partition.codec(), partition.len());
-            let allowed = Allowed::new(filter.map(|filter| filter.places(i)), partition.gone(), n);
-            // Partitions of one kind have one codec.
-            let queries = match &mut prepared[i % self.kinds] {
-                Some(queries) => &*queries,
-                new => {
-                    // Where the first stage is the whole code it only tells which rows to read.
-                    let first = partition.first().filter(|(first, _)| by_stages || !first.is_whole());
-                    let first = first.map(|(first, _)| Staged { first, deviations, chooses: by_stages });
-                    new.insert(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?)
-                }
-            };
-            let staged = by_stages && partition.first().is_some();
-            let step =
-                if staged { exec.rows_per_thread(n, STAGED_ROWS) } else { exec.rows_per_task(n, Exec::SCAN_ROWS) };
-            let step = step.next_multiple_of(WORD);
-            let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
-            let rows = partition.rows();
-            let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
-                let ranking = Ranking::new(self, partition, (queries, &squares), (k, &reached), exec)?;
-                let mut task = Task::new(ranking, &rows, allowed);
-                if staged {
-                    task.by_stages(range)?;
-                } else {
-                    task.in_full(range)?;
-                }
-                Ok((task.ranking.best, task.stats))
-            });
-            columns.resize_with(queries.len(), Vec::new);
-            for task in done {
-                let (best, read) = task?;
-                columns.iter_mut().zip(best).for_each(|(column, top)| column.push(top));
-                *stats += read;
-            }
+        let mut block = Block::new(self, queries, options, by_stages)?;
+        let rows = block.allowed();
+        let guess = if least == f32::NEG_INFINITY { block.guess(rows)? } else { None };
+        let guessed = guess.is_some();
+        let floors = guess.unwrap_or_else(|| vec![f32::NEG_INFINITY; block.len()]);
+        let reached = floors.iter().map(|&floor| Reached::new(floor.max(least))).collect();
+        let mut found = block.search(reached, guessed)?;
+        *stats += block.stats;
+        // Where fewer rows have reached a guess than are wanted, it was too high.
+        let wanted = options.k.min(rows);
+        let missed = |query: &usize| floors[*query] > least && found[*query].len() < wanted;
+        let missed: Vec<_> = (0..found.len()).filter(missed).collect();
+        if !missed.is_empty() {
+            let dim = self.codec().dim();
+            let queries: Vec<_> = missed.iter().flat_map(|query| &queries[query * dim..][..dim]).copied().collect();
+            let mut block = Block::new(self, &queries, options, by_stages)?;
+            let again = block.search(missed.iter().map(|_| Reached::new(least)).collect(), false)?;
+            *stats += block.stats;
+            missed.into_iter().zip(again).for_each(|(query, best)| found[query] = best);
         }
-        Ok(columns.into_iter().map(|column| TopK::merge(column, k)).collect())
+        Ok(found)
     }
 
     /// |q|² of every query.
@@ -107,6 +80,108 @@ impl Index {
             Ok(flush(norm * norm))
         });
         squares.collect()
+    }
+}
+
+/// Queries that are searched together.
+struct Block<'a> {
+    index: &'a Index,
+    queries: &'a [f32],
+    options: SearchOptions<'a>,
+    k: usize,
+    by_stages: bool,
+    /// |q|² of every query with metric l2, else empty.
+    squares: Vec<f32>,
+    /// The queries for each kind of partition, once one is searched: those of one kind have one codec.
+    prepared: Vec<Option<PreparedQueries>>,
+    stats: SearchStats,
+}
+
+impl<'a> Block<'a> {
+    fn new(index: &'a Index, queries: &'a [f32], options: SearchOptions<'a>, by_stages: bool) -> Result<Self> {
+        let squares = match index.metric {
+            Metric::L2 => {
+                let squares = |queries: &[f32]| index.query_squares(queries, options.exec);
+                Error::of_first_row(queries, index.codec().dim(), squares)?
+            }
+            Metric::InnerProduct | Metric::Cosine => Vec::new(),
+        };
+        let (k, prepared) = (options.k.min(index.len()), (0..index.kinds).map(|_| None).collect());
+        Ok(Self { index, queries, options, k, by_stages, squares, prepared, stats: SearchStats::default() })
+    }
+
+    /// Queries in it.
+    fn len(&self) -> usize {
+        self.queries.len() / self.index.codec().dim()
+    }
+
+    /// The partitions that are searched: those with rows, and the first, for which queries are always prepared, so that faulty ones are found.
+    fn partitions(&self) -> impl Iterator<Item = usize> + use<'a> {
+        let index = self.index;
+        (0..index.partitions.len()).filter(|&i| i == 0 || index.partitions[i].len() > 0)
+    }
+
+    /// The rows of a partition that may be found.
+    fn allowed_in(&self, i: usize) -> Allowed<'a> {
+        let partition = &self.index.partitions[i];
+        Allowed::new(self.options.filter.map(|filter| filter.places(i)), partition.gone(), partition.len())
+    }
+
+    /// Prepares the queries for a partition.
+    fn prepare(&mut self, i: usize) -> Result<()> {
+        let partition = &self.index.partitions[i];
+        let SearchOptions { exec, deviations, .. } = self.options;
+        let to = if self.index.metric == Metric::Cosine { QueryFor::Cosines } else { QueryFor::Scores };
+        let prepared = &mut self.prepared[i % self.index.kinds];
+        if prepared.is_none() {
+            // Where the first stage is the whole code it only tells which rows to read.
+            let first = partition.first().filter(|(first, _)| self.by_stages || !first.is_whole());
+            let first = first.map(|(first, _)| Staged { first, deviations, chooses: self.by_stages });
+            let (codec, queries) = (partition.codec(), self.queries);
+            *prepared = Some(PreparedQueries::new(codec, queries, &codec.spec().full(), to, first, exec)?);
+        }
+        Ok(())
+    }
+
+    /// A ranking of rows of a partition, for which the queries are prepared.
+    fn ranking<'s>(&'s self, i: usize, k: usize, reached: &'s [Reached]) -> Result<Ranking<'s>> {
+        let queries = self.prepared[i % self.index.kinds].as_ref().expect("the queries are prepared");
+        let (partition, exec) = (&self.index.partitions[i], self.options.exec);
+        Ranking::new(self.index, partition, (queries, &self.squares), (k, reached), exec)
+    }
+
+    /// The best candidates of each query, those with a key of at least what is `reached`, which rises.
+    fn search(&mut self, reached: Vec<Reached>, guessed: bool) -> Result<Vec<Vec<Candidate>>> {
+        let exec = self.options.exec;
+        // Guesses tell what is left to be read in full.
+        let by_stages = self.by_stages && !(guessed && self.likely(&reached)? > 1.0 / DENSE as f64);
+        let mut columns: Vec<Vec<TopK>> = Vec::new();
+        columns.resize_with(self.len(), Vec::new);
+        for i in self.partitions() {
+            self.prepare(i)?;
+            let partition = &self.index.partitions[i];
+            let (n, rows, allowed) = (partition.len(), partition.rows(), self.allowed_in(i));
+            let staged = by_stages && partition.first().is_some();
+            let step =
+                if staged { exec.rows_per_thread(n, STAGED_ROWS) } else { exec.rows_per_task(n, Exec::SCAN_ROWS) };
+            let step = step.next_multiple_of(WORD);
+            let tasks: Vec<_> = (0..n).step_by(step).map(|first| first..n.min(first + step)).collect();
+            let done = exec.map(tasks, |range| -> Result<(Vec<TopK>, SearchStats)> {
+                let mut task = Task::new(self.ranking(i, self.k, &reached)?, &rows, allowed);
+                if staged {
+                    task.by_stages(range)?;
+                } else {
+                    task.in_full(range)?;
+                }
+                Ok((task.ranking.best, task.stats))
+            });
+            for task in done {
+                let (best, read) = task?;
+                columns.iter_mut().zip(best).for_each(|(column, top)| column.push(top));
+                self.stats += read;
+            }
+        }
+        Ok(columns.into_iter().map(|column| TopK::merge(column, self.k)).collect())
     }
 }
 
@@ -164,18 +239,26 @@ impl<'a> Ranking<'a> {
         let mut marks = [0; GROUP];
         at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
         let (mut ready, last) = (self.due.len(), members.end == self.queries.len());
+        let (mut many, mut blocks) = ([(0, 0, &[][..]); SHARED], 0);
         for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
             let marked = marked & allowed;
             if marked == 0 {
                 continue;
             }
             if let Some(first) = block.filter(|_| marked.count_ones() >= MANY_MARKED) {
-                self.offer_cut_block(query, first..first + n, marked, keys);
-                self.raise(query);
+                many[blocks] = (query, marked, keys);
+                blocks += 1;
+                if blocks == SHARED {
+                    self.offer_cut_blocks(many, first..first + n);
+                    blocks = 0;
+                }
             } else {
                 self.prefetch(query);
                 self.due.extend(bits(marked).map(|row| (query, row, keys[row])));
             }
+        }
+        for one in &many[..blocks] {
+            self.offer_cut_blocks([*one], block.map_or(0..0, |first| first..first + n));
         }
         // Other rows wait while the next group is multiplied.
         if last {
@@ -197,21 +280,27 @@ impl<'a> Ranking<'a> {
         }
     }
 
-    /// Offers the marked rows of a panel by their whole keys, which their upper ends may cut.
-    fn offer_cut_block(&mut self, query: usize, places: Range<usize>, marked: u64, keys: &[f32]) {
-        let mut uppers = [f32::INFINITY; WORD];
+    /// Offers the marked rows of a panel to some queries by their whole keys, which their upper ends may cut.
+    fn offer_cut_blocks<const Q: usize>(&mut self, offers: [(usize, u64, &[f32]); Q], places: Range<usize>) {
+        let mut uppers = [[f32::INFINITY; WORD]; Q];
         if let Some((stage, first, scales)) = self.cut() {
-            let uppers = &mut uppers[..places.len()];
             let (bounds, scales) = (first.bounds(places.clone()), &scales[places.clone()]);
             let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
-            upper_ends(self.level, planes, [stage.query(query)], [&mut *uppers]);
-            self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
+            let mut outs = uppers.each_mut().map(|uppers| &mut uppers[..places.len()]);
+            let queries = offers.map(|(query, ..)| stage.query(query));
+            upper_ends(self.level, planes, queries, outs.each_mut().map(|out| &mut **out));
+            for ((query, ..), uppers) in offers.into_iter().zip(outs) {
+                self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
+            }
         }
         let (ids, partition) = (self.index.ids.all(), self.partition);
-        for (upper, &key) in uppers.iter_mut().zip(keys) {
-            *upper = if *upper < key { *upper } else { key };
+        for ((query, marked, keys), uppers) in offers.into_iter().zip(&mut uppers) {
+            for (upper, &key) in uppers.iter_mut().zip(keys) {
+                *upper = if *upper < key { *upper } else { key };
+            }
+            self.best[query].offer_block(marked, uppers, |row| ids[partition.number(places.start + row)]);
+            self.raise(query);
         }
-        self.best[query].offer_block(marked, &uppers, |row| ids[partition.number(places.start + row)]);
     }
 
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
@@ -237,7 +326,10 @@ impl<'a> Ranking<'a> {
 
     /// Raises the floor to the k-th best of any task so far.
     fn raise(&mut self, query: usize) {
-        self.reached[query].raise(self.best[query].floor());
+        let floor = self.best[query].floor();
+        if floor > self.floors[query] {
+            self.reached[query].raise(floor);
+        }
         self.floors[query] = self.reached[query].get();
     }
 }

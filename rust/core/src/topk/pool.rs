@@ -4,10 +4,8 @@
 
 use super::Candidate;
 
-/// Candidates that a pool takes at once: a block of rows.
-pub(super) const MOST: usize = 64;
 /// Bits of a digit when candidates are sorted.
-const DIGIT: u32 = 11;
+const DIGIT: u32 = 12;
 /// Where the key's rank stands in an entry; below it the id, then the key's own bits, which are never compared.
 const RANK: u32 = 96;
 const ID: u32 = 32;
@@ -39,17 +37,6 @@ impl Pool {
         self.0.push(entry(key, id));
     }
 
-    /// Adds those of at most [`MOST`] candidates whose key is at least `floor`.
-    #[inline(always)]
-    pub(super) fn extend(&mut self, candidates: impl Iterator<Item = (f32, i64)>, floor: f32) {
-        let (mut entries, mut n) = ([0; MOST], 0);
-        for (key, id) in candidates {
-            entries[n % MOST] = entry(key, id);
-            n += usize::from(key >= floor);
-        }
-        self.0.extend_from_slice(&entries[..n]);
-    }
-
     /// Leaves the k best of more, and returns the worst key among them.
     pub(super) fn cut(&mut self, k: usize) -> f32 {
         let (_, &mut worst, _) = self.0.select_nth_unstable(k - 1);
@@ -66,34 +53,43 @@ impl Pool {
         }
     }
 
-    /// All candidates, best first.
-    pub(super) fn sorted(mut self) -> Vec<Candidate> {
-        by_rank(&mut self.0);
-        // Those of one rank are in the order of adding, mostly that of ids.
-        let sorted = self.0.is_sorted();
-        for ties in self.0.chunk_by_mut(|a, b| a >> RANK == b >> RANK).filter(|ties| !sorted && ties.len() > 1) {
-            ties.sort_unstable();
+    /// The k best, or all of fewer, best first.
+    pub(super) fn best(mut self, k: usize) -> Vec<Candidate> {
+        if u32::try_from(self.0.len()).is_err() {
+            self.0.sort_unstable();
+            return self.0.into_iter().take(k).map(candidate).collect();
         }
-        self.0.into_iter().map(candidate).collect()
+        // Half as long as an entry: the rank, and which entry it is.
+        let rank = |entry: u128| (entry >> RANK) as u64;
+        let least = self.0.iter().map(|&entry| rank(entry)).min().unwrap_or(0);
+        let mut order: Vec<_> = (0..).zip(&self.0).map(|(i, &entry)| (rank(entry) - least) << u32::BITS | i).collect();
+        by_rank(&mut order);
+        let entry = |order: u64| self.0[order as u32 as usize];
+        // Those of one rank are in the order of adding.
+        for ties in order.chunk_by_mut(|a, b| a >> u32::BITS == b >> u32::BITS).filter(|ties| ties.len() > 1) {
+            ties.sort_unstable_by_key(|&order| entry(order));
+        }
+        order.into_iter().take(k).map(|order| candidate(entry(order))).collect()
     }
 }
 
-/// Sorts by rank, a digit after the other from the lowest.
-fn by_rank(entries: &mut Vec<u128>) {
-    let mut other = vec![0; entries.len()];
-    for shift in (RANK..u128::BITS).step_by(DIGIT as usize) {
-        let digit = |entry: u128| (entry >> shift) as usize & ((1 << DIGIT) - 1);
-        let mut starts = [0_usize; 1 << DIGIT];
-        entries.iter().for_each(|&entry| starts[digit(entry)] += 1);
+/// Sorts by the upper half, a digit after the other from the lowest.
+fn by_rank(order: &mut Vec<u64>) {
+    let mut other = vec![0; order.len()];
+    let bits = u64::BITS - order.iter().fold(0, |all, order| all | order).leading_zeros();
+    for shift in (u32::BITS..bits).step_by(DIGIT as usize) {
+        let digit = |order: u64| (order >> shift) as usize & ((1 << DIGIT) - 1);
+        let mut starts = [0_u32; 1 << DIGIT];
+        order.iter().for_each(|&order| starts[digit(order)] += 1);
         let mut next = 0;
         for start in &mut starts {
             next += std::mem::replace(start, next);
         }
-        for &entry in entries.iter() {
+        for &entry in order.iter() {
             let place = &mut starts[digit(entry)];
-            other[*place] = entry;
+            other[*place as usize] = entry;
             *place += 1;
         }
-        std::mem::swap(entries, &mut other);
+        std::mem::swap(order, &mut other);
     }
 }

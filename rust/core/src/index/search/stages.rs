@@ -23,7 +23,7 @@ const FIRST_CHUNK: usize = 512;
 const WAITING: usize = 4_096;
 /// Where more than one row in this many, times the queries, survives the first stage, reading rows in full from the start is cheaper: a row
 /// costs about as much in a panel, decoded once for all queries, as alone for one.
-const DENSE: usize = 2;
+pub(super) const DENSE: usize = 2;
 /// Chunks that are then read in full before the first stage is tried again.
 const PATIENCE: usize = 8;
 /// Rows of a run of blocks that is short: its first stages are asked for before.
@@ -92,6 +92,17 @@ impl Task<'_> {
             self.refine_likeliest(query)?;
             self.refine_all(query)
         })
+    }
+
+    /// How many allowed rows of `range`, a word, reach the floors of the queries by their first stages, counted for each of them.
+    pub(super) fn survivors(&mut self, range: Range<usize>) -> Result<usize> {
+        let queries = self.ranking.queries.len();
+        self.waiting.resize_with(queries, Waiting::default);
+        let mut runs = Vec::new();
+        self.allowed.parts(range, BLOCK, &mut runs);
+        runs.iter().try_for_each(|run| self.count(run))?;
+        (0..queries).for_each(|query| self.first_stage([query], &runs));
+        Ok(self.waiting.iter_mut().map(|waiting| waiting.rows.drain(..).len()).sum())
     }
 
     /// Reads the first stages of a chunk's runs of blocks for all queries, and what it is time to read of the rest; whether that was all that

@@ -1,0 +1,192 @@
+//! A floor for a large k before the search: what some rows, spread over all, tell of the k-th best.
+//!
+//! Without one, the k best of n rows in no order see k·ln(n/k) others enter and leave. The floor is a guess that somewhat more than k rows
+//! should reach; where fewer do, the search is made again without it, so that it changes no answer.
+
+use super::super::query::SOME_ROWS;
+use super::{Block, Reached, Task};
+use crate::bitmap::WORD;
+use crate::error::Result;
+use crate::scan::PANEL_ROWS;
+use crate::topk::TopK;
+
+/// From this k on a floor is guessed, and from so many results of all queries on: a smaller k soon has a floor of its own, and rows of a
+/// sample are decoded for few queries as for many.
+const LARGE: usize = 64;
+const RESULTS: usize = 1_000;
+/// Rows of a sample that may be expected among the k best, where it has at most so many rows, and one row in how many at most.
+const AMONG: usize = 100;
+const SAMPLE: usize = 2_048;
+const ONE_IN: usize = 16;
+/// Standard deviations by which the rows of a sample that are among the k best may be more than expected.
+const DEVIATIONS: f32 = 3.0;
+/// Words of rows whose first stages tell how many rows reach the floor.
+const WORDS: usize = 16;
+
+/// A sample of `rows`: one in so many, and which of its best is the floor; none where that says little, or costs more than it saves.
+fn sample(queries: usize, k: usize, rows: usize) -> Option<(usize, usize)> {
+    let every = rows.div_ceil(SAMPLE).max(k / AMONG).max(ONE_IN);
+    let taken = rows / every;
+    let among = k as f32 * (taken as f32 / rows as f32);
+    let rank = (among + DEVIATIONS * among.sqrt()).ceil() as usize;
+    (k >= LARGE && queries * k >= RESULTS && (1..=taken / 2).contains(&rank)).then_some((every, rank))
+}
+
+impl Block<'_> {
+    /// Rows that may be found.
+    pub(super) fn allowed(&self) -> usize {
+        self.partitions().map(|i| self.allowed_in(i).count()).sum()
+    }
+
+    /// Floors of the queries, guessed from a sample of the `rows` allowed ones; none where k is small, or rows are few.
+    pub(super) fn guess(&mut self, rows: usize) -> Result<Option<Vec<f32>>> {
+        // By stages few rows are read without one, unless they are results.
+        let worth = !self.by_stages || self.k > rows / SOME_ROWS;
+        let Some((every, rank)) = sample(self.len(), self.k, rows).filter(|_| worth) else { return Ok(None) };
+        let mut columns: Vec<_> = (0..self.len()).map(|_| Vec::new()).collect();
+        let reached: Vec<_> = columns.iter().map(|_| Reached::new(f32::NEG_INFINITY)).collect();
+        let mut skip = every / 2;
+        for i in self.partitions() {
+            let mut places = Vec::new();
+            skip = self.allowed_in(i).every(every, skip, &mut places);
+            self.prepare(i)?;
+            let partition = &self.index.partitions[i];
+            let rows = partition.rows();
+            let mut task = Task::new(self.ranking(i, rank, &reached)?, &rows, self.allowed_in(i));
+            let mut next = places.iter();
+            next.by_ref().take(PANEL_ROWS).for_each(|&place| partition.prefetch(place));
+            for places in places.chunks(PANEL_ROWS) {
+                next.by_ref().take(PANEL_ROWS).for_each(|&place| partition.prefetch(place));
+                task.read_places(places)?;
+            }
+            columns.iter_mut().zip(task.ranking.best).for_each(|(column, best)| column.push(best));
+            self.stats += task.stats;
+        }
+        let floors = columns.into_iter().map(|column| {
+            let best = TopK::merge(column, rank);
+            best.get(rank - 1).map_or(f32::NEG_INFINITY, |candidate| candidate.key)
+        });
+        Ok(Some(floors.collect()))
+    }
+
+    /// How many rows reach the floors of all queries together by their first stages, by those of some, as a share of the rows.
+    pub(super) fn likely(&mut self, reached: &[Reached]) -> Result<f64> {
+        let (mut seen, mut likely) = (0, 0);
+        for i in self.partitions().filter(|&i| self.index.partitions[i].first().is_some()).collect::<Vec<_>>() {
+            self.prepare(i)?;
+            let (rows, allowed) = (self.index.partitions[i].rows(), self.allowed_in(i));
+            let mut task = Task::new(self.ranking(i, self.k, reached)?, &rows, allowed);
+            let n = self.index.partitions[i].len();
+            for first in (0..n).step_by((n / WORDS).next_multiple_of(WORD).max(WORD)) {
+                seen += allowed.word(first / WORD).count_ones() as usize;
+                likely += task.survivors(first..n.min(first + WORD))?;
+            }
+            self.stats += task.stats;
+        }
+        Ok(likely as f64 / seen.max(1) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::{Options, TurboQuant};
+    use crate::index::{Filter, Index, Neighbors, SearchOptions, SearchStats};
+    use crate::kernels::testing::floats;
+    use crate::metric::Metric;
+    use crate::parallel::Exec;
+
+    const DIM: usize = 16;
+
+    #[test]
+    fn samples_reach_more_rows_than_are_wanted() {
+        assert_eq!(
+            [(10, 100_000), (60_000, 100_000), (100, 300), (100, 0)].map(|(k, rows)| sample(100, k, rows)),
+            [None; 4]
+        );
+        assert_eq!((sample(1, 999, 100_000), sample(1, 1_000, 100_000).is_some()), (None, true));
+        for (k, rows) in [(100, 100_000), (1_000, 100_000), (10_000, 100_000), (10_000, 10_000_000), (300, 5_000)] {
+            let (every, rank) = sample(10, k, rows).unwrap();
+            let reached = rank * every;
+            assert!(rows / every <= SAMPLE && reached > k && reached < rows / 2, "{k} of {rows}: {reached}");
+        }
+    }
+
+    /// Rows in the order that `key` gives those of random ones, sorted by their first coordinate, under ids that descend: every second row
+    /// twice, so that scores tie.
+    fn index(n: usize, metric: Metric, key: impl Fn(usize) -> usize) -> Index {
+        let mut rows: Vec<_> = (0..n).map(|i| floats(DIM, (i / 2 * 2) as u64)).collect();
+        rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        let mut order: Vec<_> = (0..n).collect();
+        order.sort_by_key(|&i| key(i));
+        let x: Vec<_> = order.into_iter().flat_map(|i| rows[i].clone()).collect();
+        let mut index = Index::new(Arc::new(TurboQuant::new(DIM, 4, Options::default()).unwrap()), metric);
+        index.add(&x, Some(&(0..n as i64).rev().collect::<Vec<_>>())).unwrap();
+        index
+    }
+
+    fn search(index: &Index, queries: &[f32], options: SearchOptions<'_>) -> (Neighbors, SearchStats) {
+        let places = queries.len() / DIM * options.k;
+        let (mut scores, mut ids) = (vec![0.0; places], vec![0; places]);
+        let stats = index.search_into(queries, options, &mut scores, &mut ids).unwrap();
+        (Neighbors { scores, ids }, stats)
+    }
+
+    #[test]
+    fn guesses_change_no_answer() {
+        let (n, k, nq) = (3_000, 250, 5);
+        let (every, _) = sample(nq, k, n).unwrap();
+        let taken = (every / 2..n).step_by(every).len();
+        // The first query ranks rows by the coordinate that orders them.
+        let mut queries = floats(nq * DIM, 5);
+        queries[..DIM].fill(0.0);
+        queries[0] = 1.0;
+        let is_taken = |i: usize| i % every == every / 2;
+        for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
+            let orders: [&dyn Fn(usize) -> usize; 3] = [&|i| i, &|i| n - i, &|i| i * 7_919 % n];
+            let mut indexes: Vec<_> = orders.iter().map(|order| index(n, metric, order)).collect();
+            // The rows of the sample are the nearest: of n rows that ascend, the last ones take its places.
+            let others: Vec<_> = (0..n).filter(|&i| !is_taken(i)).chain((0..n).filter(|&i| is_taken(i))).collect();
+            indexes.push(index(n, metric, |i| others[i]));
+            for mut index in indexes {
+                for change in [false, true] {
+                    if change {
+                        index.remove(&(0..n as i64).filter(|id| id % 11 == 3).collect::<Vec<_>>()).unwrap();
+                    }
+                    let filter = index.filter_where(|id| id % 13 != 5).unwrap();
+                    for filter in [None, Some(&filter)] {
+                        answers(&index, &queries, filter);
+                    }
+                }
+            }
+            // As many rows as are wanted do not reach what the sample does, and all are read a second time.
+            let misled = index(n, metric, |i| others[i]);
+            let options = SearchOptions { exact: true, ..SearchOptions::new(k) };
+            let read = |queries: &[f32]| search(&misled, queries, options).1.full_rows / (queries.len() / DIM);
+            let unit = queries[..DIM].repeat(nq);
+            if metric != Metric::L2 {
+                assert_eq!(read(&unit), 2 * n + taken, "{metric:?}");
+            }
+            let plain = index(n, metric, |i| i * 7_919 % n);
+            assert_eq!(search(&plain, &unit, options).1.full_rows / nq, n + taken);
+        }
+    }
+
+    /// Compares large k with the ranking of all rows, for which no floor is guessed.
+    fn answers(index: &Index, queries: &[f32], filter: Option<&Filter>) {
+        let (nq, n) = (queries.len() / DIM, index.len());
+        let all = search(index, queries, SearchOptions { filter, ..SearchOptions::new(n) }).0;
+        for (k, exact, serial) in [(250, true, true), (250, true, false), (250, false, true), (300, false, false)] {
+            let options =
+                SearchOptions { filter, exact, exec: Exec { serial, ..Exec::default() }, ..SearchOptions::new(k) };
+            let found = search(index, queries, options).0;
+            for query in 0..nq {
+                let (want, got) = (query * n..query * n + k, query * k..(query + 1) * k);
+                assert_eq!(found.ids[got.clone()], all.ids[want.clone()], "{k} of {n}, exact {exact}");
+                assert_eq!(found.scores[got], all.scores[want]);
+            }
+        }
+    }
+}
