@@ -355,7 +355,7 @@ class TurboQuant(Fittable):
 
         Computed in integers, so the scores are the same on every machine, for any batch and number of threads. Beside
         the error of the codes themselves, rounding the query costs a standard deviation below 8e-4·|q||x| (1–4 bits)
-        or 1e-4·|q||x| (5–8 bits) at 128 dimensions and more.
+        or 1e-4·|q||x| (5–8 bits, segments of fits 6–8) at 128 dimensions and more.
 
         Parameters
         ----------

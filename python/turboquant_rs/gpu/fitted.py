@@ -48,10 +48,11 @@ class ScoreTables:
 
     #: (segments, 2) int32: the first column of a segment and the end of what it fills with zeros behind its axes.
     columns: NDArray[np.int32]
-    #: (groups, 8) int32: first segment, end of segments, kept bits, end in granules, first word of levels.
+    #: (groups, 8) int32: first segment, end of segments, kept bits, end in granules, first word of levels, whether they
+    #: have two bytes.
     groups: NDArray[np.int32]
     level_scales: NDArray[np.float32]
-    #: uint32: sixteen bytes a group, or from 5 bits on two bytes a code, high above low.
+    #: uint32: sixteen bytes a group, or 32, or two bytes a code, high above low.
     levels: NDArray[np.uint32]
     #: (8, granules) int32: the byte of a packed row that holds a bit of a granule, most significant first.
     places: NDArray[np.int32]
@@ -64,7 +65,7 @@ class ScoreTables:
     @property
     def wide(self) -> bool:
         """Whether integers of any group take two bytes."""
-        return not all(one_byte(kept) for kept in self.groups[:, 2])
+        return bool(self.groups[:, 5].any())
 
 
 class Grouped(Protocol):
@@ -78,7 +79,11 @@ class Grouped(Protocol):
 
 
 def score_tables(
-    sizes: Sequence[int], groups: Iterable[tuple[list[int], int, int, int]], units: NDArray[np.int32]
+    sizes: Sequence[int],
+    groups: Iterable[tuple[list[int], int, int, int]],
+    units: NDArray[np.int32],
+    *,
+    fitted: bool,
 ) -> ScoreTables:
     """Return the tables of segments of so many axes.
 
@@ -94,10 +99,11 @@ def score_tables(
             places += list(units[s] + granules[:, None])
         places += [np.zeros(MOST_BITS, np.int32)] * (-len(places) % 4)
         columns[segments[-1], 1] = 8 * len(places)
-        ints, scale = integer_levels(bits, kept, dim)
-        found.append([segments[0], segments[-1] + 1, kept, len(places), sum(len(w) for w in words), 0, 0, 0])
+        ints, scale = integer_levels(bits, kept, dim, fitted=fitted)
+        wide = not one_byte(kept, fitted=fitted)
+        found.append([segments[0], segments[-1] + 1, kept, len(places), sum(len(w) for w in words), wide, 0, 0])
         scales.append(scale)
-        words.append(_level_words(ints.astype(np.int16)))
+        words.append(_level_words(ints.astype(np.int16), wide=wide))
     table = np.ascontiguousarray(np.stack(places).T)
     return ScoreTables(columns, np.array(found, np.int32), np.array(scales, np.float32), np.concatenate(words), table)
 
@@ -185,7 +191,7 @@ class FittedKey:
         """Return tables for scores of codes with ``keep`` bits of every segment."""
         if keep not in self._scoring:
             sizes = [segment.dim for segment in self.segments]
-            self._scoring[keep] = score_tables(sizes, self.codec.groups(keep), self.units(keep))
+            self._scoring[keep] = score_tables(sizes, self.codec.groups(keep), self.units(keep), fitted=True)
         return self._scoring[keep]
 
     @cached_property
@@ -261,10 +267,10 @@ class FittedKey:
         return np.concatenate([*(part.ravel() for part in parts), np.zeros(1)]).astype(np.uint16)
 
 
-def _level_words(ints: NDArray[np.int16]) -> NDArray[np.uint32]:
-    """Return integer levels as kernels look them up: up to 16 bytes in four words, or halves of words."""
-    if len(ints) <= 16:
-        padded = np.zeros(16, np.int8)
+def _level_words(ints: NDArray[np.int16], *, wide: bool) -> NDArray[np.uint32]:
+    """Return integer levels as kernels look them up: bytes, four a word and sixteen at least, or halves of words."""
+    if not wide:
+        padded = np.zeros(max(len(ints), 16), np.int8)
         padded[: len(ints)] = ints
         return padded.view("<u4").astype(np.uint32)
     high = (ints + 64) >> 7

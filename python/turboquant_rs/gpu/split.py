@@ -9,7 +9,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.codebook import one_byte
 from ..reference.units import units_of
 from .fitted import MOST_BITS, ScoreTables, score_tables
 
@@ -50,7 +49,7 @@ class SplitKey:
             row[:bits] = at + -(-size // 8) * np.arange(bits)
             at += -(-size // 8) * bits
         groups = [([s], bits, bits, size) for s, (size, bits) in enumerate(zip(self.sizes, self.bits, strict=True))]
-        return score_tables(self.sizes, groups, units)
+        return score_tables(self.sizes, groups, units, fitted=False)
 
     def planes(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return packed rows (n, bytes) as planes of one bit, (n, row_bytes): segment by segment, high bits first.
@@ -80,9 +79,9 @@ class SplitKey:
         if not tables.wide:
             return whole.astype(np.int8), None
         high, low, start = whole.copy(), np.zeros_like(whole), 0
-        for kept, granules in tables.groups[:, 2:4]:
+        for granules, wide in tables.groups[:, [3, 5]]:
             end = 8 * int(granules)
-            if not one_byte(kept):
+            if wide:
                 some = whole[:, start:end]
                 high[:, start:end] = (some + 64) >> 7
                 low[:, start:end] = some - 128 * high[:, start:end]

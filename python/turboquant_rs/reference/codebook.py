@@ -98,23 +98,28 @@ def boundaries(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def one_byte(bits: int) -> bool:
+def one_byte(bits: int, *, fitted: bool = False) -> bool:
     """Return whether codes of so many bits are scored with levels and queries of one byte, not two.
 
-    >>> one_byte(4), one_byte(5)
-    (True, False)
+    5 bits of a fitted code are: narrower segments stand beside them.
+
+    >>> one_byte(4), one_byte(5), one_byte(5, fitted=True)
+    (True, False, True)
     """
-    return bits <= 4
+    return bits <= (5 if fitted else 4)
 
 
-def integer_levels(bits: int, keep: int, dim: int) -> tuple[NDArray[np.int8] | NDArray[np.int16], np.float32]:
+def integer_levels(
+    bits: int, keep: int, dim: int, *, fitted: bool = False
+) -> tuple[NDArray[np.int8] | NDArray[np.int16], np.float32]:
     """Return integers l_k and a scale α with levels(bits, keep, dim) ≈ α·l, the form in which codes are scored.
 
     Returns
     -------
-    ints : (2^keep,) – for keep ≤ 4 int8, at most 127 in magnitude: of the roundings that send the largest level to
-        127 … 64, each with its least-squares scale, the one of least squared error over the law of the coordinates.
-        For keep ≥ 5 int16, at most 16319 = 127·128 + 63: two signed bytes hi·128 + lo with hi = (l + 64) >> 7 in
+    ints : (2^keep,) – of one byte (:func:`one_byte`) int8, at most 127 in magnitude: of the roundings that send the
+        largest level to 127 … 64, each with its least-squares scale, the one of least squared error over the law of the
+        coordinates.
+        Of two bytes int16, at most 16319 = 127·128 + 63: two signed bytes hi·128 + lo with hi = (l + 64) >> 7 in
         −127 … 127 and lo in −64 … 63.
     scale : float32, α.
 
@@ -131,7 +136,7 @@ def integer_levels(bits: int, keep: int, dim: int) -> tuple[NDArray[np.int8] | N
     """
     exact = [float(c) for c in levels(bits, keep, dim)]
     top_level = exact[-1]
-    if not one_byte(keep):
+    if not one_byte(keep, fitted=fitted):
         alpha = top_level / 16_319
         return np.array([round(c / alpha) for c in exact], dtype=np.int16), np.float32(alpha)
     weights = masses(bits, keep, dim)

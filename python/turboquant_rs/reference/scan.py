@@ -40,15 +40,15 @@ def prepare_queries(
         raise ValueError("the norm of a query must be below 2**96")
     divisor = np.where(total == 0, np.float32(1), total)
     parts, base = q.query_parts(row, total)
-    prepared = []
+    prepared, fitted = [], q.spec.fitted is not None
     for segments, width, bits, dim in q.groups(keep):
         r = np.concatenate([parts[i] for i in segments], axis=1)
         top = np.abs(r).max(axis=1)
         empty = top == 0
-        reach = np.float32(ONE_BYTE if one_byte(bits) else TWO_BYTES)
+        reach = np.float32(ONE_BYTE if one_byte(bits, fitted=fitted) else TWO_BYTES)
         safe = np.where(empty, np.float32(1), top)
         values = np.clip(np.rint(r * (reach / safe)[:, None]), -reach, reach)
-        ints, level_scale = integer_levels(width, bits, dim)
+        ints, level_scale = integer_levels(width, bits, dim, fitted=fitted)
         factor = (top / reach) * level_scale
         factor = np.where(empty, np.float32(0), factor / divisor) if cosine else times_power(factor, exponent)
         prepared.append(Query(segments, values.astype(np.int64), ints, factor))

@@ -186,7 +186,7 @@ fn dim_stages(level: Level, inputs: &Inputs) -> Vec<String> {
     for bits in 1..=8 {
         for keep in 1..=bits {
             let c = levels(bits, keep, dim);
-            let ints = integer_levels(bits, keep, dim);
+            let ints = integer_levels(bits, keep, dim, false);
             tables.floats(&c);
             bounds.floats(&boundaries(&c));
             integers.0.extend(ints.values.iter().flat_map(|value| value.to_le_bytes()));

@@ -40,7 +40,7 @@ __device__ __forceinline__ void tq_score_few_groups(
             int granule = 0;
             for (int g = 0; g < TQ_GROUPS; g++) {
                 const tq_group group = tq_load_group(groups, g);
-                const bool wide = group.keep > 4;
+                const bool wide = group.wide;
                 int hh[TQ_FEW] = {}, cross[TQ_FEW] = {}, ll[TQ_FEW] = {};
                 for (; granule < group.end; granule++) {
                     unsigned level_high[2], level_low[2];

@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 6) fitted_integers(
         unsigned most = 0;
         for (int group = 0; group < TQ_GROUPS; group++) {
             const int first = groups[8 * group], last = groups[8 * group + 1];
-            const bool wide = groups[8 * group + 2] > 4;
+            const bool wide = groups[8 * group + 5];
             unsigned top = 0;
             for (int s = first; s < last; s++) {
                 const tq_segment segment = tq_load_segment(shape, s);

@@ -14,7 +14,7 @@ __device__ __forceinline__ void tq_load_group_rows(signed char* tile_high, signe
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             ((unsigned*)(tile_high + line * TQ_LINE + column))[half] = high[half];
-            if (group.keep > 4) ((unsigned*)(tile_low + line * TQ_LINE + column))[half] = low[half];
+            if (group.wide) ((unsigned*)(tile_low + line * TQ_LINE + column))[half] = low[half];
         }
     }
 }
@@ -43,7 +43,7 @@ __device__ __forceinline__ void tq_score_many_groups(
         int start = 0;
         for (int g = 0; g < TQ_GROUPS; g++) {
             const tq_group group = tq_load_group(groups, g);
-            const bool wide = group.keep > 4;
+            const bool wide = group.wide;
             int hh[4][4] = {}, cross[4][4] = {}, ll[4][4] = {};
             while (start < 8 * group.end) {
                 const int columns = 8 * group.end - start < TQ_STEP ? 8 * group.end - start : TQ_STEP;

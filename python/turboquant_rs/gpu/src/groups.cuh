@@ -1,24 +1,25 @@
 // Codes of a fitted codec to integer levels, eight columns at a time, and scores from sums of their groups.
 
-// Neighbouring segments of one width: the granules up to `end`, their kept bits, and where their levels start.
+// Neighbouring segments of one width: the granules up to `end`, their kept bits, where their levels start, and whether these
+// have two bytes.
 struct tq_group {
-    int end, keep, levels;
+    int end, keep, levels, wide;
 };
 
 __device__ __forceinline__ tq_group tq_load_group(const int* groups, int group) {
-    return {groups[8 * group + 3], groups[8 * group + 2], groups[8 * group + 4]};
+    return {groups[8 * group + 3], groups[8 * group + 2], groups[8 * group + 4], groups[8 * group + 5]};
 }
 
 #define TQ_GRANULES (TQ_QUERY_BYTES / 8)
 
-// The levels of all groups into shared memory, before a barrier: sixteen bytes a group of up to 4 bits, else two bytes a
-// code, high above low.
+// The levels of all groups into shared memory, before a barrier: sixteen bytes a group, 32 for 5 bits, or two bytes a code,
+// high above low.
 __device__ __forceinline__ const unsigned* tq_load_group_levels(const unsigned* levels, unsigned* shared, int threads) {
     for (int i = threadIdx.x; i < TQ_LEVEL_WORDS; i += threads) shared[i] = levels[i];
     return shared;
 }
 
-// Levels of the eight columns of a granule: high bytes, and from 5 bits on low bytes. places[bit][granule] is the byte of
+// Levels of the eight columns of a granule: high bytes, and low bytes if they have two. places[bit][granule] is the byte of
 // a row that holds a bit of the granule's codes, most significant first.
 __device__ __forceinline__ void tq_group_levels(const tq_group& group, const unsigned* levels, const unsigned char* row,
                                                 const int* places, int granule, unsigned (&high)[2], unsigned (&low)[2]) {
@@ -29,7 +30,7 @@ __device__ __forceinline__ void tq_group_levels(const tq_group& group, const uns
         if (shift >= 4) upper |= field << (shift - 4); else codes |= field << shift;
     }
     const unsigned* const own = levels + group.levels;
-    if (group.keep > 4) {
+    if (group.wide) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             high[half] = low[half] = 0;
@@ -45,6 +46,11 @@ __device__ __forceinline__ void tq_group_levels(const tq_group& group, const uns
         const unsigned words[4] = {own[0], own[1], own[2], own[3]};
         high[0] = tq_of_sixteen(words, codes);
         high[1] = tq_of_sixteen(words, codes >> 16);
+        if (group.keep > 4) {
+            const unsigned more[4] = {own[4], own[5], own[6], own[7]};
+            high[0] = tq_of_two(high[0], tq_of_sixteen(more, codes), upper);
+            high[1] = tq_of_two(high[1], tq_of_sixteen(more, codes >> 16), upper >> 16);
+        }
     }
 }
 

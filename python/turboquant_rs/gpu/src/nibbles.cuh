@@ -15,10 +15,15 @@ __device__ __forceinline__ unsigned tq_to_nibbles(unsigned word, int width) {
     return word;
 }
 
+// Bytes of `second` where the four lowest nibbles of `choice` are odd, else of `first`.
+__device__ __forceinline__ unsigned tq_of_two(unsigned first, unsigned second, unsigned choice) {
+    const unsigned mask = tq_choose_bytes(0x0000ff00u, 0u, choice & 0x1111u);
+    return (first & ~mask) | (second & mask);
+}
+
 // Of sixteen bytes those that the four lowest nibbles of `codes` choose.
 __device__ __forceinline__ unsigned tq_of_sixteen(const unsigned (&words)[4], unsigned codes) {
     const unsigned lower = tq_choose_bytes(words[0], words[1], codes & 0x7777u);
     const unsigned upper = tq_choose_bytes(words[2], words[3], codes & 0x7777u);
-    const unsigned mask = tq_choose_bytes(0x0000ff00u, 0u, codes >> 3 & 0x1111u);
-    return (lower & ~mask) | (upper & mask);
+    return tq_of_two(lower, upper, codes >> 3);
 }

@@ -1,6 +1,6 @@
 // A rotated query as integers: docs/numerics.md section 10.
 
-// `wide`: two bytes an integer, for codes of 5 bits and more.
+// `wide`: two bytes an integer.
 __device__ __forceinline__ float tq_reach(bool wide) { return wide ? 16319.0f : 127.0f; }
 
 // The integer of one rotated coordinate.

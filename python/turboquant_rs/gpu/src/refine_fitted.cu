@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(32 * TQ_WARPS, 8) refine_fitted(
             int start = 0;
             for (int g = 0; g < TQ_GROUPS; g++) {
                 const tq_group group = tq_load_group(groups, g);
-                const bool wide = group.keep > 4;
+                const bool wide = group.wide;
                 int hh = 0, cross = 0, ll = 0;
                 for (int granule = start + tq_lane(); granule < group.end; granule += 32) {
                     unsigned level_high[2], level_low[2];

@@ -45,9 +45,10 @@ pub(crate) const ONE_BYTE: f32 = 127.0;
 /// Largest query and level integer of two bytes: 127·128 + 63.
 pub(crate) const TWO_BYTES: f32 = 16_319.0;
 
-/// Whether codes of so many bits are scored with levels and queries of one byte.
-pub(crate) const fn one_byte(bits: u32) -> bool {
-    bits <= 4
+/// Whether so many bits are scored with levels and queries of one byte: up to 4 bits, of a fitted code, where narrower ones stand beside
+/// them, up to 5.
+pub(crate) const fn one_byte(bits: u32, fitted: bool) -> bool {
+    bits <= if fitted { 5 } else { 4 }
 }
 
 /// Levels as integers, `scale` each.
@@ -59,22 +60,23 @@ pub(crate) struct IntegerLevels {
     pub(crate) scale: f32,
 }
 
-/// Rounds the levels of `keep` of `bits` bits to integers: up to 4 bits to one byte, with least squared error over the law of the
-/// coordinates, so that the rounded levels neither stretch nor shrink scores; wider ones to two bytes.
-pub(crate) fn integer_levels(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
+/// Rounds the levels of `keep` of `bits` bits to integers: to one byte ([`one_byte`]) with least squared error over the law of the
+/// coordinates, so that the rounded levels neither stretch nor shrink scores, or to two bytes.
+pub(crate) fn integer_levels(bits: u32, keep: u32, dim: usize, fitted: bool) -> IntegerLevels {
     // Of the Gaussian table, which most codecs have, they are kept: a search for one query would notice their derivation.
-    static KEPT: [[OnceLock<IntegerLevels>; 8]; 8] = [const { [const { OnceLock::new() }; 8] }; 8];
+    static KEPT: [[[OnceLock<IntegerLevels>; 8]; 8]; 2] = [const { [const { [const { OnceLock::new() }; 8] }; 8] }; 2];
+    let derive = || derive_integers(bits, keep, dim, one_byte(keep, fitted));
     if is_gaussian(bits, dim) {
-        return KEPT[bits as usize - 1][keep as usize - 1].get_or_init(|| derive_integers(bits, keep, dim)).clone();
+        return KEPT[usize::from(fitted)][bits as usize - 1][keep as usize - 1].get_or_init(derive).clone();
     }
-    derive_integers(bits, keep, dim)
+    derive()
 }
 
-fn derive_integers(bits: u32, keep: u32, dim: usize) -> IntegerLevels {
+fn derive_integers(bits: u32, keep: u32, dim: usize, one_byte: bool) -> IntegerLevels {
     let exact: Vec<f64> = levels(bits, keep, dim).iter().map(|&c| f64::from(c)).collect();
     let largest = exact[exact.len() - 1];
     let round = |alpha: f64| exact.iter().map(move |c| (c / alpha).round_ties_even());
-    if !one_byte(keep) {
+    if !one_byte {
         let alpha = largest / f64::from(TWO_BYTES);
         return IntegerLevels { values: round(alpha).map(|l| l as i32).collect(), scale: alpha as f32 };
     }
@@ -151,17 +153,14 @@ mod tests {
 
     #[test]
     fn integers_fit_their_bytes() {
-        for bits in 1..=8 {
-            let ints = integer_levels(bits, bits, 768);
-            let reach = if one_byte(bits) { 127 } else { 16_319 };
+        for (bits, fitted) in (1..=8).flat_map(|bits| [(bits, false), (bits, true)]) {
+            let ints = integer_levels(bits, bits, 768, fitted);
+            let (one, reach) = if one_byte(bits, fitted) { (true, 127) } else { (false, 16_319) };
             assert!(ints.values.iter().all(|v| v.abs() <= reach), "{bits} bits");
             for &value in &ints.values {
                 let (high, low) = halves(value);
                 assert_eq!(128 * i32::from(high) + i32::from(low), value);
-                assert!(
-                    one_byte(bits) || (high >= -127 && (-64..64).contains(&low)),
-                    "{value} splits into {high}, {low}"
-                );
+                assert!(one || (high >= -127 && (-64..64).contains(&low)), "{value} splits into {high}, {low}");
             }
         }
     }

@@ -25,7 +25,7 @@ pub use outliers::Outliers;
 pub use spec::{CodecSpec, FORMAT_VERSION, MAX_DIM, RotationKind, Scale, Segment};
 pub(crate) use spec::{MAX_SEGMENTS, MEANING};
 
-use crate::codebook::{boundaries, levels};
+use crate::codebook::{IntegerLevels, boundaries, integer_levels, levels, one_byte};
 use crate::codes::CodesView;
 use crate::dense_rotation::{DenseRotation, SegmentRotation};
 use crate::error::{Error, Result};
@@ -88,11 +88,24 @@ pub(crate) struct SegmentCodec {
 pub(crate) struct Group {
     /// Indices and coordinates of the segments.
     pub(crate) segments: Vec<(usize, usize)>,
-    pub(crate) bits: u32,
+    bits: u32,
     pub(crate) keep: u32,
-    pub(crate) table_dim: usize,
+    table_dim: usize,
     /// Coordinates of all of them.
     pub(crate) dim: usize,
+    fitted: bool,
+}
+
+impl Group {
+    /// Whether integer levels and queries take one byte.
+    pub(crate) fn one_byte(&self) -> bool {
+        one_byte(self.keep, self.fitted)
+    }
+
+    /// Integer levels by code.
+    pub(crate) fn levels(&self) -> IntegerLevels {
+        integer_levels(self.bits, self.keep, self.table_dim, self.fitted)
+    }
 }
 
 impl TurboQuant {
@@ -223,19 +236,22 @@ impl TurboQuant {
     /// The runs of segments that are scored together for `keep` bits of each: segments of a fitted codec that stand side by side with the
     /// same bits, kept and in full. Segments without any kept bit are left out.
     pub(crate) fn groups(&self, keep: &[u32]) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
+        let (mut groups, fitted): (Vec<Group>, _) = (Vec::new(), self.transform.is_some());
         for (i, (segment, &keep)) in self.segments.iter().zip(keep).enumerate().filter(|(_, (_, keep))| **keep > 0) {
             let Segment { dim, bits, .. } = segment.segment;
             match groups.last_mut() {
                 Some(last)
-                    if self.transform.is_some()
+                    if fitted
                         && (last.bits, last.keep) == (bits, keep)
                         && last.segments.last().is_some_and(|&(before, _)| before + 1 == i) =>
                 {
                     last.segments.push((i, dim));
                     last.dim += dim;
                 }
-                _ => groups.push(Group { segments: vec![(i, dim)], bits, keep, table_dim: segment.table_dim, dim }),
+                _ => {
+                    let table_dim = segment.table_dim;
+                    groups.push(Group { segments: vec![(i, dim)], bits, keep, table_dim, dim, fitted });
+                }
             }
         }
         groups

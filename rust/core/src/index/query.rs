@@ -3,7 +3,6 @@
 use std::ops::AddAssign;
 
 use super::{Filter, Index};
-use crate::codebook::one_byte;
 use crate::error::{Error, Result};
 use crate::kernels::product::NARROW_GROUP;
 use crate::metric::Metric;
@@ -276,7 +275,8 @@ impl Index {
         let nq = queries.len() / dim;
         self.ids.check_all()?;
         let n = options.filter.map_or(self.stored(), Filter::len);
-        let two_bytes = self.codec().spec().segments.iter().any(|segment| !one_byte(segment.bits));
+        let codec = self.codec();
+        let two_bytes = codec.groups(&codec.spec().full()).iter().any(|group| !group.one_byte());
         let cheap = options.exec.level()?.multiplies_bytes();
         let some = if cheap && !two_bytes { SOME } else { usize::MAX };
         let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };

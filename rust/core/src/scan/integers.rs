@@ -1,8 +1,7 @@
 //! Queries as the integers of a scan, for one elsewhere: on a GPU.
 
 use super::query::{QueryFor, RotatedQueries};
-use crate::codebook::integer_levels;
-use crate::codec::TurboQuant;
+use crate::codec::{Group, TurboQuant};
 use crate::error::{Error, Result};
 use crate::parallel::Exec;
 
@@ -34,7 +33,7 @@ impl TurboQuant {
         let rotated =
             Error::of_first_row(queries, self.dim(), |queries| RotatedQueries::new(self, queries, to, level))?;
         let groups = self.groups(&self.spec().full());
-        let levels = groups.iter().map(|group| integer_levels(group.bits, group.keep, group.table_dim));
+        let levels = groups.iter().map(Group::levels);
         let groups: Vec<_> = groups.iter().zip(levels).collect();
         let (mut values, mut factors) = (Vec::with_capacity(queries.len()), Vec::new());
         let (mut whole, mut integers) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use super::PANEL_ROWS;
 use super::first_stage::FirstStage;
 use super::join;
 use super::query::{GroupQueries, PreparedQueries};
-use crate::codebook::{halves, integer_levels, one_byte};
+use crate::codebook::halves;
 use crate::codec::{Group, TurboQuant};
 use crate::codes::CodesView;
 use crate::kernels::Level;
@@ -227,12 +227,11 @@ impl Scanner {
 
 impl Levels {
     fn new(group: Group) -> Self {
-        let keep = group.keep;
-        let integers = integer_levels(group.bits, keep, group.table_dim).values;
+        let one_byte = group.one_byte();
         let (mut high, mut low) = ([0; 256], [0; 256]);
-        for (code, &value) in integers.iter().enumerate() {
-            (high[code], low[code]) = if one_byte(keep) { (value as i8, 0) } else { halves(value) };
+        for (code, &value) in group.levels().values.iter().enumerate() {
+            (high[code], low[code]) = if one_byte { (value as i8, 0) } else { halves(value) };
         }
-        Self { group, entries: 1 << keep, high, low: (!one_byte(keep)).then_some(low) }
+        Self { entries: 1 << group.keep, group, high, low: (!one_byte).then_some(low) }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::first_stage::FirstStage;
 use super::stage_queries::StageQueries;
-use crate::codebook::{IntegerLevels, ONE_BYTE, TWO_BYTES, halves, integer_levels, one_byte};
+use crate::codebook::{IntegerLevels, ONE_BYTE, TWO_BYTES, halves};
 use crate::codec::{Group, TurboQuant, prepare, times_power};
 use crate::error::{Error, Result};
 use crate::kernels::Level;
@@ -90,8 +90,8 @@ impl PreparedQueries {
         let mut singles: Vec<_> = (0..chosen).map(|_| Single::new(codec.row_bytes())).collect();
         let batch = level_for(level, len);
         let groups = codec.groups(keep).into_iter().map(|group| {
-            let levels = integer_levels(group.bits, group.keep, group.table_dim);
-            let low = (!one_byte(group.keep)).then(|| Queries::new(batch, group.dim));
+            let levels = group.levels();
+            let low = (!group.one_byte()).then(|| Queries::new(batch, group.dim));
             let high = Queries::new(batch, group.dim);
             let mut out = GroupQueries { high, low, factors: Vec::with_capacity(len) };
             let (mut whole, mut integers) = (Vec::with_capacity(group.dim), vec![0; group.dim]);
@@ -183,7 +183,7 @@ impl RotatedQueries {
     ) -> f32 {
         whole.clear();
         group.segments.iter().for_each(|&(i, m)| whole.extend_from_slice(&self.parts[i][row * m..][..m]));
-        let reach = if one_byte(group.keep) { ONE_BYTE } else { TWO_BYTES };
+        let reach = if group.one_byte() { ONE_BYTE } else { TWO_BYTES };
         let unit = to_integers(level, whole, reach, integers);
         self.restored(unit * levels.scale, row)
     }

@@ -14,7 +14,7 @@ const COARSE: u64 = 4;
 /// What a unit of a row's bounds is worth in a query's coordinates.
 pub(super) fn unit(codec: &TurboQuant) -> f32 {
     let segment = codec.spec().segments[0];
-    let scale = integer_levels(segment.bits, segment.bits, segment.dim).scale;
+    let scale = integer_levels(segment.bits, segment.bits, segment.dim, false).scale;
     scale / if segment.bits <= 4 { FINE } else { COARSE } as f32
 }
 
@@ -27,7 +27,7 @@ pub(super) fn bounds(codec: &TurboQuant, level: Level, packed: &[u8]) -> Vec<u32
     let mut codes = vec![0; rows * m];
     unpack(level, packed, m, &codec.spec().units(&codec.spec().full())[0], stride, &mut codes);
     let (mut high, mut low) = ([0; 256], [0; 256]);
-    for (code, &value) in integer_levels(bits, bits, m).values.iter().enumerate() {
+    for (code, &value) in integer_levels(bits, bits, m, false).values.iter().enumerate() {
         (high[code], low[code]) = if bits <= 4 { (value.abs() as i8, 0) } else { halves(value.abs()) };
     }
     let look_up = |table: &[i8; 256]| {
@@ -53,7 +53,7 @@ pub(super) fn bounds(codec: &TurboQuant, level: Level, packed: &[u8]) -> Vec<u32
 /// a unit of an entry over the query's squared norm. Errors of 2·size entries are uniform in ±½.
 pub(super) fn rounding(codec: &TurboQuant, size: usize) -> f32 {
     let segment = codec.spec().segments[0];
-    let levels = integer_levels(segment.bits, segment.bits, segment.dim).values;
+    let levels = integer_levels(segment.bits, segment.bits, segment.dim, false).values;
     let (mut squares, mut first) = (0.0, 0.0);
     for (level, mass) in
         levels.iter().map(|&level| f64::from(level.abs())).zip(masses(segment.bits, segment.bits, segment.dim))

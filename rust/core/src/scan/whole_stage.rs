@@ -27,7 +27,7 @@ pub(super) fn worths(codec: &TurboQuant, level: Level, part: &[f32], row: usize,
 
 /// What one unit of a sum of entries is worth, and how far a score may lie from it, scales apart; `factor` is F, `top` the largest four.
 pub(super) fn weights(codec: &TurboQuant, factor: f32, worths: &[f32], top: f32) -> (f32, f32) {
-    let sign = f64::from(factor) * f64::from(integer_levels(1, 1, codec.dim()).values[1]);
+    let sign = f64::from(factor) * f64::from(integer_levels(1, 1, codec.dim(), false).values[1]);
     let step = f64::from(top) / f64::from(CENTER);
     let rounding = codec.dim().div_ceil(4) as f64 * (step / 2.0) * (1.0 + OF_ENTRIES);
     let largest = worths.iter().map(|&worth| f64::from(worth.abs())).sum::<f64>() + rounding;
