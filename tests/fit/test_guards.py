@@ -112,7 +112,7 @@ def test_plain_at_a_broken_number_of_bits_takes_the_same_bytes() -> None:
 
 
 def test_few_rows_for_the_dimensions_warn() -> None:
-    sample = generators.embedding_like(400, 768, decay=0.7).base
+    sample = generators.embedding_like(400, 768, decay=0.6).base
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         codec = TurboQuant.fit(sample, 1)
