@@ -53,7 +53,8 @@ pub(crate) struct TopK {
 
 impl TopK {
     pub(crate) fn new(k: usize, least: f32) -> Self {
-        Self { k, floor: least, heap: BinaryHeap::new(), pool: Pool::default() }
+        let pool = if k > HEAPED { Pool::new(k) } else { Pool::default() };
+        Self { k, floor: least, heap: BinaryHeap::new(), pool }
     }
 
     /// Candidates that are wanted.
@@ -98,15 +99,14 @@ impl TopK {
         prefetch(self.heap.as_slice());
     }
 
-    /// Offers the rows of a block whose bits are set, with their keys and what tells their ids.
+    /// Offers the rows of a block whose bits are set, with their keys and ids.
     #[inline]
-    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; WORD], id: impl Fn(usize) -> i64) {
+    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; WORD], ids: &[i64; WORD]) {
         if self.k <= HEAPED {
-            return bits(rows).for_each(|row| self.offer(keys[row], id(row)));
+            return bits(rows).for_each(|row| self.offer(keys[row % WORD], ids[row % WORD]));
         }
-        for row in bits(rows).filter(|&row| keys[row] >= self.floor) {
-            self.pool.push(keys[row], id(row));
-        }
+        let rows = bits(rows).map(|row| (keys[row % WORD], ids[row % WORD]));
+        rows.filter(|(key, _)| *key >= self.floor).for_each(|(key, id)| self.pool.push(key, id));
         self.cut();
     }
 
@@ -179,7 +179,8 @@ mod tests {
                 let mut blocks = TopK::new(k, least);
                 for block in offers.chunks(WORD) {
                     let keys = std::array::from_fn(|i| block.get(i).map_or(f32::NAN, |offer| offer.0));
-                    blocks.offer_block(u64::MAX >> (WORD - block.len()), &keys, |i| block[i].1);
+                    let ids = std::array::from_fn(|i| block.get(i).map_or(-1, |offer| offer.1));
+                    blocks.offer_block(u64::MAX >> (WORD - block.len()), &keys, &ids);
                 }
                 let want: Vec<_> = all.iter().filter(|candidate| candidate.key >= least).take(k).copied().collect();
                 assert_eq!(TopK::merge([top], k), want, "{k} of at least {least}");

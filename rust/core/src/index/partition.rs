@@ -114,6 +114,16 @@ impl Partition {
         self.base + if self.numbers.is_empty() { place } else { self.numbers[place] as usize }
     }
 
+    /// The ids of the rows in some places, of all ids by number.
+    pub(super) fn ids_of(&self, places: Range<usize>, all: &[i64], ids: &mut [i64]) {
+        let ids = &mut ids[..places.len()];
+        if self.numbers.is_empty() {
+            ids.copy_from_slice(&all[self.base..][places]);
+        } else {
+            ids.iter_mut().zip(places).for_each(|(id, place)| *id = all[self.number(place)]);
+        }
+    }
+
     /// The place of a row by its number.
     pub(super) fn place(&self, number: usize) -> Option<usize> {
         let number = number.checked_sub(self.base)?;

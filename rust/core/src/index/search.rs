@@ -293,12 +293,13 @@ impl<'a> Ranking<'a> {
                 self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
             }
         }
-        let (ids, partition) = (self.index.ids.all(), self.partition);
+        let mut ids = [0; WORD];
+        self.partition.ids_of(places, self.index.ids.all(), &mut ids);
         for ((query, marked, keys), uppers) in offers.into_iter().zip(&mut uppers) {
             for (upper, &key) in uppers.iter_mut().zip(keys) {
                 *upper = if *upper < key { *upper } else { key };
             }
-            self.best[query].offer_block(marked, uppers, |row| ids[partition.number(places.start + row)]);
+            self.best[query].offer_block(marked, uppers, &ids);
             self.raise(query);
         }
     }
