@@ -55,6 +55,8 @@ impl<'a> Rows<'a> {
 
 /// Parts in which the bytes of a panel are asked for, so that its products take longer than each.
 const PARTS: usize = 16;
+/// Where fewer groups of queries share a panel, nothing is asked for.
+const FEW_GROUPS: usize = 4;
 
 /// Integer levels of a group of segments, by code.
 #[derive(Debug)]
@@ -133,10 +135,11 @@ impl Scanner {
             (0..self.norms).for_each(|i| self.scales.extend(scales.iter().skip(i).step_by(self.norms)));
             let groups = queries.len().div_ceil(most);
             let every = groups.div_ceil(PARTS);
-            // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered.
+            // While this panel is multiplied, the next one is on its way: after all those products no stream is remembered. After few of
+            // them it is, and all requests at once would wait for memory.
             let next = first + n..range.end.min(first + n + PANEL_ROWS);
             for group in 0..groups {
-                if group.is_multiple_of(every) {
+                if groups >= FEW_GROUPS && group.is_multiple_of(every) {
                     rows.prefetch(next.clone(), group / every, groups.div_ceil(every));
                 }
                 let members = group * most..queries.len().min((group + 1) * most);
