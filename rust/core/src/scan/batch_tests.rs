@@ -29,7 +29,7 @@ fn batches_score_and_find_as_scalar_does() {
     let plain = |dim, bits| TurboQuant::new(dim, bits, Options::default()).unwrap();
     let split = TurboQuant::split(130, [6, 3], &[3, 64, 129], Options::default()).unwrap();
     let codecs = [plain(7, 1), plain(64, 4), plain(100, 2), plain(129, 5), plain(200, 8), split];
-    let fits = [fitted(&[(40, 7), (33, 4), (70, 4), (20, 1)]), fitted(&[(5, 3)])];
+    let fits = [fitted(&[(40, 7), (33, 4), (70, 4), (20, 1)]), fitted(&[(5, 3)]), fitted(&[(70, 5), (33, 2)])];
     for codec in codecs.into_iter().chain(fits).map(Arc::new) {
         let (dim, bits) = (codec.dim(), codec.spec().full());
         let x = floats(ROWS * dim, 1);

@@ -70,25 +70,40 @@ impl Map {
     }
 }
 
-/// Asks Linux for pages of 2 MiB under an array's memory, that with elements and that for more. A scan of small pages waits for their
-/// translation: with large ones a first stage is read in three quarters of the time. Where they are switched off, or memory is too
-/// scattered, nothing changes.
+/// Asks Linux for pages of 2 MiB under an array's memory, that with elements and that for more, where it is as much as two of them. A scan
+/// of small pages waits for their translation: with large ones a first stage is read in less time. Where the system has none or is told
+/// never to make any, nothing changes.
 pub(crate) fn in_large_pages<T>(values: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
     {
+        use std::sync::OnceLock;
+
         const LARGE: usize = 2 << 20;
+        /// `MADV_COLLAPSE` of Linux 6.1, for which not every libc has a name.
+        const COLLAPSE: libc::c_int = 25;
+        static NEVER: OnceLock<bool> = OnceLock::new();
+        // The second advice would be taken all the same.
+        let set = || std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+        if *NEVER.get_or_init(|| set().is_ok_and(|set| set.contains("[never]"))) {
+            return;
+        }
         let memory: *mut u8 = values.as_mut_ptr().cast();
         let advise = |elements: usize, advice| {
-            let start = memory.addr().next_multiple_of(LARGE);
-            let end = (memory.addr() + elements * size_of::<T>()) / LARGE * LARGE;
-            if start < end {
-                // SAFETY: the pages lie inside of the array's memory, and this advice changes neither what they hold nor who may access them.
-                unsafe { libc::madvise(memory.wrapping_add(start - memory.addr()).cast(), end - start, advice) };
+            let bytes = elements * size_of::<T>();
+            if bytes >= 2 * LARGE {
+                // Whole small pages, so that the allocator's mapping stays one, which it can move.
+                // SAFETY: this advice changes neither what pages hold nor who may access them, also not the neighbours' bytes in the
+                // first and last one.
+                unsafe {
+                    let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(LARGE);
+                    let before = memory.addr() % page;
+                    libc::madvise(memory.wrapping_sub(before).cast(), (before + bytes).next_multiple_of(page), advice);
+                }
             }
         };
         advise(values.capacity(), libc::MADV_HUGEPAGE);
         // What is there lies in small pages, or in large ones that moving has split.
-        advise(values.len(), libc::MADV_COLLAPSE);
+        advise(values.len(), COLLAPSE);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = values;

@@ -24,7 +24,7 @@ use super::units::{Place, unit_bytes};
 pub(crate) const SPARE: usize = 64;
 /// Coordinates that are taken together.
 const BLOCK: usize = 64;
-/// The largest width whose levels take one byte.
+/// The largest width whose levels one look-up of sixteen bytes finds; those of wider codes are taken as words, also where they fit a byte.
 const ONE_BYTE: u32 = 4;
 
 /// A run of coordinates whose units lie in one piece each.
