@@ -21,6 +21,8 @@ class SearchStats:
     Rows are counted for every query, bytes that several queries share once. Threads that search at the same time take
     one each.
     On several threads the rows of one query that are read in full depend on which thread is ahead; its answer does not.
+    Rows count each time they are read: for a large ``k`` also those of a sample that guesses how near its results are,
+    and all that are read again where it guessed too near.
 
     Attributes
     ----------

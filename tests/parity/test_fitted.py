@@ -152,26 +152,26 @@ def test_an_index_of_rows_like_the_sample_and_others(metric: Any, center: bool) 
     order = [0] * 6 + [1]
     rng = np.random.default_rng(0)
     spread = np.where(np.arange(dim) < strong, 1, 0.1)
-    x = (rng.standard_normal((500, dim)) * spread) @ (basis / 32_000)
-    x[::7] = (rng.standard_normal((72, dim)) * spread[::-1]) @ (basis / 32_000)
+    x = (rng.standard_normal((800, dim)) * spread) @ (basis / 32_000)
+    x[::7] = (rng.standard_normal((115, dim)) * spread[::-1]) @ (basis / 32_000)
     x = (x + (0 if mean is None else mean)).astype(np.float32)
     if metric == "cosine" and mean is not None:
         mean /= np.float32(np.linalg.norm(x, axis=1).mean())
     q = fitted_pair(Parts(mean, basis, sigmas, [(strong, 6), (dim - strong, 1)], order), scale="matched")
     index, reference = Index(codec=q.fast, metric=metric), ReferenceIndex(q.plain, metric)
-    for first, last in ((0, 1), (1, 200), (200, 500)):
+    for first, last in ((0, 1), (1, 200), (200, 800)):
         index.add(x[first:last])
         reference.add(x[first:last], np.arange(first, last))
-    assert 72 <= index.plain_rows < 150
-    # For 100 a floor is guessed from rows of both kinds.
-    for k in (100, 12):
+    assert 115 <= index.plain_rows < 240
+    # For 130 a floor is guessed from rows of both kinds.
+    for k in (130, 12):
         got, want = index.search(x[:40], k), reference.search(x[:40], k)
         assert same(got[0], want[0])
         assert same(got[1], want[1])
     assert len(set(got[1].ravel()[got[1].ravel() % 7 == 0])) > 10  # rows of both kinds are found
     everything = index.reconstruct(index.ids)
     assert same(index.reconstruct(index.ids[::-1]), everything[::-1])
-    assert index.ids.tolist() == list(range(500))
+    assert index.ids.tolist() == list(range(800))
     with pytest.raises(ValueError, match="row 3"):
         index.add(np.where(np.arange(5)[:, None] == 3, np.float32(np.nan), x[:5]))
     assert same(index.search(x[:40], 12)[1], want[1])

@@ -24,7 +24,7 @@ const FIRST: usize = 4;
 /// Elsewhere any number is. They are as long as those before have read at most one row in [`SOME_ROWS`] in full; others share the decoding
 /// of rows.
 const SOME: usize = 48;
-pub(super) const SOME_ROWS: usize = 128;
+const SOME_ROWS: usize = 128;
 /// The same where no instruction multiplies bytes: decoded rows then cost so much that more are worth reading one by one.
 const DEAR_ROWS: usize = 32;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
@@ -87,7 +87,8 @@ impl SearchOptions<'_> {
 }
 
 /// What a search read. Rows are counted for every query; bytes that several queries share, once. On several threads the rows of one query
-/// that are read in full depend on which thread is ahead; its answer does not.
+/// that are read in full depend on which thread is ahead; its answer does not. Rows count each time they are read: for a large k also those
+/// of a sample that guesses its floor, and all that are read again where it guessed too high.
 ///
 /// # Examples
 /// ```
@@ -289,18 +290,23 @@ impl Index {
         };
         let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / WIDE_GROUP * WIDE_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
-        let (mut stats, mut first) = (SearchStats::default(), 0);
+        let (mut stats, mut sampled, mut first) = (SearchStats::default(), SearchStats::default(), 0);
         while first < nq {
             // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
             let by_stages = staged && stats.full_rows * some_rows <= first * n;
             let some = if first == 0 && nq > TOGETHER { FIRST } else { TOGETHER };
             let block = if by_stages { some } else { most }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
-            let candidates = self.search_block(queries, options, by_stages, least, &mut stats);
+            // By stages few rows are read without a guessed floor, unless they are results.
+            let guess = sure > if by_stages { n / some_rows } else { 0 };
+            let read = (&mut stats, &mut sampled);
+            let candidates = self.search_block(queries, options, (by_stages, guess), least, read);
             let candidates = candidates.map_err(|error| error.with_first_row(first))?;
             (first..).zip(candidates).for_each(|(query, best)| each(query, best));
             first += block;
         }
+        // Samples tell nothing of what stages leave unread, so they count only now.
+        stats += sampled;
         Ok(stats)
     }
 

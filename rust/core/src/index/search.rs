@@ -1,7 +1,7 @@
 //! The scans of one block of queries: all rows in full, or the first stage of all and the rest of those that may still enter.
 //!
 //! Both rank rows by s' = min(S, U) (docs/numerics.md section 12). U ≥ s' comes from the first stage alone, so a row whose U is below the
-//! k-th best s' so far is none of the k best; which rows were read in full changes nothing.
+//! k-th best s' so far, or a guess at it that is checked at the end, is none of the k best; which rows were read in full changes nothing.
 
 mod reached;
 mod sample;
@@ -34,26 +34,26 @@ const MANY_MARKED: u32 = 4;
 
 impl Index {
     /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages and
-    /// that leaves enough rows unread.
+    /// that leaves enough rows unread, with floors guessed if that may be worth its while. What was read is added to `stats`, but for the
+    /// samples of guesses, which are added to `sampled`.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
         options: SearchOptions<'_>,
-        by_stages: bool,
+        (by_stages, guess): (bool, bool),
         least: f32,
-        stats: &mut SearchStats,
+        (stats, sampled): (&mut SearchStats, &mut SearchStats),
     ) -> Result<Vec<Vec<Candidate>>> {
         let mut block = Block::new(self, queries, options, by_stages)?;
-        let rows = block.allowed();
-        let guess = if least == f32::NEG_INFINITY { block.guess(rows)? } else { None };
+        let guess = if guess { block.guess()? } else { None };
         let guessed = guess.is_some();
         let floors = guess.unwrap_or_else(|| vec![f32::NEG_INFINITY; block.len()]);
         let reached = floors.iter().map(|&floor| Reached::new(floor.max(least))).collect();
         let mut found = block.search(reached, guessed)?;
         *stats += block.stats;
-        // Where fewer rows have reached a guess than are wanted, it was too high.
-        let wanted = options.k.min(rows);
-        let missed = |query: &usize| floors[*query] > least && found[*query].len() < wanted;
+        *sampled += block.sampled;
+        // Where fewer rows have reached a guess than are wanted, it was too high: guesses are made where there are more rows.
+        let missed = |query: &usize| floors[*query] > least && found[*query].len() < options.k;
         let missed: Vec<_> = (0..found.len()).filter(missed).collect();
         if !missed.is_empty() {
             let dim = self.codec().dim();
@@ -95,6 +95,8 @@ struct Block<'a> {
     /// The queries for each kind of partition, once one is searched: those of one kind have one codec.
     prepared: Vec<Option<PreparedQueries>>,
     stats: SearchStats,
+    /// What a guess has read.
+    sampled: SearchStats,
 }
 
 impl<'a> Block<'a> {
@@ -107,7 +109,8 @@ impl<'a> Block<'a> {
             Metric::InnerProduct | Metric::Cosine => Vec::new(),
         };
         let (k, prepared) = (options.k.min(index.len()), (0..index.kinds).map(|_| None).collect());
-        Ok(Self { index, queries, options, k, by_stages, squares, prepared, stats: SearchStats::default() })
+        let (stats, sampled) = (SearchStats::default(), SearchStats::default());
+        Ok(Self { index, queries, options, k, by_stages, squares, prepared, stats, sampled })
     }
 
     /// Queries in it.

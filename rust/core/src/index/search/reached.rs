@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// A key that k rows at least have reached. A row below it is none of the k best, whichever task has found those: what a task
-/// leaves for it changes with the moment, the answer does not.
+/// A key that k rows at least have reached, or a guess at one, which is checked at the end. A row below it is none of the k best,
+/// whichever task has found those: what a task leaves for it changes with the moment, the answer does not.
 pub(super) struct Reached(AtomicI32);
 
 impl Reached {

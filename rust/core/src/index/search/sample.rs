@@ -1,48 +1,48 @@
 //! A floor for a large k before the search: what some rows, spread over all, tell of the k-th best.
 //!
-//! Without one, the k best of n rows in no order see k·ln(n/k) others enter and leave. The floor is a guess that somewhat more than k rows
-//! should reach; where fewer do, the search is made again without it, so that it changes no answer.
+//! Without one, the k best of n rows in no order see k·ln(n/k) others enter and leave. The floor is a guess that 1.5 k rows should reach
+//! where many rows of the sample may be expected among the k best, 3 k where few; where fewer than k do, the search is made again without
+//! it, so that it changes no answer.
 
-use super::super::query::SOME_ROWS;
 use super::{Block, Reached, Task};
 use crate::bitmap::WORD;
 use crate::error::Result;
 use crate::scan::PANEL_ROWS;
 use crate::topk::TopK;
 
-/// From this k on a floor is guessed, and from so many results of all queries on: a smaller k soon has a floor of its own, and rows of a
-/// sample are decoded for few queries as for many.
-const LARGE: usize = 64;
+/// From so many results of all queries on a floor is guessed: rows of a sample are decoded for few queries as for many.
 const RESULTS: usize = 1_000;
-/// Rows of a sample that may be expected among the k best, where it has at most so many rows, and one row in how many at most.
-const AMONG: usize = 100;
+/// Fewest rows of a sample that are expected among the k best: fewer say little, and a smaller k soon has a floor of its own.
+const FEWEST: f64 = 8.0;
+/// A sample has at most so many rows, of which at most so many are expected among the k best, and at most one row in so many.
 const SAMPLE: usize = 2_048;
+const AMONG: usize = 100;
 const ONE_IN: usize = 16;
-/// Standard deviations by which the rows of a sample that are among the k best may be more than expected.
-const DEVIATIONS: f32 = 3.0;
+/// It has more rows than that where fewer than so many would be expected, if it still has at most one row in so many.
+const WANTED: usize = 20;
+const SPARSE: usize = 64;
+/// Standard deviations, and rows, by which the rows of a sample that are among the k best may be more than expected. They are about
+/// Poisson distributed where rows are in no order, with a longer tail than a normal distribution: as many are found for one query in 70,000
+/// at most.
+const DEVIATIONS: f64 = 4.5;
+const SPARE: f64 = 2.0;
 /// Words of rows whose first stages tell how many rows reach the floor.
 const WORDS: usize = 16;
 
 /// A sample of `rows`: one in so many, and which of its best is the floor; none where that says little, or costs more than it saves.
 fn sample(queries: usize, k: usize, rows: usize) -> Option<(usize, usize)> {
-    let every = rows.div_ceil(SAMPLE).max(k / AMONG).max(ONE_IN);
+    let every = rows.div_ceil(SAMPLE).max(k / AMONG).max(ONE_IN).min(SPARSE.max(k / WANTED));
     let taken = rows / every;
-    let among = k as f32 * (taken as f32 / rows as f32);
-    let rank = (among + DEVIATIONS * among.sqrt()).ceil() as usize;
-    (k >= LARGE && queries * k >= RESULTS && (1..=taken / 2).contains(&rank)).then_some((every, rank))
+    let among = k as f64 * (taken as f64 / rows as f64);
+    let rank = (among + DEVIATIONS * among.sqrt() + SPARE).ceil() as usize;
+    (queries.saturating_mul(k) >= RESULTS && among >= FEWEST && rank <= taken / 2).then_some((every, rank))
 }
 
 impl Block<'_> {
-    /// Rows that may be found.
-    pub(super) fn allowed(&self) -> usize {
-        self.partitions().map(|i| self.allowed_in(i).count()).sum()
-    }
-
-    /// Floors of the queries, guessed from a sample of the `rows` allowed ones; none where k is small, or rows are few.
-    pub(super) fn guess(&mut self, rows: usize) -> Result<Option<Vec<f32>>> {
-        // By stages few rows are read without one, unless they are results.
-        let worth = !self.by_stages || self.k > rows / SOME_ROWS;
-        let Some((every, rank)) = sample(self.len(), self.k, rows).filter(|_| worth) else { return Ok(None) };
+    /// Floors of the queries, guessed from a sample of the allowed rows; none where k is small, or not far below their number.
+    pub(super) fn guess(&mut self) -> Result<Option<Vec<f32>>> {
+        let allowed = || self.partitions().map(|i| self.allowed_in(i).count()).sum();
+        let Some((every, rank)) = sample(self.len(), self.k, allowed()) else { return Ok(None) };
         let mut columns: Vec<_> = (0..self.len()).map(|_| Vec::new()).collect();
         let reached: Vec<_> = columns.iter().map(|_| Reached::new(f32::NEG_INFINITY)).collect();
         let mut skip = every / 2;
@@ -60,7 +60,7 @@ impl Block<'_> {
                 task.read_places(places)?;
             }
             columns.iter_mut().zip(task.ranking.best).for_each(|(column, best)| column.push(best));
-            self.stats += task.stats;
+            self.sampled += task.stats;
         }
         let floors = columns.into_iter().map(|column| {
             let best = TopK::merge(column, rank);
@@ -103,14 +103,31 @@ mod tests {
     #[test]
     fn samples_reach_more_rows_than_are_wanted() {
         assert_eq!(
-            [(10, 100_000), (60_000, 100_000), (100, 300), (100, 0)].map(|(k, rows)| sample(100, k, rows)),
-            [None; 4]
+            [(10, 100_000), (100, 1_000_000), (60_000, 100_000), (100, 300), (100, 0)]
+                .map(|(k, rows)| sample(100, k, rows)),
+            [None; 5]
         );
         assert_eq!((sample(1, 999, 100_000), sample(1, 1_000, 100_000).is_some()), (None, true));
-        for (k, rows) in [(100, 100_000), (1_000, 100_000), (10_000, 100_000), (10_000, 10_000_000), (300, 5_000)] {
+        let places = [
+            (400, 100_000),
+            (1_000, 100_000),
+            (10_000, 100_000),
+            (1_000, 10_000_000),
+            (10_000, 10_000_000),
+            (300, 5_000),
+            (130, 2_000),
+        ];
+        for (k, rows) in places {
             let (every, rank) = sample(10, k, rows).unwrap();
-            let reached = rank * every;
-            assert!(rows / every <= SAMPLE && reached > k && reached < rows / 2, "{k} of {rows}: {reached}");
+            let (reached, among) = (rank * every, k as f64 / every as f64);
+            assert!(reached > k && reached <= 3 * k && reached < rows / 2, "{k} of {rows}: {reached}");
+            // As many rows of the sample as its rank are hardly ever among the k best.
+            let (mut fewer, mut exactly) = (0.0, (-among).exp());
+            for i in 1..=rank {
+                fewer += exactly;
+                exactly *= among / i as f64;
+            }
+            assert!(1.0 - fewer < 1.5e-5, "{k} of {rows}: {} of {among}", 1.0 - fewer);
         }
     }
 
@@ -128,7 +145,7 @@ mod tests {
     }
 
     fn search(index: &Index, queries: &[f32], options: SearchOptions<'_>) -> (Neighbors, SearchStats) {
-        let places = queries.len() / DIM * options.k;
+        let places = queries.len() / index.codec().dim() * options.k;
         let (mut scores, mut ids) = (vec![0.0; places], vec![0; places]);
         let stats = index.search_into(queries, options, &mut scores, &mut ids).unwrap();
         (Neighbors { scores, ids }, stats)
@@ -171,6 +188,34 @@ mod tests {
             }
             let plain = index(n, metric, |i| i * 7_919 % n);
             assert_eq!(search(&plain, &unit, options).1.full_rows / nq, n + taken);
+        }
+    }
+
+    #[test]
+    fn guesses_of_searches_that_stay_by_stages() {
+        let (n, k, nq, dim) = (8_000, 300, 4, 64);
+        let (every, _) = sample(nq, k, n).unwrap();
+        // Few rows are near the queries, so that first stages tell them from the others: in no order, and most in places of the sample.
+        let near: [&dyn Fn(usize) -> bool; 2] =
+            [&|i| i * 7_919 % n < n / 11, &|i| i % every == every / 2 || i * 7_919 % n < n / 40];
+        let mut queries = floats(nq * dim, 5);
+        queries.chunks_mut(dim).for_each(|query| query[0] += 40.0);
+        for (near, times) in near.into_iter().zip([1, 2]) {
+            let mut x = floats(n * dim, 6);
+            x.chunks_mut(dim).enumerate().filter(|(i, _)| near(*i)).for_each(|(_, row)| row[0] += 40.0);
+            let mut index =
+                Index::new(Arc::new(TurboQuant::new(dim, 4, Options::default()).unwrap()), Metric::InnerProduct);
+            index.add(&x, None).unwrap();
+            let all = search(&index, &queries, SearchOptions::new(n)).0;
+            let (found, stats) = search(&index, &queries, SearchOptions::new(k));
+            for query in 0..nq {
+                let (want, got) = (query * n..query * n + k, query * k..(query + 1) * k);
+                assert_eq!(found.ids[got.clone()], all.ids[want.clone()]);
+                assert_eq!(found.scores[got], all.scores[want]);
+            }
+            // The first stages of some rows are read once more to see what a guess leaves.
+            let first = times * n * nq + 1..(times + 1) * n * nq;
+            assert!(first.contains(&stats.first_stage_rows) && stats.full_rows < n * nq / 2, "{times}: {stats:?}");
         }
     }
 
