@@ -70,7 +70,9 @@ impl FlatIndex {
             let index = self.inner.read().unwrap_or_else(PoisonError::into_inner);
             let dim = index.codec().dim();
             let fast = Level::default_level().is_ok_and(Level::multiplies_bytes);
-            let products = PRODUCTS_PER_CALL[usize::from(!fast)] / dim;
+            // Levels of two bytes take four products each: all of a plain code from 5 bits on, of a fit's some.
+            let bytes = if index.codec().row_bytes() > 4 * dim.div_ceil(8) { 4 } else { 1 };
+            let products = PRODUCTS_PER_CALL[usize::from(!fast)] / dim / bytes;
             let batch = (products / index.len().max(1) / GROUP).clamp(1, 4096 / GROUP) * GROUP;
             // What has one task, and rescores for one query.
             let splits = queries.len() > dim || index.len() + index.removed() > Exec::SCAN_ROWS;
