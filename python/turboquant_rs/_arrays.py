@@ -136,15 +136,15 @@ def as_bytes(data: Any) -> bytes:
         raise TypeError(f"data must be bytes or an object with a buffer, got {type(data).__name__}") from None
 
 
-def as_ids(value: Any, name: str) -> NDArray[np.int64]:
-    """Return ``value`` as (n,) int64; integers of any dtype that fit."""
+def as_ids(value: Any, name: str, kinds: str = "integers") -> NDArray[np.int64]:
+    """Return ``value`` as (n,) int64; integers of any dtype that fit. ``kinds`` is what else it might have been."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it first")
     array = np.asarray(value)
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be {kinds}, got dtype {array.dtype}")
     if array.ndim != 1:
         raise ValueError(f"{name} must be a 1-D array, got {array.ndim}-D with shape {array.shape}")
     if array.dtype.kind == "u" and array.size and int(array.max()) >= 1 << 63:
@@ -159,7 +159,9 @@ def as_int(value: Any, name: str, low: int, high: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})") from None
+        shape = getattr(value, "shape", ())
+        shown = f"an array of shape {shape}" if shape else repr(value)
+        raise TypeError(f"{name} must be an integer, got {shown} ({type(value).__name__})") from None
     if not low <= number <= high:
         limits = f"between {low} and {high}"
         if high >= sys.maxsize:  # an upper limit that large says nothing about a number below the lower one

@@ -20,15 +20,17 @@ def is_single(value: Any) -> bool:
 
 def as_row_ids(value: Any, name: str = "ids") -> RowIds:
     """Return ids as (n,) int64 or as a list of n strings."""
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be one a row, a sequence of integers or strings, got the string {value!r}")
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "OTU":
         if value.ndim != 1:
             raise ValueError(f"{name} must be a 1-D array, got {value.ndim}-D with shape {value.shape}")
         value = value.tolist()
     elif not isinstance(value, (list, tuple)):
-        return as_ids(value, name)
+        return as_ids(value, name, "integers or strings")
     if any(isinstance(id_, str) for id_ in value[:1]) or any(isinstance(id_, str) for id_ in value):
         return _as_strings(value, name)
-    return as_ids(value, name)
+    return as_ids(value, name, "integers or strings")
 
 
 def as_names(names: Sequence[str | None]) -> NDArray[Any]:

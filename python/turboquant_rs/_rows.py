@@ -184,6 +184,9 @@ class Rows:
             raise TypeError(f"other must be an Index, got {type(other).__name__}")
         if other is self:
             raise ValueError("other must be another index, got this one")
+        if other.codec.fingerprint != self.codec.fingerprint:
+            own, its = (f"{index.codec!r} with fingerprint {index.codec.fingerprint:016x}" for index in (self, other))
+            raise ValueError(f"other must be an index of the same codec, {own}; got one of {its}")
         self._core.extend(other._core)
 
     @classmethod

@@ -129,6 +129,9 @@ class TurboQuant(Fittable):
         if outliers is None:
             if isinstance(bits, tuple):
                 raise ValueError(f"outliers must be given with two numbers of bits, got bits={bits!r} alone")
+            if isinstance(bits, float) and not bits.is_integer():
+                text = f"bits must be an integer, got {bits!r} (float)"
+                raise TypeError(f"{text}; a fit to a sample takes any average: TurboQuant.fit(sample, {bits!r})")
             self._set(bits=as_int(bits, "bits", 1, 8))
             self._set(_core=_core.Codec(*self._parameters()))
             return

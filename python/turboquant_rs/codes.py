@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _HEADER_READ = 4096
 #: First bytes of codes of QJL, TurboQuantProd and PolarQuant, which are read by a class of their own.
 PAPER_MAGIC = b"TQPAPR"
+#: First bytes of index files, which :meth:`Index.open` reads.
+_INDEX_MAGIC = b"TQINDX"
 
 #: Bytes of codes on a GPU that pass through the host at a time on their way to a file.
 _SAVE_BYTES = 64 << 20
@@ -444,9 +446,15 @@ def read_header(path: str | os.PathLike[str]) -> tuple[_core.Codec, list[int], i
     path = Path(path)
     with path.open("rb") as file:
         data = file.read(_HEADER_READ)
-        length = _core.header_len(data)
-        data += file.read(max(0, length - len(data)))
-    return _core.header_from_bytes(data, path.stat().st_size)
+        if data.startswith(_INDEX_MAGIC):
+            raise _core.CorruptError(f"{path} is an index file, not a file of codes; Index.open reads it")
+        try:
+            length = _core.header_len(data)
+            data += file.read(max(0, length - len(data)))
+            return _core.header_from_bytes(data, path.stat().st_size)
+        except _core.CorruptError as error:
+            text = str(error)
+            raise _core.CorruptError(f"{text} of {path}" if text[-1].isdigit() else f"{path}: {text}") from None
 
 
 def _codec_and_bits(core: _core.Codec, keep: list[int]) -> tuple[TurboQuant, Bits]:

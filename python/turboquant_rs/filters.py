@@ -42,6 +42,9 @@ class Filter:
     """
 
     __slots__ = ("_core",)
+    #: Arrays leave & and | to this class, which refuses them.
+    __array_ufunc__ = None
+
     _core: _Rows
 
     def __init__(self) -> None:
@@ -62,10 +65,12 @@ class Filter:
         return len(self._core)
 
     def __and__(self, other: Filter) -> Filter:
-        return self._of(self._core.and_(other._core)) if isinstance(other, Filter) else NotImplemented
+        return self._of(self._core.and_(_filter(other)._core))
 
     def __or__(self, other: Filter) -> Filter:
-        return self._of(self._core.or_(other._core)) if isinstance(other, Filter) else NotImplemented
+        return self._of(self._core.or_(_filter(other)._core))
+
+    __rand__, __ror__ = __and__, __or__
 
     def __invert__(self) -> Filter:
         return self._of(self._core.complement())
@@ -75,6 +80,14 @@ class Filter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Filter cannot be pickled, since it is of one index in one process; keep its ids instead")
+
+
+def _filter(other: object) -> Filter:
+    if isinstance(other, Filter):
+        return other
+    raise TypeError(
+        f"a Filter combines with a Filter of the same index, got {type(other).__name__}; index.filter makes one"
+    )
 
 
 #: What says which vectors are allowed.

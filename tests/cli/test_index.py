@@ -100,7 +100,7 @@ def test_an_empty_index_has_no_neighbours(x: Array, tmp_path: Path, run: Run, ru
     assert lines[0].startswith("2 queries, 0 vectors")
 
 
-def test_refusals(x: Array, tmp_path: Path, run: Run) -> None:
+def test_refusals(x: Array, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "x.npy", tmp_path / "x.tqi"
     np.save(source, x)
     run("index", source, target, "--quiet")
@@ -108,10 +108,12 @@ def test_refusals(x: Array, tmp_path: Path, run: Run) -> None:
     assert "is not the index's, ip" in run("search", target, source, "--metric", "l2", status=2).stderr
     assert "no checksums" in run("verify", source, status=2).stderr
     assert "holds no codec" in run("index", source, tmp_path / "y.tqi", "--codec", target, status=1).stderr
+    monkeypatch.setattr("turboquant_rs.cli.index.BLOCK_BYTES", 4 * x.shape[1] * 4)
     bad = x.copy()
-    bad[3, 2] = np.nan
+    bad[9, 2] = np.nan
     np.save(source, bad)
-    assert "repair or drop that row" in run("index", source, tmp_path / "y.tqi", status=1).stderr
+    message = run("index", source, tmp_path / "y.tqi", status=1).stderr
+    assert message == f"error: {source} must be finite, got NaN at row 9, column 2; repair or drop that row\n"
     assert not (tmp_path / "y.tqi").exists()
 
 

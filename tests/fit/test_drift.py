@@ -38,6 +38,12 @@ def halves() -> tuple[Rows, Rows]:
     return x[side], x[~side]
 
 
+def test_a_plain_codec_is_never_the_worse_one() -> None:
+    found = TurboQuant(384, 2).drift(glosses()[:500])
+    assert (found.worse, found.reading) == (0.0, "as fitted")
+    assert found.ratio == pytest.approx(1.0)
+
+
 def test_it_is_one_for_like_vectors_and_grows() -> None:
     codec = gloss_codec(2.0)
     seen, unseen = codec.drift(glosses()[:FITTED_ON]), codec.drift(glosses()[FITTED_ON:])

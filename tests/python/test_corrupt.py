@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turboquant_rs import Codes, CorruptError, TurboQuant
+from turboquant_rs import Codes, CorruptError, Index, TurboQuant
 
 #: A message says what is damaged and where, or that the version is another one.
 MESSAGE = re.compile(
     r"^damaged code bytes: .*(header|padding|packed codes|scales|TQCODE|bytes expected).* byte \d+( of .*)?$"
-    r"|^code bytes have format version \d+, this build reads version \d+; update turboquant-rs$"
+    r"|^(.*: )?code bytes have format version \d+, this build reads version \d+; update turboquant-rs$"
 )
 
 
@@ -121,6 +121,20 @@ def test_sections_and_offsets_are_named() -> None:
     assert "header is cut short at byte 63" in assert_refused(data[:63])
     assert "TQCODE" in assert_refused(b"")
     assert "TQCODE" in assert_refused(b"\x93NUMPY" + data[6:])
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.tqi"
+    Index(8).save(path)
+    for load in (Codes.load, TurboQuant.load):
+        path.write_bytes(b"hello")
+        with pytest.raises(
+            CorruptError, match=rf"the first bytes must be TQCODE\) at byte 0 of {re.escape(str(path))}$"
+        ):
+            load(path)
+        Index(8).save(path)
+        with pytest.raises(CorruptError, match=rf"^{re.escape(str(path))} is an index file, .* Index.open reads it$"):
+            load(path)
 
 
 @pytest.mark.parametrize("mmap", [False, True])

@@ -66,10 +66,12 @@ def test_filters_combine(index: Index) -> None:
     assert index.filter(low) is low
     assert repr(low) == "Filter(50 vectors)"
     assert low.nbytes == 40
-    with pytest.raises(TypeError, match="unsupported operand"):
-        low & [1]  # type: ignore[operator]
-    with pytest.raises(TypeError, match="unsupported operand"):
-        [1] | low  # type: ignore[operator]
+    for other, kind in (([1], "list"), (np.ones(300, bool), "ndarray")):
+        text = f"^a Filter combines with a Filter of the same index, got {kind}; index.filter makes one$"
+        with pytest.raises(TypeError, match=text):
+            low & other  # type: ignore[operator]
+        with pytest.raises(TypeError, match=text):
+            other | low  # type: ignore[operator]
 
 
 def test_vectors_added_later_are_not_in_a_filter(index: Index, x: Any) -> None:

@@ -46,6 +46,12 @@ def test_integers_of_another_type(name: str, value: Any) -> None:
         TurboQuant(**{"dim": 8, name: value})
 
 
+def test_vectors_or_an_average_in_place_of_an_integer() -> None:
+    refuses(lambda: Index(X), f"dim must be an integer, got an array of shape {X.shape} (ndarray)", TypeError)  # type: ignore[arg-type]
+    advice = "a fit to a sample takes any average: TurboQuant.fit(sample, 1.5)"
+    refuses(lambda: TurboQuant(8, 1.5), f"bits must be an integer, got 1.5 (float); {advice}", TypeError)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("value", [np.int8(5), np.uint64(5), np.array(5)])
 def test_integers_of_any_kind_are_taken(value: Any) -> None:
     q = TurboQuant(value, value, seed=value)
@@ -148,14 +154,14 @@ def test_ids(subject: Subject) -> None:
         (np.array([1, 2**63], np.uint64), f"ids must be below 2**63, got {2**63}", ValueError),
         ([[1, 2]], "ids must be a 1-D array, got 2-D with shape (1, 2)", ValueError),
         (5, "ids must be a 1-D array, got 0-D with shape ()", ValueError),
-        ([1.0, 2.0], "ids must be integers, got dtype float64", TypeError),
-        ([True, False], "ids must be integers, got dtype bool", TypeError),
+        ([1.0, 2.0], "ids must be integers or strings, got dtype float64", TypeError),
+        ([True, False], "ids must be integers or strings, got dtype bool", TypeError),
         (["1", "2"], "ids must be integers, as those of the index's rows are, got strings", ValueError),
         (["1", 2], "ids must be all integers or all strings, got 2 among strings", TypeError),
         (["1", "\ud800"], "ids must be text that UTF-8 can hold, got '\\ud800'", ValueError),
         (np.array([["1", "2"]]), "ids must be a 1-D array, got 2-D with shape (1, 2)", ValueError),
-        ("1", "ids must be integers, got dtype <U1", TypeError),
-        ([1, None], "ids must be integers, got dtype object", TypeError),
+        ("1", "ids must be one a row, a sequence of integers or strings, got the string '1'", TypeError),
+        ([1, None], "ids must be integers or strings, got dtype object", TypeError),
     ]
     for ids, text, error in cases:
         refuses(lambda ids=ids: add(two, ids), text, error, subject)  # type: ignore[misc]

@@ -77,7 +77,9 @@ def _message(error: BaseException) -> str:
     if hasattr(error, "format_message"):
         # Typer's errors of usage; which class they have depends on its version.
         command = getattr(getattr(error, "ctx", None), "command_path", "turboquant")
-        return f"{error.format_message().rstrip('.')}; see {command} --help"
+        # Newer ones put the name of the exception before the text.
+        text = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        return f"{text}; see {command} --help"
     if isinstance(error, typer.Abort):
         return "interrupted"
     if isinstance(error, CorruptError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,7 +66,10 @@ def index(
             try:
                 made.add(block, threads=threads)
             except ValueError as error:
-                raise Failure(f"{vectors.name}, rows from {len(made):,}: {error}; repair or drop that row") from None
+                # The index counts rows from the block's first.
+                text = re.sub(r" at row (\d+)", lambda row: f" at row {len(made) + int(row[1])}", str(error))
+                advice = "; repair or drop that row" if " at row " in text else ""
+                raise Failure(vectors.name + text.removeprefix("x") + advice) from None
             advance(len(block))
     made.save(target)
     report = {"input": vectors.name, "output": str(target), **describe(made), "bytes": target.stat().st_size}

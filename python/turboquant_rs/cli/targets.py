@@ -18,6 +18,9 @@ def check_codes_target(target: Path, force: bool, inputs: tuple[Path, ...]) -> N
 
 def check_target(target: Path, force: bool, inputs: tuple[Path, ...]) -> None:
     """Refuse a target that is an input, is taken, or cannot be written."""
+    if str(target) == "-":
+        # Elsewhere it stands for stdout, which cannot take a file whose header is written last.
+        raise Failure("- is no name of a file here, and nothing is written to stdout; name a file", 2)
     if target.is_dir():
         raise Failure(f"{target} is a folder; name a file in it")
     if not target.parent.is_dir():

@@ -51,7 +51,7 @@ class Drift:
     plain : float
         What a plain code of as many bits loses of any vector, from its own origin.
     worse : float
-        Share of the vectors that a plain code would keep better.
+        Share of the vectors that a plain code would keep better; 0 for a plain codec.
     rows : int
         Vectors measured; zero vectors have no share.
     """
@@ -100,7 +100,8 @@ def drift(codec: TurboQuant, x: ArrayLike, threads: int | None = None) -> Drift:
         # A codec knows rows by their directions.
         measured += float(np.sum(error[kept] / length[kept]))
         shares.append(np.stack([view.expected(block)[kept], size[kept]]) / length[kept])
-        worse += int(np.sum(error > plain * view.size(block)))
+        # A plain code keeps no vector better than it does itself.
+        worse += int(np.sum(error > plain * view.size(block))) if codec.fitted else 0
     lost, whole = np.concatenate(shares, axis=1) if shares else np.zeros((2, 0))
     count, total = len(lost), float(whole.sum())
     if total == 0:

@@ -91,7 +91,7 @@ class Fit:
             if self._sample.dim < 8:
                 raise ValueError(
                     f"sample must have at least {math.ceil(8 / options.bits)} columns to fit at {options.bits:g} bits "
-                    f"(one byte a vector), got {self._sample.dim}, too few; use TurboQuant(dim, bits), which needs none"
+                    f"(one byte a vector), got {self._sample.dim}, too few; a plain codec takes any"
                 )
             raise ValueError(
                 f"bits must be at least 8/dim = {8 / self._sample.dim:g}, one byte a vector, got {options.bits:g}"

@@ -71,10 +71,9 @@ class Sample:
         if not 1 <= array.shape[1] <= MOST_DIM:
             raise ValueError(f"{name} must have 1 to {MOST_DIM:,} columns to fit, got {array.shape[1]:,}")
         if len(array) < least:
-            raise ValueError(
-                f"{name} must have at least {least} rows, so that a part can be held out, got {len(array)}; "
-                "use TurboQuant(dim, bits), which needs none"
-            )
+            advice = "a plain codec, TurboQuant(dim, bits), needs none" if name == "sample" else f"or leave {name} out"
+            text = f"{name} must have at least {least} rows, so that a part can be held out, got {len(array)}; {advice}"
+            raise ValueError(text)
         self.name, self.unit = name, unit
         self._array: NDArray[Any] = array
         count = min(len(array) // 4, MOST_HELD_OUT)
