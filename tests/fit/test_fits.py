@@ -12,6 +12,7 @@ from turboquant_rs import Index, TurboQuant
 from turboquant_rs.evaluation import datasets, generators, metrics, neighbors
 from turboquant_rs.fit import FitWarning
 from turboquant_rs.fit.distortion import distortion
+from turboquant_rs.fit.held_out import HeldOut, Measured
 
 #: Rows of the package's glosses that a fit sees; the others are the base.
 FITTED_ON = 2_000
@@ -198,3 +199,16 @@ def test_refinement_is_chosen_where_it_finds_more() -> None:
     assert chosen.report().recall >= without.report().recall + 0.01
     assert TurboQuant.fit(x, 2, refine=8).refine == 8
     assert gloss_codec(2.0).refine is False
+
+
+@pytest.mark.parametrize(("gain", "refine"), [(0.004, False), (0.006, 16), (-0.1, False)])
+def test_refinement_must_gain_enough(monkeypatch: pytest.MonkeyPatch, gain: float, refine: int | bool) -> None:
+    """Encoding is slower with it, so recall must gain half a percent, here for every query alike."""
+
+    def measure(self: HeldOut, codec: TurboQuant, threads: int | None = None) -> Measured:
+        found = 0.5 if not codec.fitted else 0.7 + (gain if codec.refine else 0.0)
+        return Measured(np.full(100, found))
+
+    monkeypatch.setattr(HeldOut, "measure", measure)
+    x = np.random.default_rng(0).standard_normal((600, 16)) * np.arange(1, 17) ** -0.5
+    assert TurboQuant.fit(x, 2).refine == refine

@@ -249,6 +249,31 @@ mod tests {
         }
     }
 
+    /// The formula of docs/numerics.md section 10 in integers of 128 bits, which hold anything, for the largest products that 65,536
+    /// coordinates make, and for sums that only one rounding brings to their float.
+    #[test]
+    fn halves_are_put_together_as_the_formula_says() {
+        const MOST: i32 = 65_536 * 127 * 127;
+        let edges = [0, 1, -1, 63, -64, 127, 1 << 24, (1 << 24) + 1, -(1 << 29) - 1, MOST, -MOST];
+        let rows: Vec<[i32; 4]> = (0..edges.len().pow(4))
+            .step_by(7)
+            .map(|i| [1, 11, 121, 1_331].map(|place| edges[i / place % edges.len()]))
+            .collect();
+        for level in other_levels().into_iter().chain([Level::Scalar]) {
+            for rows in rows.chunks(MARKED) {
+                let parts: [Vec<i32>; 4] = std::array::from_fn(|part| rows.iter().map(|row| row[part]).collect());
+                let (scales, mut scores) = (vec![1.0; rows.len()], vec![7.0; MARKED]);
+                let worth = Worth { factors: &[1.0], scales: &scales, first: true, stride: rows.len() };
+                from_halves(level, parts.each_ref().map(|part| &part[..]), worth, &mut scores);
+                for (row, score) in rows.iter().zip(scores) {
+                    let [hh, hl, lh, ll] = row.map(i128::from);
+                    let whole = hh * 16_384 + (hl + lh) * 128 + ll;
+                    assert_eq!(score, whole as f32, "{}: {row:?}", level.name());
+                }
+            }
+        }
+    }
+
     #[test]
     fn marks_are_the_rows_at_or_above_the_floor() {
         for level in other_levels().into_iter().chain([Level::Scalar]) {

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{Options, TurboQuant};
-    use crate::index::{Filter, Index, Neighbors, SearchOptions, SearchStats};
+    use crate::index::{Filter, Index, Keep, Neighbors, SearchOptions, SearchStats};
     use crate::kernels::testing::floats;
     use crate::metric::Metric;
     use crate::parallel::Exec;
@@ -216,6 +216,42 @@ mod tests {
             // The first stages of some rows are read once more to see what a guess leaves.
             let first = times * n * nq + 1..(times + 1) * n * nq;
             assert!(first.contains(&stats.first_stage_rows) && stats.full_rows < n * nq / 2, "{times}: {stats:?}");
+        }
+    }
+
+    #[test]
+    fn candidates_for_exact_scores_may_be_guessed() {
+        let (n, k, rescore, nq) = (1_600, 25, 10, 5);
+        let (every, _) = sample(nq, k * rescore, n).unwrap();
+        let (x, queries) = (floats(n * DIM, 3), floats(nq * DIM, 5));
+        // In no order; and the nearest of the first query in the places of the sample, which its floor is then too high for.
+        let near = |row: &usize| -> f32 { x[row * DIM..][..DIM].iter().zip(&queries).map(|(a, b)| a * b).sum() };
+        let mut nearest: Vec<_> = (0..n).collect();
+        nearest.sort_by(|a, b| near(b).total_cmp(&near(a)));
+        let is_taken = |i: &usize| i % every == every / 2;
+        let places: Vec<_> = (0..n).filter(is_taken).chain((0..n).filter(|i| !is_taken(i))).collect();
+        let mut misled = vec![0; n];
+        places.into_iter().zip(nearest).for_each(|(place, row)| misled[place] = row);
+        for order in [(0..n).collect(), misled] {
+            let rows: Vec<_> = order.iter().flat_map(|row| &x[row * DIM..][..DIM]).copied().collect();
+            for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
+                let codec = Arc::new(TurboQuant::new(DIM, 2, Options::default()).unwrap());
+                let mut index = Index::keeping(codec, metric, Keep::Float16);
+                index.add(&rows, None).unwrap();
+                let all = search(&index, &queries, SearchOptions::new(n)).0;
+                let found = search(&index, &queries, SearchOptions { rescore, ..SearchOptions::new(k) }).0;
+                for (query, ids) in all.ids.chunks_exact(n).enumerate() {
+                    let (ids, mut exact) = (&ids[..k * rescore], vec![0.0; k * rescore]);
+                    let asked = &queries[query * DIM..][..DIM];
+                    index.exact_scores_into(asked, ids, &mut exact, Exec::default()).unwrap();
+                    let mut best: Vec<_> = exact.into_iter().zip(ids.iter().copied()).collect();
+                    best.sort_by(|a, b| if metric == Metric::L2 { a.0.total_cmp(&b.0) } else { b.0.total_cmp(&a.0) });
+                    let got = query * k..(query + 1) * k;
+                    let got: Vec<_> =
+                        found.scores[got.clone()].iter().copied().zip(found.ids[got].iter().copied()).collect();
+                    assert_eq!(got, best[..k], "{metric:?}, query {query}");
+                }
+            }
         }
     }
 
