@@ -111,3 +111,30 @@ fn a_reader_takes_another_file_that_has_the_number_of_a_former_one() {
     assert_eq!(reader.len(), 0);
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn a_damaged_commit_leaves_a_reader_as_it_was() {
+    let path = path("damaged");
+    let mut writer = empty();
+    writer.save(&path).unwrap();
+    let mut reader = Index::open(&path, true).unwrap();
+    // Ids out of order, which are looked at when they are read, in a chunk that stays in the file where it is not an emulator's.
+    let many = if common::quick() { 600 } else { 30_000 };
+    let ids: Vec<i64> = (0..many).rev().collect();
+    writer.add(&rows(ids.len(), 1), Some(&ids)).unwrap();
+    writer.commit().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let some: Vec<_> = ids[500..502].iter().flat_map(|id| id.to_le_bytes()).collect();
+    let at = whole.windows(some.len()).position(|bytes| bytes == some).unwrap();
+    let mut damaged = whole.clone();
+    damaged[at] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(reader.refresh(), Err(Error::Corrupt { .. })));
+        assert_same(&empty(), &reader);
+    }
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(reader.refresh(), Ok(true));
+    assert_same(&writer, &reader);
+    std::fs::remove_file(&path).unwrap();
+}

@@ -137,13 +137,15 @@ impl Additions {
             let new = self.chunks.iter().flat_map(|chunk| &chunk.group);
             index.partitions.iter().chain(new).try_for_each(Partition::check_numbers)?;
         }
-        // Ids of several chunks are copied together.
-        if self.chunks.len() > usize::from(index.stored() == 0) {
+        // Ids of several chunks are copied together; those of one are looked at unless they are 0, 1, 2 …. A fault is found before any is
+        // taken.
+        let copied = self.chunks.len() > usize::from(index.stored() == 0);
+        if copied || !self.ascending {
             index.ids.check_all()?;
-            for chunk in &self.chunks {
-                chunk.ids.check_all()?;
-                chunk.names.iter().try_for_each(Names::check)?;
-            }
+            self.chunks.iter().try_for_each(|chunk| chunk.ids.check_all())?;
+        }
+        if copied {
+            self.chunks.iter().flat_map(|chunk| &chunk.names).try_for_each(Names::check)?;
         }
         for Rows { group, ids, names, originals } in self.chunks {
             let base = index.stored();
