@@ -271,3 +271,44 @@ fn split_rows_are_checked() {
     assert_eq!(rows[16..], plain.decode(&coarse).unwrap()[16..]);
     assert!(plain.plain().is_none(), "a plain codec has no plainer one");
 }
+
+#[test]
+fn rows_that_are_refused_late_leave_a_fitted_index_as_it_was() {
+    // Rows are encoded so many at a time; the fault is behind the first of these, which have rows of both kinds.
+    const BLOCK: usize = 8_192;
+    let (dim, axes) = (16, 8);
+    let mut transform = vec![0; axes * dim];
+    (0..axes).for_each(|axis| transform[axis * dim + axis] = 32_000);
+    let parts = FittedParts {
+        dim,
+        center: None,
+        transform: &transform,
+        sigmas: &[0.35],
+        segments: &[(axes, 4)],
+        order: &[0; 4],
+        dual: None,
+    };
+    let codec = Arc::new(TurboQuant::from_parts(parts, Options::default()).unwrap());
+    let mut numbers = Numbers(1);
+    let mut rows = |n: usize, along: fn(usize) -> bool| -> Vec<f32> {
+        let mut x = numbers.floats(n * dim);
+        // Rows along the axes, and rows across them.
+        x.chunks_mut(dim)
+            .enumerate()
+            .for_each(|(i, row)| if along(i) { row[axes..].fill(0.0) } else { row[..axes].fill(0.0) });
+        x
+    };
+    let (first, mut refused) = (rows(100, |_| true), rows(BLOCK + 1, |i| i % 3 != 0));
+    *refused.last_mut().unwrap() = f32::NAN;
+    for metric in [Metric::InnerProduct, Metric::L2] {
+        let mut index = Index::new(codec.clone(), metric);
+        index.add(&first, None).unwrap();
+        assert_eq!(index.plain_rows(), 0);
+        let state = |index: &Index| (index.len(), index.plain_rows(), index.nbytes(), index.to_bytes().unwrap());
+        let before = state(&index);
+        assert!(matches!(index.add(&refused, None), Err(Error::NonFinite { row: BLOCK, .. })));
+        assert!(state(&index) == before, "{metric:?}: {} bytes, {} before", index.nbytes(), before.2);
+        index.add(&refused[..BLOCK * dim], None).unwrap();
+        assert_eq!(index.plain_rows(), BLOCK.div_ceil(3));
+    }
+}

@@ -251,7 +251,15 @@ impl Partition {
         self.scales.to_mut().truncate(kept * self.codec.spec().norms());
         self.squares.to_mut().truncate(kept);
         self.numbers.to_mut().truncate(kept);
+        self.leave_out_numbers();
         self.len = kept;
+    }
+
+    /// Leaves numbers out that are 0, 1, 2 ….
+    fn leave_out_numbers(&mut self) {
+        if (0..).zip(&*self.numbers).all(|(place, &number)| place == number) {
+            self.numbers = Array::default();
+        }
     }
 
     /// Keeps the rows that are not gone, under their new numbers.
@@ -269,9 +277,7 @@ impl Partition {
         if !numbers.is_empty() {
             let new = numbers.iter().map(|&number| self.base + number as usize).filter(|&number| !gone.holds(number));
             self.numbers = new.map(|number| (ranks.of(number) - base) as u64).collect();
-            if (0..).zip(&*self.numbers).all(|(place, &number)| place == number) {
-                self.numbers = Array::default();
-            }
+            self.leave_out_numbers();
         }
         (self.len, self.base, self.gone) = (left, base, Bitmap::NONE);
     }
