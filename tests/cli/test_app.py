@@ -36,6 +36,8 @@ def test_help_and_version(run: Run) -> None:
         text = run(name, "--help").stdout
         assert "--json" in text
         assert max(map(len, text.splitlines())) <= 80
+    # Lines end where the terminal does, not where those of the source do.
+    assert "an error or Ctrl-C leaves nothing." in run("encode", "--help").stdout
     assert "norm 1" in " ".join(run("search", "--help").stdout.replace("│", " ").split())
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import io
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Any
 
@@ -134,8 +136,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+def _help(command: Callable[..., None]) -> str:
+    """Return a command's docstring, its paragraphs unbroken: typer would keep the line ends of the source."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for _command in (fit, encode, index, merge, search, info, verify, demo):
-    app.command()(_command)
+    app.command(help=_help(_command))(_command)
 
 
 def run() -> None:
