@@ -96,9 +96,10 @@ class Steps(RuleBasedStateMachine):
         fitted=st.booleans(),
         keep=st.sampled_from(KEEPS),
         names=st.booleans(),
+        many=st.booleans(),
         seed=st.integers(0, 99),
     )
-    def start(self, metric: Any, bits: int, fitted: bool, keep: Any, names: bool, seed: int) -> None:
+    def start(self, metric: Any, bits: int, fitted: bool, keep: Any, names: bool, many: bool, seed: int) -> None:
         self.codecs = fitted_pair(random_parts(DIM, seed, axes=12)) if fitted else pair(DIM, bits, seed=seed)
         self.rng = np.random.default_rng(seed)
         self.metric, self.keep = metric, keep
@@ -106,6 +107,9 @@ class Steps(RuleBasedStateMachine):
         self.content = Content(ReferenceIndex(self.codecs.plain, metric, keep), {} if names else None)
         self.folder = TemporaryDirectory()
         self.path, self.has_home = Path(self.folder.name) / "index.tqi", False
+        if many:
+            # Rows enough for searches of so many that these are collected in another way.
+            self.put(self.index, self.content, self.rows(400), list(range(1_000, 1_400)), replace=False)
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -262,19 +266,20 @@ class Steps(RuleBasedStateMachine):
 
     @rule(
         nq=st.integers(1, 11),
-        k=st.integers(1, 20),
+        k=st.integers(1, 20) | st.just(257),
+        exact=st.booleans(),
         rescore=st.sampled_from([None, 1, 3]),
         share=st.sampled_from([None, 0.1, 0.5, 1]),
         form=st.sampled_from(["mask", "ids", "filter"]),
     )
-    def search(self, nq: int, k: int, rescore: int | None, share: float | None, form: str) -> None:
+    def search(self, nq: int, k: int, exact: bool, rescore: int | None, share: float | None, form: str) -> None:
         queries = self.rows(nq)
         if rescore is not None and self.keep is None:
             with pytest.raises(ValueError, match="rescore must be None"):
                 self.index.search(queries, k, rescore=rescore)
             return
         allowed, mask = self.allowed(share, form)
-        found = self.index.search(queries, k, rescore=rescore, filter=allowed)
+        found = self.index.search(queries, k, rescore=rescore, filter=allowed, exact=exact)
         self.content.check_found(found, self.content.model.search(queries, k, rescore, allowed=mask))
 
     @rule(nq=st.integers(1, 11), threshold=st.floats(-2, 20), share=st.sampled_from([None, 0.3]))
