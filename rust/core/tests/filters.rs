@@ -204,9 +204,10 @@ fn a_search_says_what_it_read() {
     let half = index.filter_rows(&(0..n).map(|row| row < 70).collect::<Vec<_>>()).unwrap();
     let options = SearchOptions { filter: Some(&half), exact: true, ..top(1, exec) };
     assert_eq!(read(9, options).full_rows, 9 * 70);
-    // Of more than sixteen queries the first four go by stages; where that leaves many rows, the others read all rows in full.
+    // Few queries go by stages until that leaves many rows, and then read the next in full.
     if let Some(level) = Level::available().into_iter().find(|level| level.multiplies_bytes()) {
-        assert_eq!(read(17, top(1, serial(level))).first_stage_rows, 4 * n);
+        let first = read(17, top(1, serial(level))).first_stage_rows;
+        assert!(first > 0 && (quick() || first < 17 * n / 2), "{first} of {n}");
         assert_eq!(read(49, top(1, serial(level))).first_stage_rows, 0, "as many queries share the decoding of rows");
     }
     let none = index.filter_where(|_| false).unwrap();

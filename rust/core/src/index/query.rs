@@ -279,11 +279,11 @@ impl Index {
         let codec = self.codec();
         let two_bytes = codec.groups(&codec.spec().full()).iter().any(|group| !group.one_byte());
         let cheap = options.exec.level()?.multiplies_bytes();
-        let some = if cheap && !two_bytes { SOME } else { usize::MAX };
+        let (some, together) = if cheap && !two_bytes { (SOME, SOME) } else { (usize::MAX, TOGETHER) };
         let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };
         // The k best are read in full, whatever their first stages tell; of a range nobody knows how many there are.
         let sure = if least == f32::NEG_INFINITY { options.k } else { 0 };
-        let few = nq <= some && (nq <= TOGETHER || sure <= n / some_rows);
+        let few = nq <= some && (nq <= together || sure <= n / some_rows);
         let staged = match self.partitions[0].first().filter(|_| !options.exact && few) {
             Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
             None => false,
@@ -294,7 +294,7 @@ impl Index {
         while first < nq {
             // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
             let by_stages = staged && stats.full_rows * some_rows <= first * n;
-            let some = if first == 0 && nq > TOGETHER { FIRST } else { TOGETHER };
+            let some = if first == 0 && nq > together { FIRST } else { together };
             let block = if by_stages { some } else { most }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
             // By stages few rows are read without a guessed floor, unless they are results.

@@ -10,7 +10,7 @@ mod stages;
 use std::ops::Range;
 
 use self::reached::Reached;
-use self::stages::{Buffers, DENSE, Waiting};
+use self::stages::{Buffers, Waiting};
 use super::partition::{Gathered, Partition};
 use super::{Index, SearchOptions, SearchStats};
 use crate::bitmap::{Allowed, WORD, bits};
@@ -157,7 +157,7 @@ impl<'a> Block<'a> {
     fn search(&mut self, reached: Vec<Reached>, guessed: bool) -> Result<Vec<Vec<Candidate>>> {
         let exec = self.options.exec;
         // Guesses tell what is left to be read in full.
-        let by_stages = self.by_stages && !(guessed && self.likely(&reached)? > 1.0 / DENSE as f64);
+        let by_stages = self.by_stages && !(guessed && self.likely(&reached)? > 1.0);
         let mut columns: Vec<Vec<TopK>> = Vec::new();
         columns.resize_with(self.len(), Vec::new);
         for i in self.partitions() {

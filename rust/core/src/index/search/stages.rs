@@ -21,10 +21,12 @@ const CHUNK: usize = 4_096;
 const FIRST_CHUNK: usize = 512;
 /// Rows that may wait for a query; where more do, the floor is near its height, or the first stage tells little.
 const WAITING: usize = 4_096;
-/// Where more than one row in this many, times the queries, survives the first stage, reading rows in full from the start is cheaper: a row
-/// costs about as much in a panel, decoded once for all queries, as alone for one.
-pub(super) const DENSE: usize = 2;
-/// Chunks that are then read in full before the first stage is tried again.
+/// Rows, at most one in so many of all but a first chunk, and rows for each that is wanted, after which the floors tell how many will
+/// survive: before, any may.
+const TELLING: usize = 2_048;
+const TELLING_OF_ROWS: usize = 16;
+const TELLING_OF_K: usize = 32;
+/// Chunks that are read in full, where many do, before the first stage is tried again, on few rows; each time twice as many.
 const PATIENCE: usize = 8;
 /// Rows of a run of blocks that is short: its first stages are asked for before.
 const SHORT: usize = 4 * BLOCK;
@@ -64,28 +66,32 @@ impl Task<'_> {
     pub(super) fn by_stages(&mut self, range: Range<usize>) -> Result<()> {
         let queries = self.ranking.queries.len();
         self.waiting.resize_with(queries, Waiting::default);
-        let (mut next, mut most, mut patience) = (range.start, FIRST_CHUNK, 0);
-        // Rows seen; and seen and, for all queries together, read in full, when the latter was last looked at.
-        let (mut seen, mut since) = (0, (0, self.stats.full_rows));
+        let (mut next, mut most, mut seen) = (range.start, FIRST_CHUNK, 0);
+        let telling = (range.len() / TELLING_OF_ROWS).clamp(FIRST_CHUNK, TELLING);
+        let telling = telling.max(TELLING_OF_K.saturating_mul(self.ranking.best[0].wanted()));
+        // Chunks yet to be read in full, and how many will be when that is next decided.
+        let (mut full, mut patience) = (0, PATIENCE);
         while next < range.end {
-            let (chunk, wanted) = self.chunk(next..range.end, most);
-            (next, most) = (chunk.end, CHUNK.min(2 * most));
-            if patience > 0 {
-                patience -= 1;
+            if full > 0 {
+                let (chunk, _) = self.chunk(next..range.end, CHUNK);
+                (next, most, full) = (chunk.end, FIRST_CHUNK, full - 1);
                 self.in_full(chunk)?;
                 continue;
             }
+            let before = seen;
+            let (chunk, wanted) = self.chunk(next..range.end, most);
+            (next, most) = (chunk.end, CHUNK.min(2 * most));
             let mut runs = take(&mut self.buffers.runs);
             self.allowed.parts(chunk, BLOCK, &mut runs);
             runs.iter().try_for_each(|run| self.count(run))?;
             seen += wanted;
-            let read = self.stages_of(&runs, seen)?;
+            let survivors = self.stages_of(&runs, seen)?;
             self.buffers.runs = runs;
-            if read {
-                if self.stats.full_rows - since.1 > (seen - since.0) / DENSE {
-                    patience = PATIENCE;
-                }
-                since = (seen, self.stats.full_rows);
+            // Floors rise, so that fewer of these are read in the end: about by the root of what is seen.
+            let part = (next - range.start) as f64 / range.len() as f64;
+            let read = survivors as f64 * part.sqrt();
+            if before >= telling && read * self.ranking.queries.alone() > wanted as f64 {
+                (full, patience) = (patience, 2 * patience);
             }
         }
         (0..queries).try_for_each(|query| {
@@ -105,38 +111,40 @@ impl Task<'_> {
         Ok(self.waiting.iter_mut().map(|waiting| waiting.rows.drain(..).len()).sum())
     }
 
-    /// Reads the first stages of a chunk's runs of blocks for all queries, and what it is time to read of the rest; whether that was all that
-    /// waited for one.
-    fn stages_of(&mut self, runs: &[Range<usize>], seen: usize) -> Result<bool> {
-        let (queries, mut query, mut read) = (self.ranking.queries.len(), 0, false);
+    /// Reads the first stages of a chunk's runs of blocks for all queries, and what it is time to read of the rest; how many rows survived,
+    /// of all queries together.
+    fn stages_of(&mut self, runs: &[Range<usize>], seen: usize) -> Result<usize> {
+        let (queries, mut query, mut survivors) = (self.ranking.queries.len(), 0, 0);
         while query < queries {
             let together = if queries - query < SHARED { 1 } else { SHARED };
+            let waiting = |task: &Self| task.waiting[query..query + together].iter().map(|of| of.rows.len()).sum();
+            let before: usize = waiting(self);
             if together == 1 {
                 self.first_stage([query], runs);
             } else {
                 self.first_stage(from_fn::<_, SHARED, _>(|i| query + i), runs);
             }
+            survivors += waiting(self) - before;
             for query in query..query + together {
-                read |= self.refine_some(query, seen)?;
+                self.refine_some(query, seen)?;
             }
             query += together;
         }
-        Ok(read)
+        Ok(survivors)
     }
 
-    /// Reads in full what waits for a query, where that is much, or its likeliest when it is time to; whether it was all.
-    fn refine_some(&mut self, query: usize, seen: usize) -> Result<bool> {
+    /// Reads in full what waits for a query, where that is much, or its likeliest when it is time to.
+    fn refine_some(&mut self, query: usize, seen: usize) -> Result<()> {
         let waiting = &mut self.waiting[query];
         let many = waiting.rows.len() > WAITING;
         if many || seen >= waiting.look {
             waiting.look = 2 * seen;
             self.refine_likeliest(query)?;
         }
-        let still = many && self.waiting[query].rows.len() > WAITING / 2;
-        if still {
+        if many && self.waiting[query].rows.len() > WAITING / 2 {
             self.refine_all(query)?;
         }
-        Ok(still)
+        Ok(())
     }
 
     /// The rows at the start of `range` whose upper ends are to be known before any is read in full, and how many of them are allowed.

@@ -30,7 +30,6 @@ pub(super) fn upper_ends<const Q: usize>(
 ///
 /// Loops over queries count: those of zipped arrays go by memory, which takes a block as long as its sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-#[expect(clippy::needless_range_loop, reason = "they count")]
 fn upper_ends_of_rows<const Q: usize, const WHOLE: bool>(
     rows: Planes<'_>,
     queries: [OfQuery<'_>; Q],
@@ -97,7 +96,6 @@ fn upper_ends_of_rows<const Q: usize, const WHOLE: bool>(
 /// Every query has tables of these columns, or of those that there are filled up to four.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-#[expect(clippy::needless_range_loop, reason = "as above")]
 unsafe fn add<const Q: usize>(
     bytes: __m512i,
     lows: [*const [u8; 16]; Q],
