@@ -210,6 +210,16 @@ fn a_search_says_what_it_read() {
         assert!(first > 0 && (quick() || first < 17 * n / 2), "{first} of {n}");
         assert_eq!(read(49, top(1, serial(level))).first_stage_rows, 0, "as many queries share the decoding of rows");
     }
+    // Wide ranges and a k of all rows are no searches for few rows.
+    if !quick() {
+        let range = |threshold| {
+            let queries = Numbers(4).floats(16 * 64);
+            index.range_search_with(&queries, threshold, top(usize::MAX, exec)).unwrap().1.first_stage_rows
+        };
+        assert_eq!(range(f32::NEG_INFINITY), 0);
+        assert!(range(-1e6) < 16 * n / 2, "{}", range(-1e6));
+        assert_eq!(read(16, top(n, exec)).first_stage_rows, 0);
+    }
     let none = index.filter_where(|_| false).unwrap();
     assert_eq!(read(1, SearchOptions { filter: Some(&none), ..top(1, exec) }), SearchStats::default());
 }

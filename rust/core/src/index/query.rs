@@ -16,7 +16,7 @@ const CANDIDATES: usize = 1 << 21;
 const LEAST_BLOCK: usize = 4 * WIDE_GROUP;
 /// Calls are whole groups of so many queries, or half as many, but for AMX.
 const WIDE_GROUP: usize = 2 * NARROW_GROUP;
-/// Queries that are searched by stages together, so that first stages are read once for them.
+/// Queries that are searched by stages together, so that first stages are read once for them; all of [`SOME`] from [`SOME_FROM`] rows on.
 const TOGETHER: usize = 16;
 /// Queries of a larger batch that are searched so first: they tell whether it leaves rows unread.
 const FIRST: usize = 4;
@@ -25,6 +25,9 @@ const FIRST: usize = 4;
 /// of rows.
 const SOME: usize = 48;
 const SOME_ROWS: usize = 128;
+const SOME_FROM: usize = 32_768;
+/// Where more than one row in so many is wanted, no query goes by stages.
+const MOST_ROWS: usize = 4;
 /// The same where no instruction multiplies bytes: decoded rows then cost so much that more are worth reading one by one.
 const DEAR_ROWS: usize = 32;
 /// Where the first stage is the whole code, one row in so many, not more, may be asked for.
@@ -279,11 +282,12 @@ impl Index {
         let codec = self.codec();
         let two_bytes = codec.groups(&codec.spec().full()).iter().any(|group| !group.one_byte());
         let cheap = options.exec.level()?.multiplies_bytes();
-        let (some, together) = if cheap && !two_bytes { (SOME, SOME) } else { (usize::MAX, TOGETHER) };
+        let some = if cheap && !two_bytes { SOME } else { usize::MAX };
+        let together = if some == SOME && n >= SOME_FROM { SOME } else { TOGETHER };
         let some_rows = if cheap { SOME_ROWS } else { DEAR_ROWS };
         // The k best are read in full, whatever their first stages tell; of a range nobody knows how many there are.
         let sure = if least == f32::NEG_INFINITY { options.k } else { 0 };
-        let few = nq <= some && (nq <= together || sure <= n / some_rows);
+        let few = nq <= some && sure <= n / if nq <= TOGETHER { MOST_ROWS } else { some_rows };
         let staged = match self.partitions[0].first().filter(|_| !options.exact && few) {
             Some((stage, _)) => !stage.is_whole() || options.k <= n / WHOLE_ROWS,
             None => false,

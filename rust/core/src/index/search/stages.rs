@@ -21,11 +21,12 @@ const CHUNK: usize = 4_096;
 const FIRST_CHUNK: usize = 512;
 /// Rows that may wait for a query; where more do, the floor is near its height, or the first stage tells little.
 const WAITING: usize = 4_096;
-/// Rows, at most one in so many of all but a first chunk, and rows for each that is wanted, after which the floors tell how many will
-/// survive: before, any may.
+/// Rows that are seen before survivors are judged: one in so many, from a first chunk to so many.
 const TELLING: usize = 2_048;
 const TELLING_OF_ROWS: usize = 16;
+/// Where no floor is known, so many for each row that is wanted, but not more than one in so many: before, any row may survive.
 const TELLING_OF_K: usize = 32;
+const TELLING_AT_LAST: usize = 8;
 /// Chunks that are read in full, where many do, before the first stage is tried again, on few rows; each time twice as many.
 const PATIENCE: usize = 8;
 /// Rows of a run of blocks that is short: its first stages are asked for before.
@@ -68,7 +69,9 @@ impl Task<'_> {
         self.waiting.resize_with(queries, Waiting::default);
         let (mut next, mut most, mut seen) = (range.start, FIRST_CHUNK, 0);
         let telling = (range.len() / TELLING_OF_ROWS).clamp(FIRST_CHUNK, TELLING);
-        let telling = telling.max(TELLING_OF_K.saturating_mul(self.ranking.best[0].wanted()));
+        let of_k = TELLING_OF_K.saturating_mul(self.ranking.best[0].wanted()).min(range.len() / TELLING_AT_LAST);
+        let floored = self.ranking.floors.iter().all(|&floor| floor > f32::NEG_INFINITY);
+        let telling = if floored { telling } else { telling.max(of_k) };
         // Chunks yet to be read in full, and how many will be when that is next decided.
         let (mut full, mut patience) = (0, PATIENCE);
         while next < range.end {
