@@ -83,7 +83,7 @@ pub(crate) fn upper_ends<const Q: usize>(
     }
 }
 
-/// What every level compiles with its own instructions; `run` sums at most [`RUN`] bytes of a block.
+/// What a level compiles with its own instructions unless it has a form of its own; `run` sums at most [`RUN`] bytes of a block.
 #[inline(always)]
 fn body<const Q: usize>(
     run: impl Fn(&[Column], [Tables<'_>; Q]) -> [[u16; BLOCK]; Q],
@@ -150,33 +150,38 @@ mod tests {
             for n in [1_usize, 15, 16, 17, 63, 64, 65, 150, 192] {
                 let (blocks, scales) = (columns(n.div_ceil(BLOCK) * size, size as u64), floats(n, 3));
                 let bounds: Vec<_> = bytes(4 * n, 2).as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
-                let rows = Planes { blocks: &blocks, bounds: &bounds, scales: &scales };
-                let (mut want, mut got) = (vec![0.0; n], vec![7.0; n]);
-                upper_ends(Level::Scalar, rows, [(tables, weights)], [&mut want]);
-                for (i, end) in want.iter().enumerate() {
-                    let block = &blocks[i / BLOCK * size..][..size];
-                    let row: Vec<_> = block.iter().map(|column| column[i % BLOCK]).collect();
-                    let sum = sum_of_row(&row, tables);
-                    let alone = weights.upper_end(sum, bounds[i], scales[i]);
-                    assert_eq!(alone.to_bits(), end.to_bits(), "row {i} of {n}, {size} bytes");
-                }
-                for level in other_levels() {
-                    upper_ends(level, rows, [(tables, weights)], [&mut got]);
-                    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(&got), bits(&want), "{}: {n} rows of {size} bytes", level.name());
-                    // Queries that share the taking apart of bytes: others beside this one.
-                    let others = [2, 3, 4].map(tables_of);
-                    let negated = Weights { factor: -weights.factor, ..weights };
-                    let [one, two, three] = others.each_ref().map(|other| (Tables::new(size, other), negated));
-                    let mut together = [(); SHARED].map(|()| vec![7.0; n]);
-                    let outs = together.each_mut().map(|out| &mut out[..]);
-                    upper_ends(level, rows, [one, two, (tables, weights), three], outs);
-                    assert_eq!(bits(&together[2]), bits(&want), "{}: {n} rows of {size} bytes", level.name());
-                    for (&(tables, weights), together) in
-                        [one, two, three].iter().zip([0, 1, 3]).map(|(q, i)| (q, &together[i]))
-                    {
-                        upper_ends(Level::Scalar, rows, [(tables, weights)], [&mut got]);
-                        assert_eq!(bits(together), bits(&got), "{}: {n} rows of {size} bytes", level.name());
+                // Without bounds planes are whole codes.
+                for bounds in [&bounds[..], &[]] {
+                    let rows = Planes { blocks: &blocks, bounds, scales: &scales };
+                    let (mut want, mut got) = (vec![0.0; n], vec![7.0; n]);
+                    upper_ends(Level::Scalar, rows, [(tables, weights)], [&mut want]);
+                    for (i, end) in want.iter().enumerate() {
+                        let block = &blocks[i / BLOCK * size..][..size];
+                        let row: Vec<_> = block.iter().map(|column| column[i % BLOCK]).collect();
+                        let sum = sum_of_row(&row, tables);
+                        let alone = match bounds.get(i) {
+                            Some(&bounds) => weights.upper_end(sum, bounds, scales[i]),
+                            None => weights.upper_end_of_whole(sum, scales[i]),
+                        };
+                        assert_eq!(alone.to_bits(), end.to_bits(), "row {i} of {n}, {size} bytes");
+                    }
+                    for level in other_levels() {
+                        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                        let case = format!("{}: {n} rows of {size} bytes, {} bounds", level.name(), bounds.len());
+                        upper_ends(level, rows, [(tables, weights)], [&mut got]);
+                        assert_eq!(bits(&got), bits(&want), "{case}");
+                        // Queries that share the taking apart of bytes: others beside this one.
+                        let others = [2, 3, 4].map(tables_of);
+                        let negated = Weights { factor: -weights.factor, deviation: -weights.deviation, ..weights };
+                        let [one, two, three] = others.each_ref().map(|other| (Tables::new(size, other), negated));
+                        let mut together = [(); SHARED].map(|()| vec![7.0; n]);
+                        let outs = together.each_mut().map(|out| &mut out[..]);
+                        upper_ends(level, rows, [one, two, (tables, weights), three], outs);
+                        assert_eq!(bits(&together[2]), bits(&want), "{case}");
+                        for (query, together) in [one, two, three].into_iter().zip([0, 1, 3].map(|i| &together[i])) {
+                            upper_ends(Level::Scalar, rows, [query], [&mut got]);
+                            assert_eq!(bits(together), bits(&got), "{case}");
+                        }
                     }
                 }
             }
