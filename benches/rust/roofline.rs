@@ -23,8 +23,10 @@ mod rng;
 use kernels::assign::{Products, Rotated, Table, assign_packed};
 use kernels::hadamard::{Direction, transform};
 use kernels::lines::Lines;
+use kernels::pick::pick;
 use kernels::planes::{BLOCK, Planes, Tables, Weights, upper_ends};
 use kernels::product::{Panel, Queries, TILE, group_size, products};
+use kernels::ranks::ranks;
 use kernels::rows::{scale_down, top_magnitudes};
 use kernels::scores::{Worth, at_least, from_products};
 use kernels::shuffle::{Order, shuffle};
@@ -147,6 +149,18 @@ fn scanning(level: Level) {
     let (mut ends, weights) = (vec![0.0; STAGE_ROWS], Weights { offset: 63, factor: 0.1, deviation: 0.1, center: 0.0 });
     time(level, "first stage, sign planes", 2 * STAGE_ROWS * columns, STAGE_ROWS * (columns + 12), || {
         upper_ends(level, black_box(rows), [(tables, weights)], [&mut ends]);
+    });
+    let (of_rows, ids) = (ends[..PANEL].try_into().expect("64 keys"), &[7; PANEL]);
+    let (mut keys, mut found) = (Vec::new(), Vec::new());
+    time(level, "candidates, 8 of 64 rows", PANEL, 16 * PANEL + 12 * 8, || {
+        keys.clear();
+        found.clear();
+        let rows = black_box(0x0101_0101_0101_0101);
+        pick(level, (rows, f32::MIN), [of_rows, of_rows], ids, (&mut keys, &mut found));
+    });
+    let mut of_keys = vec![0; STAGE_ROWS];
+    time(level, "ranks", STAGE_ROWS, 8 * STAGE_ROWS, || {
+        black_box(ranks(level, black_box(&ends), &mut of_keys));
     });
     let mut single = Single::new(DIM / 2);
     let integers: Vec<_> = bytes(DIM).iter().map(|&q| i32::from(q) / 2).collect();

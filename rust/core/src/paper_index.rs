@@ -18,7 +18,7 @@ use crate::metric::Metric;
 use crate::papers::{PaperCodec, QUERY_BLOCK, SCORE_ROWS, rows_of};
 use crate::parallel::Exec;
 use crate::storage::Array;
-use crate::topk::TopK;
+use crate::topk::{Merge, TopK};
 pub use rows::encode_rows;
 use rows::{squared_norms, unit_rows};
 
@@ -117,12 +117,13 @@ impl<C: PaperCodec> PaperIndex<C> {
         }
         scores.fill(self.metric.worst());
         ids.fill(-1);
+        let mut merge = Merge::new(exec.level()?);
         for (i, queries) in queries.chunks(QUERY_BLOCK * dim).enumerate() {
             let first = i * QUERY_BLOCK;
             let best = Error::of_first_row(queries, dim, |queries| self.search_block(queries, (k, filter), exec));
             let best = best.map_err(|error| error.with_first_row(first))?;
             for (query, best) in (first..).zip(best) {
-                for (place, candidate) in (query * k..).zip(TopK::merge(best, k)) {
+                for (place, candidate) in (query * k..).zip(merge.best(best, k)) {
                     ids[place] = candidate.id;
                     scores[place] = if self.metric == Metric::L2 { (-candidate.key).max(0.0) } else { candidate.key };
                 }

@@ -9,8 +9,9 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use crate::bitmap::{WORD, bits};
+use crate::kernels::Level;
 use crate::kernels::prefetch::prefetch;
-use pool::Pool;
+use pool::{Pool, Sort};
 
 /// A candidate; `key` is larger for nearer rows and never NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,14 +100,15 @@ impl TopK {
         prefetch(self.heap.as_slice());
     }
 
-    /// Offers the rows of a block whose bits are set, with their keys and ids.
+    /// Offers the rows of a block whose bits are set, with the lower of their two keys and their ids.
     #[inline]
-    pub(crate) fn offer_block(&mut self, rows: u64, keys: &[f32; WORD], ids: &[i64; WORD]) {
+    pub(crate) fn offer_block(&mut self, level: Level, rows: u64, keys: [&[f32; WORD]; 2], ids: &[i64; WORD]) {
         if self.k <= HEAPED {
-            return bits(rows).for_each(|row| self.offer(keys[row % WORD], ids[row % WORD]));
+            let [some, others] = keys;
+            let lower = |row: usize| if some[row] < others[row] { some[row] } else { others[row] };
+            return bits(rows).for_each(|row| self.offer(lower(row % WORD), ids[row % WORD]));
         }
-        let rows = bits(rows).map(|row| (keys[row % WORD], ids[row % WORD]));
-        rows.filter(|(key, _)| *key >= self.floor).for_each(|(key, id)| self.pool.push(key, id));
+        self.pool.take(level, (rows, self.floor), keys, ids);
         self.cut();
     }
 
@@ -117,26 +119,48 @@ impl TopK {
         }
     }
 
-    /// The candidates of all heaps, best first, at most k.
-    pub(crate) fn merge(heaps: impl IntoIterator<Item = TopK>, k: usize) -> Vec<Candidate> {
-        let (mut heaped, mut pool) = (Vec::new(), Pool::default());
-        for top in heaps {
-            heaped.extend(top.heap);
+    /// Candidates that are held.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len() + self.pool.len()
+    }
+}
+
+/// Puts together what several have found, query after query: its buffers stay.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    level: Level,
+    sort: Sort,
+    found: Vec<Candidate>,
+}
+
+impl Merge {
+    pub(crate) fn new(level: Level) -> Self {
+        Self { level, sort: Sort::default(), found: Vec::new() }
+    }
+
+    /// The candidates of all of `tops`, best first, at most k.
+    pub(crate) fn best(&mut self, tops: impl IntoIterator<Item = TopK>, k: usize) -> &[Candidate] {
+        let Self { level, sort, found } = self;
+        let mut pool = Pool::default();
+        found.clear();
+        for top in tops {
+            found.extend(top.heap);
             pool.append(top.pool);
         }
         if pool.len() > 0 {
-            heaped.iter().for_each(|candidate| pool.push(candidate.key, candidate.id));
+            found.drain(..).for_each(|candidate| pool.push(candidate.key, candidate.id));
             if pool.len() > candidates(k) {
                 pool.cut(k);
             }
-            return pool.best(k);
+            pool.best(*level, k, sort, found);
+            return found;
         }
-        if heaped.len() > k && k > 0 {
-            heaped.select_nth_unstable(k - 1);
+        if found.len() > k && k > 0 {
+            found.select_nth_unstable(k - 1);
         }
-        heaped.truncate(k);
-        heaped.sort_unstable();
-        heaped
+        found.truncate(k);
+        found.sort_unstable();
+        found
     }
 }
 
@@ -157,12 +181,12 @@ mod tests {
             for (i, (key, id)) in offers.into_iter().enumerate() {
                 heaps[usize::from(i >= split)].offer(key, id);
             }
-            let ids: Vec<_> = TopK::merge(heaps, 4).iter().map(|c| c.id).collect();
+            let ids: Vec<_> = Merge::new(Level::Scalar).best(heaps, 4).iter().map(|c| c.id).collect();
             assert_eq!(ids, [4, 5, 7, 9]);
         }
         let mut top = TopK::new(6, -0.0);
         offers.into_iter().for_each(|(key, id)| top.offer(key, id));
-        let ids: Vec<_> = TopK::merge([top], 6).iter().map(|c| c.id).collect();
+        let ids: Vec<_> = Merge::new(Level::Scalar).best([top], 6).iter().map(|c| c.id).collect();
         assert_eq!(ids, [4, 5, 7, 9, 0, 1]);
     }
 
@@ -180,11 +204,13 @@ mod tests {
                 for block in offers.chunks(WORD) {
                     let keys = std::array::from_fn(|i| block.get(i).map_or(f32::NAN, |offer| offer.0));
                     let ids = std::array::from_fn(|i| block.get(i).map_or(-1, |offer| offer.1));
-                    blocks.offer_block(u64::MAX >> (WORD - block.len()), &keys, &ids);
+                    let uppers = std::array::from_fn(|i| if i % 2 == 0 { f32::INFINITY } else { keys[i] });
+                    let (marked, keys) = (u64::MAX >> (WORD - block.len()), [&uppers, &keys]);
+                    blocks.offer_block(Level::default_level().unwrap(), marked, keys, &ids);
                 }
                 let want: Vec<_> = all.iter().filter(|candidate| candidate.key >= least).take(k).copied().collect();
-                assert_eq!(TopK::merge([top], k), want, "{k} of at least {least}");
-                assert_eq!(TopK::merge([blocks], k), want, "{k} of at least {least}, by blocks");
+                assert_eq!(Merge::new(Level::Scalar).best([top], k), want, "{k} of at least {least}");
+                assert_eq!(Merge::new(Level::Scalar).best([blocks], k), want, "{k} of at least {least}, by blocks");
             }
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::gone::{Gone, Ranks, retain};
-use crate::bitmap::Bitmap;
+use crate::bitmap::{Bitmap, WORD};
 use crate::codec::{EncodeOptions, Segment, TurboQuant};
 use crate::error::Result;
 use crate::kernels::Level;
@@ -114,14 +114,20 @@ impl Partition {
         self.base + if self.numbers.is_empty() { place } else { self.numbers[place] as usize }
     }
 
-    /// The ids of the rows in some places, of all ids by number.
-    pub(super) fn ids_of(&self, places: Range<usize>, all: &[i64], ids: &mut [i64]) {
-        let ids = &mut ids[..places.len()];
-        if self.numbers.is_empty() {
-            ids.copy_from_slice(&all[self.base..][places]);
-        } else {
-            ids.iter_mut().zip(places).for_each(|(id, place)| *id = all[self.number(place)]);
+    /// The ids of the rows in some places, at most a word, of all ids by number; those that do not lie there go to `buffer`.
+    pub(super) fn ids_of<'i>(
+        &self,
+        places: Range<usize>,
+        all: &'i [i64],
+        buffer: &'i mut [i64; WORD],
+    ) -> &'i [i64; WORD] {
+        if self.numbers.is_empty()
+            && let Ok(ids) = all[self.base..][places.clone()].try_into()
+        {
+            return ids;
         }
+        buffer.iter_mut().zip(places).for_each(|(id, place)| *id = all[self.number(place)]);
+        buffer
     }
 
     /// The place of a row by its number.

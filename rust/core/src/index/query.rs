@@ -8,10 +8,10 @@ use crate::kernels::product::NARROW_GROUP;
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::QUERY_BLOCK;
-use crate::topk::{Candidate, candidates};
+use crate::topk::{Candidate, Merge, candidates};
 
-/// Candidates of all queries that are searched together, so that they stay in a third-level cache (16 bytes each).
-const CANDIDATES: usize = 1 << 21;
+/// Candidates of all queries that are searched together, so that they stay in a third-level cache (12 bytes each).
+const CANDIDATES: usize = 3 << 20;
 /// Queries that share the decoding of rows, however many candidates each has.
 const LEAST_BLOCK: usize = 4 * WIDE_GROUP;
 /// Calls are whole groups of so many queries, or half as many, but for AMX.
@@ -186,13 +186,14 @@ impl Index {
         if options.rescore > 0 {
             return self.rescored_into(queries, options, scores, ids);
         }
-        scores.fill(self.metric.worst());
-        ids.fill(-1);
-        self.search_all(queries, options, f32::NEG_INFINITY, |query, best| {
-            for (place, candidate) in best.into_iter().enumerate() {
-                ids[query * k + place] = candidate.id;
-                scores[query * k + place] = self.score_of(candidate);
+        let mut places = scores.chunks_exact_mut(k).zip(ids.chunks_exact_mut(k));
+        self.search_all(queries, options, f32::NEG_INFINITY, |_, best| {
+            let (scores, ids) = places.next().expect("places for every query");
+            for ((score, id), candidate) in scores.iter_mut().zip(&mut *ids).zip(best) {
+                (*score, *id) = (self.score_of(*candidate), candidate.id);
             }
+            scores[best.len()..].fill(self.metric.worst());
+            ids[best.len()..].fill(-1);
         })
     }
 
@@ -242,7 +243,7 @@ impl Index {
         let mut found = Within { lims: vec![0], scores: Vec::new(), ids: Vec::new() };
         let stats = self.search_all(queries, options, least, |_, best| {
             let within = |score: &f32| self.metric != Metric::L2 || *score <= threshold;
-            for (score, candidate) in best.into_iter().map(|candidate| (self.score_of(candidate), candidate)) {
+            for (score, candidate) in best.iter().map(|candidate| (self.score_of(*candidate), candidate)) {
                 if within(&score) {
                     found.scores.push(score);
                     found.ids.push(candidate.id);
@@ -272,7 +273,7 @@ impl Index {
         queries: &[f32],
         options: SearchOptions<'_>,
         least: f32,
-        mut each: impl FnMut(usize, Vec<Candidate>),
+        mut each: impl FnMut(usize, &[Candidate]),
     ) -> Result<SearchStats> {
         let options = SearchOptions { exec: options.exec.settled()?, ..options };
         let dim = self.codec().dim();
@@ -295,18 +296,21 @@ impl Index {
         let most = CANDIDATES / candidates(options.k.min(self.len())).max(1) / WIDE_GROUP * WIDE_GROUP;
         let most = most.clamp(LEAST_BLOCK, QUERY_BLOCK);
         let (mut stats, mut sampled, mut first) = (SearchStats::default(), SearchStats::default(), 0);
+        let (mut merge, k) = (Merge::new(options.exec.level()?), options.k.min(self.len()));
         while first < nq {
             // By stages as long as that leaves rows unread; else the rest together, so that reading rows is shared.
             let by_stages = staged && stats.full_rows * some_rows <= first * n;
             let some = if first == 0 && nq > together { FIRST } else { together };
-            let block = if by_stages { some } else { most }.min(nq - first);
+            // Equal parts, so that rows are decoded for no few of them.
+            let even = (nq - first).div_ceil((nq - first).div_ceil(most)).next_multiple_of(WIDE_GROUP);
+            let block = if by_stages { some } else { even }.min(nq - first);
             let queries = &queries[first * dim..(first + block) * dim];
             // By stages few rows are read without a guessed floor, unless they are results.
             let guess = sure > if by_stages { n / some_rows } else { 0 };
             let read = (&mut stats, &mut sampled);
-            let candidates = self.search_block(queries, options, (by_stages, guess), least, read);
-            let candidates = candidates.map_err(|error| error.with_first_row(first))?;
-            (first..).zip(candidates).for_each(|(query, best)| each(query, best));
+            let found = self.search_block(queries, options, (by_stages, guess), least, read);
+            let found = found.map_err(|error| error.with_first_row(first))?;
+            (first..).zip(found).for_each(|(query, tops)| each(query, merge.best(tops, k)));
             first += block;
         }
         // Samples tell nothing of what stages leave unread, so they count only now.

@@ -5,7 +5,7 @@ use super::{Index, Originals, SearchOptions, SearchStats};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::parallel::Exec;
-use crate::topk::TopK;
+use crate::topk::{Merge, TopK};
 
 /// Partial sums of the summation tree.
 const LANES: usize = 64;
@@ -25,6 +25,7 @@ impl Index {
         self.kept()?;
         let candidates = k.saturating_mul(options.rescore).min(self.len()).max(1);
         let by_codes = SearchOptions { k: candidates, rescore: 0, ..options };
+        let mut merge = Merge::new(options.exec.level()?);
         let outputs = scores.chunks_mut(QUERIES * k).zip(ids.chunks_mut(QUERIES * k));
         for (i, (queries, (scores, ids))) in queries.chunks(QUERIES * dim).zip(outputs).enumerate() {
             let places = queries.len() / dim * candidates;
@@ -33,7 +34,7 @@ impl Index {
             let read = read.map_err(|error| error.with_first_row(i * QUERIES))?;
             stats += read;
             self.exact_scores_into(queries, &found, &mut exact, options.exec)?;
-            best(self.metric, &exact, &found, candidates, k, scores, ids);
+            best((self.metric, &mut merge), (&exact, &found), candidates, k, scores, ids);
         }
         Ok(stats)
     }
@@ -108,7 +109,14 @@ impl Index {
 }
 
 /// The `k` best of each query's candidates.
-fn best(metric: Metric, exact: &[f32], candidates: &[i64], each: usize, k: usize, scores: &mut [f32], ids: &mut [i64]) {
+fn best(
+    (metric, merge): (Metric, &mut Merge),
+    (exact, candidates): (&[f32], &[i64]),
+    each: usize,
+    k: usize,
+    scores: &mut [f32],
+    ids: &mut [i64],
+) {
     scores.fill(metric.worst());
     ids.fill(-1);
     let places = scores.chunks_mut(k).zip(ids.chunks_mut(k));
@@ -116,7 +124,7 @@ fn best(metric: Metric, exact: &[f32], candidates: &[i64], each: usize, k: usize
         let (mut top, sign) = (TopK::new(k, f32::NEG_INFINITY), if metric == Metric::L2 { -1.0 } else { 1.0 });
         let there = exact.iter().zip(candidates).filter(|(_, id)| **id >= 0);
         there.for_each(|(&score, &id)| top.offer(sign * score, id));
-        for ((score, id), found) in scores.iter_mut().zip(ids).zip(TopK::merge([top], k)) {
+        for ((score, id), found) in scores.iter_mut().zip(ids).zip(merge.best([top], k)) {
             // 0 − 0 is 0, so that no distance is −0.
             (*score, *id) = (if sign < 0.0 { 0.0 - found.key } else { found.key }, found.id);
         }

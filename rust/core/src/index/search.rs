@@ -7,6 +7,7 @@ mod reached;
 mod sample;
 mod stages;
 
+use std::mem::take;
 use std::ops::Range;
 
 use self::reached::Reached;
@@ -23,19 +24,17 @@ use crate::kernels::scores::{at_least, to_distances};
 use crate::metric::Metric;
 use crate::parallel::Exec;
 use crate::scan::{FirstStage, PANEL_ROWS, PreparedQueries, QueryFor, Rows, Scanner, StageQueries, Staged};
-use crate::topk::{Candidate, TopK};
+use crate::topk::TopK;
 
 /// Fewest rows of a task by stages, which take about as long as another thread takes to begin.
 const STAGED_ROWS: usize = 16_384;
 /// Where fewer rows of 64 are allowed, they are copied together with others before they are read in full.
 const MANY: u32 = 32;
-/// Where so many rows of 64 may enter, all their upper ends are computed together.
-const MANY_MARKED: u32 = 4;
 
 impl Index {
-    /// The best candidates of each query of a block, those with a key of at least `least`; `by_stages` where partitions have stages and
-    /// that leaves enough rows unread, with floors guessed if that may be worth its while. What was read is added to `stats`, but for the
-    /// samples of guesses, which are added to `sampled`.
+    /// What the tasks of a search hold for each query of a block, its best candidates among it, with a key of at least `least`;
+    /// `by_stages` where partitions have stages and that leaves enough rows unread, with floors guessed if that may be worth its while. What
+    /// was read is added to `stats`, but for the samples of guesses, which are added to `sampled`.
     pub(super) fn search_block(
         &self,
         queries: &[f32],
@@ -43,7 +42,7 @@ impl Index {
         (by_stages, guess): (bool, bool),
         least: f32,
         (stats, sampled): (&mut SearchStats, &mut SearchStats),
-    ) -> Result<Vec<Vec<Candidate>>> {
+    ) -> Result<Vec<Vec<TopK>>> {
         let mut block = Block::new(self, queries, options, by_stages)?;
         let guess = if guess { block.guess()? } else { None };
         let guessed = guess.is_some();
@@ -53,7 +52,8 @@ impl Index {
         *stats += block.stats;
         *sampled += block.sampled;
         // Where fewer rows have reached a guess than are wanted, it was too high: guesses are made where there are more rows.
-        let missed = |query: &usize| floors[*query] > least && found[*query].len() < options.k;
+        let held = |query: usize| found[query].iter().map(TopK::len).sum::<usize>();
+        let missed = |query: &usize| floors[*query] > least && held(*query) < options.k;
         let missed: Vec<_> = (0..found.len()).filter(missed).collect();
         if !missed.is_empty() {
             let dim = self.codec().dim();
@@ -153,8 +153,8 @@ impl<'a> Block<'a> {
         Ranking::new(self.index, partition, (queries, &self.squares), (k, reached), exec)
     }
 
-    /// The best candidates of each query, those with a key of at least what is `reached`, which rises.
-    fn search(&mut self, reached: Vec<Reached>, guessed: bool) -> Result<Vec<Vec<Candidate>>> {
+    /// What the tasks hold for each query, its best candidates among it, with a key of at least what is `reached`, which rises.
+    fn search(&mut self, reached: Vec<Reached>, guessed: bool) -> Result<Vec<Vec<TopK>>> {
         let exec = self.options.exec;
         // Guesses tell what is left to be read in full.
         let by_stages = self.by_stages && !(guessed && self.likely(&reached)? > 1.0);
@@ -184,7 +184,7 @@ impl<'a> Block<'a> {
                 self.stats += read;
             }
         }
-        Ok(columns.into_iter().map(|column| TopK::merge(column, self.k)).collect())
+        Ok(columns)
     }
 }
 
@@ -200,8 +200,10 @@ struct Ranking<'a> {
     floors: Vec<f32>,
     /// What all tasks have found for each query.
     reached: &'a [Reached],
-    /// Rows of the panel that are to be offered, with their queries and keys: what these offers read is on its way.
+    /// Rows of the panel that are to be offered one by one, with their queries and keys: what these offers read is on its way.
     due: Vec<(usize, usize, f32)>,
+    /// Of blocks of rows for a few queries; infinite where nothing cuts scores.
+    uppers: Vec<[f32; WORD]>,
 }
 
 impl<'a> Ranking<'a> {
@@ -214,7 +216,8 @@ impl<'a> Ranking<'a> {
     ) -> Result<Self> {
         let floors: Vec<_> = reached.iter().map(Reached::get).collect();
         let best = floors.iter().map(|&floor| TopK::new(k, floor)).collect();
-        Ok(Self { index, partition, queries, squares, level: exec.level()?, best, floors, reached, due: Vec::new() })
+        let (level, due, uppers) = (exec.level()?, Vec::new(), vec![[f32::INFINITY; WORD]; SHARED]);
+        Ok(Self { index, partition, queries, squares, level, best, floors, reached, due, uppers })
     }
 
     /// Makes scores of one query, or upper ends, into keys: with metric l2 negated distances, from the rows' |x|².
@@ -242,17 +245,20 @@ impl<'a> Ranking<'a> {
         let mut marks = [0; GROUP];
         at_least(self.level, keys, n, &self.floors[members.clone()], &mut marks);
         let (mut ready, last) = (self.due.len(), members.end == self.queries.len());
-        let (mut many, mut blocks) = ([(0, 0, &[][..]); SHARED], 0);
-        for ((query, keys), marked) in members.zip(keys.chunks_exact(PANEL_ROWS)).zip(marks) {
+        let (mut many, mut blocks) = ([(0, 0, &[0.0; WORD]); SHARED], 0);
+        let mut buffer = [0; WORD];
+        let places = block.map(|first| first..first + n);
+        let ids = places.clone().map(|places| self.partition.ids_of(places, self.index.ids.all(), &mut buffer));
+        for ((query, keys), marked) in members.zip(keys.as_chunks::<WORD>().0).zip(marks) {
             let marked = marked & allowed;
             if marked == 0 {
                 continue;
             }
-            if let Some(first) = block.filter(|_| marked.count_ones() >= MANY_MARKED) {
+            if marked & (marked - 1) != 0 && ids.is_some() {
                 many[blocks] = (query, marked, keys);
                 blocks += 1;
-                if blocks == SHARED {
-                    self.offer_cut_blocks(many, first..first + n);
+                if let Some((places, ids)) = places.clone().zip(ids).filter(|_| blocks == SHARED) {
+                    self.offer_cut_blocks(many, places, ids);
                     blocks = 0;
                 }
             } else {
@@ -260,8 +266,8 @@ impl<'a> Ranking<'a> {
                 self.due.extend(bits(marked).map(|row| (query, row, keys[row])));
             }
         }
-        for one in &many[..blocks] {
-            self.offer_cut_blocks([*one], block.map_or(0..0, |first| first..first + n));
+        if let Some((places, ids)) = places.zip(ids) {
+            many[..blocks].iter().for_each(|one| self.offer_cut_blocks([*one], places.clone(), ids));
         }
         // Other rows wait while the next group is multiplied.
         if last {
@@ -284,27 +290,39 @@ impl<'a> Ranking<'a> {
     }
 
     /// Offers the marked rows of a panel to some queries by their whole keys, which their upper ends may cut.
-    fn offer_cut_blocks<const Q: usize>(&mut self, offers: [(usize, u64, &[f32]); Q], places: Range<usize>) {
-        let mut uppers = [[f32::INFINITY; WORD]; Q];
-        if let Some((stage, first, scales)) = self.cut() {
+    fn offer_cut_blocks<const Q: usize>(
+        &mut self,
+        offers: [(usize, u64, &[f32; WORD]); Q],
+        places: Range<usize>,
+        ids: &[i64; WORD],
+    ) {
+        let mut uppers = take(&mut self.uppers);
+        if let Some((_, first, scales)) = self.cut() {
             let (bounds, scales) = (first.bounds(places.clone()), &scales[places.clone()]);
             let planes = Planes { blocks: first.blocks(places.clone()), bounds, scales };
-            let mut outs = uppers.each_mut().map(|uppers| &mut uppers[..places.len()]);
-            let queries = offers.map(|(query, ..)| stage.query(query));
-            upper_ends(self.level, planes, queries, outs.each_mut().map(|out| &mut **out));
-            for ((query, ..), uppers) in offers.into_iter().zip(outs) {
-                self.to_keys(query, self.partition.squares_of(places.clone()), uppers);
-            }
+            let (queries, squares) = (offers.map(|(query, ..)| query), self.partition.squares_of(places));
+            self.uppers(queries, planes, squares, uppers.first_chunk_mut().expect("uppers of as many queries"));
         }
-        let mut ids = [0; WORD];
-        self.partition.ids_of(places, self.index.ids.all(), &mut ids);
-        for ((query, marked, keys), uppers) in offers.into_iter().zip(&mut uppers) {
-            for (upper, &key) in uppers.iter_mut().zip(keys) {
-                *upper = if *upper < key { *upper } else { key };
-            }
-            self.best[query].offer_block(marked, uppers, &ids);
+        for ((query, marked, keys), uppers) in offers.into_iter().zip(&uppers) {
+            self.best[query].offer_block(self.level, marked, [uppers, keys], ids);
             self.raise(query);
         }
+        self.uppers = uppers;
+    }
+
+    /// Upper ends of at most a panel of rows for some queries, as keys, by the first stage that cuts scores.
+    fn uppers<const Q: usize>(
+        &self,
+        queries: [usize; Q],
+        planes: Planes<'_>,
+        squares: &[f32],
+        out: &mut [[f32; WORD]; Q],
+    ) {
+        let stage = self.queries.stage.as_ref().expect("queries are prepared for what cuts scores");
+        let n = planes.scales.len();
+        let of_queries = queries.map(|query| stage.query(query));
+        upper_ends(self.level, planes, of_queries, out.each_mut().map(|out| &mut out[..n]));
+        queries.into_iter().zip(out).for_each(|(query, out)| self.to_keys(query, squares, &mut out[..n]));
     }
 
     /// Offers a row by its whole key, which its upper end may cut. Few rows come so far, so upper ends are computed one by one.
@@ -400,15 +418,26 @@ impl<'a> Task<'a> {
 
     /// Copies rows together and reads them for all queries; at most a panel.
     fn read_places(&mut self, places: &[usize]) -> Result<()> {
+        self.gather(places, |ranking, gathered, members, keys| {
+            let of_rows = (gathered.first_stages(), &gathered.squares[..]);
+            ranking.take(members, keys, (places.len(), u64::MAX), of_rows, |row| places[row], None);
+        })
+    }
+
+    /// Copies rows together, at most a panel, and hands their scores to `each`, a group of queries at a time.
+    fn gather(
+        &mut self,
+        places: &[usize],
+        mut each: impl FnMut(&mut Ranking<'_>, &Gathered, Range<usize>, &mut [f32]),
+    ) -> Result<()> {
         let Self { ranking, gathered, scanner, stats, .. } = self;
         let (queries, partition) = (ranking.queries, ranking.partition);
         let scanner = made(scanner, partition);
         stats.full(places.len(), queries.len(), partition.row_bytes());
         places.iter().try_for_each(|&place| partition.check_first(place..place + 1))?;
         gathered.fill(partition, places.iter().copied())?;
-        scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, rows, _, keys| {
-            let of_rows = (gathered.first_stages(), &gathered.squares[..]);
-            ranking.take(members, keys, (rows.len(), u64::MAX), of_rows, |row| places[row], None);
+        scanner.scan(&gathered.rows(partition), 0..places.len(), queries, |members, _, _, keys| {
+            each(ranking, gathered, members, keys);
         });
         Ok(())
     }

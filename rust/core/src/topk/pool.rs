@@ -1,25 +1,25 @@
 //! The k best of many candidates for a large k: they are collected, and cut to the k best when they are a few too many.
 //!
-//! What is selected and sorted is one integer a candidate, half as long, so that no comparison is a branch.
+//! What is selected and sorted is one integer a candidate, so that no comparison is a branch.
 
 use super::Candidate;
+use crate::bitmap::WORD;
+use crate::kernels::Level;
+use crate::kernels::pick::pick;
+use crate::kernels::ranks::{rank, ranks};
 
-/// Most bits of a digit when candidates are sorted, and of so few that clearing its counts would take long.
-const DIGIT: u32 = 13;
-const SHORT_DIGIT: u32 = 9;
-const FEW: usize = 4_096;
+/// Bits of a digit when candidates are sorted, so that what is written by digits stays in a first-level cache; so many digits.
+const DIGIT: u32 = 8;
+const VALUES: usize = (1 << DIGIT) - 1;
+const DIGITS: usize = 3;
 /// From this k on there is no room before there are candidates.
 const ROOM: usize = 1 << 14;
 
-/// Candidates in no order.
+/// Candidates in no order: of each its key and its id.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Vec<Candidate>);
-
-/// An integer that ascends from the best key to the worst; −0 has that of 0.
-#[inline]
-fn rank(key: f32) -> u32 {
-    let bits = (key + 0.0).to_bits();
-    if bits >> 31 == 0 { bits ^ 0x7FFF_FFFF } else { bits }
+pub(super) struct Pool {
+    keys: Vec<f32>,
+    ids: Vec<i64>,
 }
 
 /// The rank of an integer of [`Pool::order`], and which candidate it stands for.
@@ -30,99 +30,149 @@ fn parts(order: u64) -> (u32, usize) {
 impl Pool {
     /// With room for somewhat more than the k best, unless that is much, which ranges that hold few rows seldom fill.
     pub(super) fn new(k: usize) -> Self {
-        Self(Vec::with_capacity(if k < ROOM { k + k / 4 } else { 0 }))
+        let room = if k < ROOM { k + k / 2 } else { 0 };
+        Self { keys: Vec::with_capacity(room), ids: Vec::with_capacity(room) }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     #[inline]
     pub(super) fn push(&mut self, key: f32, id: i64) {
-        self.0.push(Candidate { key, id });
+        self.keys.push(key);
+        self.ids.push(id);
     }
 
-    /// Whether 32 bits tell which candidate is meant.
-    fn is_short(&self) -> bool {
-        u32::try_from(self.0.len()).is_ok()
+    /// Takes those of a block's rows whose lower key is at least `floor`.
+    #[inline]
+    pub(super) fn take(&mut self, level: Level, rows: (u64, f32), keys: [&[f32; WORD]; 2], ids: &[i64; WORD]) {
+        pick(level, rows, keys, ids, (&mut self.keys, &mut self.ids));
+    }
+
+    fn candidate(&self, i: usize) -> Candidate {
+        Candidate { key: self.keys[i], id: self.ids[i] }
+    }
+
+    /// All of them best first: for more than 32 bits tell apart.
+    fn sorted(&self) -> Option<Vec<Candidate>> {
+        let sorted = || {
+            let mut all: Vec<_> = (0..self.len()).map(|i| self.candidate(i)).collect();
+            all.sort_unstable();
+            all
+        };
+        u32::try_from(self.len()).is_err().then(sorted)
     }
 
     /// For each candidate of at most 2^32 its rank, less the least of all, and where it is.
     fn order(&self) -> Vec<u64> {
-        let least = self.0.iter().map(|candidate| rank(candidate.key)).min().unwrap_or(0);
-        let entry = |(i, candidate): (u64, &Candidate)| u64::from(rank(candidate.key) - least) << u32::BITS | i;
-        (0..).zip(&self.0).map(entry).collect()
+        let least = self.keys.iter().map(|&key| rank(key)).min().unwrap_or(0);
+        (0..).zip(&self.keys).map(|(i, &key): (u64, _)| u64::from(rank(key) - least) << u32::BITS | i).collect()
     }
 
     /// Leaves the k best of more, and returns the worst key among them.
     pub(super) fn cut(&mut self, k: usize) -> f32 {
-        if !self.is_short() {
-            let (_, &mut worst, _) = self.0.select_nth_unstable(k - 1);
-            self.0.truncate(k);
-            return worst.key;
+        if let Some(mut sorted) = self.sorted() {
+            sorted.truncate(k);
+            self.keys.clear();
+            self.ids.clear();
+            sorted.iter().for_each(|candidate| self.push(candidate.key, candidate.id));
+            return sorted[k - 1].key;
         }
         let mut order = self.order();
         let (better, &mut worst, _) = order.select_nth_unstable(k - 1);
         let (last, at) = parts(worst);
-        let key = self.0[at].key;
+        let key = self.keys[at];
         // Of those with the worst rank the lowest ids stay.
         let better = better.iter().filter(|&&order| parts(order).0 < last).count();
-        let equal = |candidate: &Candidate| candidate.key == key;
         let mut ids: Vec<_> =
-            self.0.iter().filter(|candidate| equal(candidate)).map(|candidate| candidate.id).collect();
+            self.keys.iter().zip(&self.ids).filter(|(other, _)| **other == key).map(|(_, &id)| id).collect();
         let (_, &mut highest, _) = ids.select_nth_unstable(k - better - 1);
-        self.0.retain(|candidate| candidate.key > key || equal(candidate) && candidate.id <= highest);
+        let mut kept = 0;
+        for i in 0..self.len() {
+            let Candidate { key: other, id } = self.candidate(i);
+            (self.keys[kept], self.ids[kept]) = (other, id);
+            kept += usize::from(other > key || other == key && id <= highest);
+        }
+        self.keys.truncate(kept);
+        self.ids.truncate(kept);
         key
     }
 
     /// Adds the candidates of another.
     pub(super) fn append(&mut self, mut other: Self) {
-        if self.0.is_empty() {
+        if self.keys.is_empty() {
             *self = other;
         } else {
-            self.0.append(&mut other.0);
+            self.keys.append(&mut other.keys);
+            self.ids.append(&mut other.ids);
         }
     }
 
-    /// The k best, or all of fewer, best first.
-    pub(super) fn best(mut self, k: usize) -> Vec<Candidate> {
-        if !self.is_short() {
-            self.0.sort_unstable();
-            self.0.truncate(k);
-            return self.0;
+    /// Appends the k best, or all of fewer, best first.
+    pub(super) fn best(&self, level: Level, k: usize, sort: &mut Sort, found: &mut Vec<Candidate>) {
+        if let Some(sorted) = self.sorted() {
+            return found.extend(&sorted[..k.min(sorted.len())]);
         }
-        let mut order = self.order();
-        by_rank(&mut order);
-        let candidate = |order: u64| self.0[parts(order).1];
-        // Those of one rank are in the order of adding.
-        for ties in order.chunk_by_mut(|a, b| parts(*a).0 == parts(*b).0).filter(|ties| ties.len() > 1) {
-            ties.sort_unstable_by_key(|&order| candidate(order).id);
+        let (top, order) = (sort.by_digits(level, &self.keys), &mut sort.order);
+        // Those whose digits are the same are in the order of adding.
+        let mut first = 0;
+        for next in 1..=order.len() {
+            if next < order.len() && top(order[next]) == top(order[first]) {
+                continue;
+            }
+            if next - first > 1 {
+                order[first..next].sort_unstable_by_key(|&order| (parts(order).0, self.ids[parts(order).1]));
+            }
+            first = next;
         }
-        order.into_iter().take(k).map(candidate).collect()
+        found.extend(order.iter().take(k).map(|&order| self.candidate(parts(order).1)));
     }
 }
 
-/// Sorts by rank, a digit after the other from the lowest.
-fn by_rank(order: &mut Vec<u64>) {
-    let (mut other, mut starts) = (vec![0; order.len()], [0_u32; 1 << DIGIT]);
-    let bits = u64::BITS - order.iter().fold(0, |all, order| all | order).leading_zeros();
-    let bits = bits.saturating_sub(u32::BITS);
-    let digits = bits.div_ceil(if order.len() < FEW { SHORT_DIGIT } else { DIGIT });
-    for i in 0..digits {
-        let width = bits.div_ceil(digits);
-        let starts = &mut starts[..1 << width];
-        let digit = |order: u64| (order >> (u32::BITS + i * width)) as usize & ((1 << width) - 1);
-        starts.fill(0);
-        order.iter().for_each(|&order| starts[digit(order)] += 1);
-        let mut next = 0;
-        for start in &mut *starts {
-            next += std::mem::replace(start, next);
+/// What sorts candidates by their keys.
+#[derive(Debug, Default)]
+pub(super) struct Sort {
+    ranks: Vec<u32>,
+    /// As [`Pool::order`].
+    order: Vec<u64>,
+    other: Vec<u64>,
+}
+
+impl Sort {
+    /// Sorts keys by the most significant digits of their ranks, and returns what tells these.
+    fn by_digits(&mut self, level: Level, keys: &[f32]) -> impl Fn(u64) -> u64 + use<> {
+        let Self { ranks: of_keys, order, other } = self;
+        of_keys.resize(keys.len(), 0);
+        order.resize(keys.len(), 0);
+        other.resize(keys.len(), 0);
+        let (least, most) = ranks(level, keys, of_keys);
+        let bits = u32::BITS - most.saturating_sub(least).leading_zeros();
+        let lowest = bits.saturating_sub(DIGITS as u32 * DIGIT);
+        let digit = |rank: u32, i: usize| (rank >> lowest) as usize >> (i as u32 * DIGIT) & VALUES;
+        let mut places = [[0_u32; 1 << DIGIT]; DIGITS];
+        for &rank in &*of_keys {
+            places.iter_mut().enumerate().for_each(|(i, places)| places[digit(rank - least, i)] += 1);
         }
-        for &entry in order.iter() {
-            let place = &mut starts[digit(entry)];
-            other[*place as usize] = entry;
+        for places in &mut places {
+            let mut next = 0;
+            places.iter_mut().for_each(|place| next += std::mem::replace(place, next));
+        }
+        let [low, others @ ..] = &mut places;
+        for (i, &rank) in (0..).zip(&*of_keys) {
+            let rank = rank - least;
+            let place = &mut low[digit(rank, 0)];
+            order[*place as usize] = u64::from(rank) << u32::BITS | i;
             *place += 1;
         }
-        std::mem::swap(order, &mut other);
+        for (i, places) in (1..).zip(others) {
+            for &entry in &*order {
+                let place = &mut places[digit(parts(entry).0, i)];
+                other[*place as usize] = entry;
+                *place += 1;
+            }
+            std::mem::swap(order, other);
+        }
+        move |order| order >> (u32::BITS + lowest)
     }
 }

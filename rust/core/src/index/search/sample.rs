@@ -7,8 +7,8 @@
 use super::{Block, Reached, Task};
 use crate::bitmap::WORD;
 use crate::error::Result;
+use crate::kernels::planes::{BLOCK, Planes, from_rows};
 use crate::scan::PANEL_ROWS;
-use crate::topk::TopK;
 
 /// From so many results of all queries on a floor is guessed: rows of a sample are decoded for few queries as for many.
 const RESULTS: usize = 1_000;
@@ -16,7 +16,7 @@ const RESULTS: usize = 1_000;
 const FEWEST: f64 = 8.0;
 /// A sample has at most so many rows, of which at most so many are expected among the k best, and at most one row in so many.
 const SAMPLE: usize = 2_048;
-const AMONG: usize = 100;
+const AMONG: usize = 200;
 const ONE_IN: usize = 16;
 /// It has more rows than that where fewer than so many would be expected, if it still has at most one row in so many.
 const WANTED: usize = 20;
@@ -43,8 +43,8 @@ impl Block<'_> {
     pub(super) fn guess(&mut self) -> Result<Option<Vec<f32>>> {
         let allowed = || self.partitions().map(|i| self.allowed_in(i).count()).sum();
         let Some((every, rank)) = sample(self.len(), self.k, allowed()) else { return Ok(None) };
-        let mut columns: Vec<_> = (0..self.len()).map(|_| Vec::new()).collect();
-        let reached: Vec<_> = columns.iter().map(|_| Reached::new(f32::NEG_INFINITY)).collect();
+        let mut keys: Vec<_> = (0..self.len()).map(|_| Vec::new()).collect();
+        let reached: Vec<_> = keys.iter().map(|_| Reached::new(f32::NEG_INFINITY)).collect();
         let mut skip = every / 2;
         for i in self.partitions() {
             let mut places = Vec::new();
@@ -57,14 +57,15 @@ impl Block<'_> {
             next.by_ref().take(PANEL_ROWS).for_each(|&place| partition.prefetch(place));
             for places in places.chunks(PANEL_ROWS) {
                 next.by_ref().take(PANEL_ROWS).for_each(|&place| partition.prefetch(place));
-                task.read_places(places)?;
+                task.keys_of(places, &mut keys)?;
             }
-            columns.iter_mut().zip(task.ranking.best).for_each(|(column, best)| column.push(best));
             self.sampled += task.stats;
         }
-        let floors = columns.into_iter().map(|column| {
-            let best = TopK::merge(column, rank);
-            best.get(rank - 1).map_or(f32::NEG_INFINITY, |candidate| candidate.key)
+        let floors = keys.into_iter().map(|mut keys| {
+            if keys.len() < rank {
+                return f32::NEG_INFINITY;
+            }
+            *keys.select_nth_unstable_by(rank - 1, |a, b| b.total_cmp(a)).1
         });
         Ok(Some(floors.collect()))
     }
@@ -86,6 +87,37 @@ impl Block<'_> {
             self.stats += task.stats;
         }
         Ok(likely / seen.max(1) as f64)
+    }
+}
+
+impl Task<'_> {
+    /// Appends the keys of some rows, at most a panel, to those of each query; upper ends cut them, as they do in a search.
+    fn keys_of(&mut self, places: &[usize], found: &mut [Vec<f32>]) -> Result<()> {
+        let (mut blocks, mut bounds, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+        self.gather(places, |ranking, gathered, members, keys| {
+            let cut = ranking.cut();
+            if let Some((_, first, of_rows)) = cut.filter(|_| members.start == 0) {
+                let size = first.size();
+                blocks.resize(places.len().div_ceil(BLOCK) * size, [0; BLOCK]);
+                let rows = gathered.first_stages().chunks(BLOCK * size);
+                rows.zip(blocks.chunks_exact_mut(size)).for_each(|(rows, block)| from_rows(rows, size, 0, block));
+                bounds.extend(places.iter().map(|&place| first.bounds(place..place + 1)[0]));
+                scales.extend(places.iter().map(|&place| of_rows[place]));
+            }
+            let planes = Planes { blocks: &blocks, bounds: &bounds, scales: &scales };
+            for (query, keys) in members.zip(keys.as_chunks_mut::<WORD>().0) {
+                let keys = &mut keys[..places.len()];
+                ranking.to_keys(query, &gathered.squares, keys);
+                if cut.is_some() {
+                    let mut uppers = [[0.0; WORD]];
+                    ranking.uppers([query], planes, &gathered.squares, &mut uppers);
+                    keys.iter_mut()
+                        .zip(uppers[0])
+                        .for_each(|(key, upper)| *key = if upper < *key { upper } else { *key });
+                }
+                found[query].extend_from_slice(keys);
+            }
+        })
     }
 }
 
