@@ -56,6 +56,19 @@ impl Amx {
     }
 }
 
+/// Proof that the processor has AVX-512 VBMI, permutations and shifts of the bytes of 512-bit registers (Ice Lake and later, Zen 4 and
+/// later). Some kernels have a faster form for it; it makes no level of its own.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512Vbmi(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Vbmi {
+    pub(super) fn beside(_: Avx512) -> Option<Self> {
+        is_x86_feature_detected!("avx512vbmi").then_some(Self(()))
+    }
+}
+
 impl From<Avx512> for Avx2 {
     fn from(_: Avx512) -> Self {
         Self(())

@@ -4,33 +4,42 @@
 
 use std::arch::x86_64::*;
 
-use super::{Line, TILE};
-use crate::kernels::level::Avx512;
+use super::{Form, Line, TILE, avx512vbmi_panel};
+use crate::kernels::level::{Avx512, Avx512Vbmi};
 use crate::kernels::units::Place;
 use crate::kernels::units::avx512::{fours, twos};
 
 /// Fills a tile of each panel with `table[code]` of `rows` rows of `m` codes below `entries`, which `units` hold.
 pub(super) fn decode<const N: usize>(
-    _: Avx512,
+    token: Avx512,
+    form: Form,
     units: &[(&[u8], Place)],
-    rows: usize,
-    m: usize,
+    (rows, m): (usize, usize),
     tables: [&[i8; 256]; N],
     entries: usize,
-    tiles: [&mut [Line]; N],
+    tiles: &mut [&mut [Line]; N],
 ) {
     assert!((1..=TILE).contains(&rows) && tiles.iter().all(|tile| tile.len() * 4 >= m), "room for the rows");
     for (bytes, place) in units {
         assert!(bytes.len() == rows * place.stride && place.range(m).end <= place.stride, "units lie inside rows");
     }
+    let (columns, flip) = (form == Form::Columns, if form.is_unsigned() { i8::MIN } else { 0 });
+    if columns
+        && rows == TILE
+        && let Some(vbmi) = Avx512Vbmi::beside(token)
+        // SAFETY: units lie inside their rows, which fill the tile.
+        && unsafe { avx512vbmi_panel::decode(vbmi, units, m, tables, flip, tiles) }
+    {
+        return;
+    }
     // SAFETY: the token proves the features; units lie inside their rows.
     unsafe {
         match entries {
-            ..=16 => decode_tile::<N, 1>(units, rows, m, tables, tiles),
-            32 => decode_tile::<N, 2>(units, rows, m, tables, tiles),
-            64 => decode_tile::<N, 4>(units, rows, m, tables, tiles),
-            128 => decode_tile::<N, 8>(units, rows, m, tables, tiles),
-            _ => decode_tile::<N, 16>(units, rows, m, tables, tiles),
+            ..=16 => decode_tile::<N, 1>((columns, flip), units, rows, m, tables, tiles),
+            32 => decode_tile::<N, 2>((columns, flip), units, rows, m, tables, tiles),
+            64 => decode_tile::<N, 4>((columns, flip), units, rows, m, tables, tiles),
+            128 => decode_tile::<N, 8>((columns, flip), units, rows, m, tables, tiles),
+            _ => decode_tile::<N, 16>((columns, flip), units, rows, m, tables, tiles),
         }
     }
 }
@@ -49,11 +58,12 @@ macro_rules! of_rows {
 /// Each unit lies inside `rows` rows, at least one, of its stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
+    (columns, flip): (bool, i8),
     units: &[(&[u8], Place)],
     rows: usize,
     m: usize,
     tables: [&[i8; 256]; N],
-    mut tiles: [&mut [Line]; N],
+    tiles: &mut [&mut [Line]; N],
 ) {
     for block in 0..m.div_ceil(64) {
         let start = 64 * block;
@@ -74,8 +84,12 @@ unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
                 }
             };
         }
-        for (table, tile) in tables.into_iter().zip(&mut tiles) {
-            let levels = transpose(look_up::<SIXTEENS>(table, &codes));
+        for (table, tile) in tables.into_iter().zip(&mut *tiles) {
+            let mut levels = look_up::<SIXTEENS>(table, flip, &codes);
+            if columns {
+                levels = of_rows!(row => by_columns(levels[row]));
+            }
+            let levels = transpose(levels);
             for (line, values) in tile.chunks_mut(16).nth(block).into_iter().flatten().zip(levels) {
                 // SAFETY: a line holds 64 bytes, aligned.
                 unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), values) };
@@ -84,13 +98,14 @@ unsafe fn decode_tile<const N: usize, const SIXTEENS: usize>(
     }
 }
 
-/// The levels of codes below 16·`SIXTEENS`.
+/// The levels of codes below 16·`SIXTEENS`, some bits flipped.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn look_up<const SIXTEENS: usize>(table: &[i8; 256], codes: &[__m512i; TILE]) -> [__m512i; TILE] {
+fn look_up<const SIXTEENS: usize>(table: &[i8; 256], flip: i8, codes: &[__m512i; TILE]) -> [__m512i; TILE] {
     let sixteens: [__m512i; SIXTEENS] = std::array::from_fn(|i| {
         // SAFETY: i < 16, so sixteen entries start at 16·i.
-        _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().add(16 * i).cast()) })
+        let entries = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().add(16 * i).cast()) });
+        _mm512_xor_si512(entries, _mm512_set1_epi8(flip))
     });
     let low_bits = _mm512_set1_epi8(15);
     of_rows!(row => {
@@ -164,6 +179,14 @@ unsafe fn added<const WIDTH: usize, const WHOLE: bool>(at: *const u8, len: usize
             }
         }
     }
+}
+
+/// The order of [`Form::Columns`].
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn by_columns(levels: __m512i) -> __m512i {
+    let order = _mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    _mm512_shuffle_epi8(levels, _mm512_broadcast_i32x4(order))
 }
 
 /// Register r holds dwords 0 … 15 of row r; register c of the result holds dword c of rows 0 … 15.

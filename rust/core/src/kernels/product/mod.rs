@@ -29,6 +29,8 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_panel;
 #[cfg(target_arch = "x86_64")]
+mod avx512vbmi_panel;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
@@ -58,6 +60,8 @@ pub(crate) const GROUP: usize = 4 * TILE;
 pub(crate) const NARROW_GROUP: usize = 12;
 /// Queries side by side of unsigned panels: what such kernels hold sums for; a group is several times as many.
 const SIX: usize = 6;
+/// Coordinates that a form of columns takes in another order.
+const SIXTEEN: usize = 16;
 /// AMX is for batches of so many queries: a product takes as long for fewer, almost. From what others measured, not from here.
 const TILES_FROM: usize = 16;
 
@@ -89,6 +93,9 @@ enum Form {
     FourBytes,
     /// Four bytes, of a panel each plus 128: unsigned.
     FourUnsigned,
+    /// Four such bytes of every [`SIXTEEN`] coordinates: step t holds those at t, t + 4, t + 8 and t + 12, which lie alike in bytes of two-bit
+    /// fields.
+    Columns,
     EightBytes,
     TwoWords,
     /// Four bytes, in whole registers of AMX.
@@ -102,7 +109,8 @@ impl Form {
             Level::Avx2(_) => Form::TwoWords,
             Level::NeonI8mm(..) => Form::EightBytes,
             Level::Amx(..) => Form::Tiles,
-            Level::AvxVnni(..) | Level::Avx512Vnni(..) => Form::FourUnsigned,
+            Level::AvxVnni(..) => Form::FourUnsigned,
+            Level::Avx512Vnni(..) => Form::Columns,
             _ => Form::FourBytes,
         }
     }
@@ -111,9 +119,14 @@ impl Form {
     const fn coordinates(self) -> usize {
         match self {
             Form::TwoWords => 2,
-            Form::FourBytes | Form::FourUnsigned | Form::Tiles => 4,
+            Form::FourBytes | Form::FourUnsigned | Form::Columns | Form::Tiles => 4,
             Form::EightBytes => 8,
         }
+    }
+
+    /// Whether 128 is added to what stands in a panel.
+    const fn is_unsigned(self) -> bool {
+        matches!(self, Form::FourUnsigned | Form::Columns)
     }
 
     /// Lines of a tile that so many coordinates, whole steps, take.
@@ -126,9 +139,13 @@ impl Form {
         if matches!(self, Form::EightBytes) { 8 } else { 4 }
     }
 
-    /// So many coordinates, padded: to whole steps of any level, or to whole registers of AMX.
+    /// So many coordinates, padded: to whole steps of any level, to whole columns, or to whole registers of AMX.
     const fn width(self, coordinates: usize) -> usize {
-        coordinates.next_multiple_of(if matches!(self, Form::Tiles) { 64 } else { 8 })
+        coordinates.next_multiple_of(match self {
+            Form::Tiles => 64,
+            Form::Columns => SIXTEEN,
+            _ => 8,
+        })
     }
 
     /// Most queries of a group.
@@ -136,14 +153,14 @@ impl Form {
         match self {
             Form::Tiles => GROUP,
             // Calls and epilogues for 12 cost a batch more than sums of 24 that leave the first-level cache.
-            Form::FourUnsigned => 4 * SIX,
+            Form::FourUnsigned | Form::Columns => 4 * SIX,
             _ => NARROW_GROUP,
         }
     }
 
     /// Most queries whose steps stand side by side; a group is a multiple of it.
     const fn side_by_side(self) -> usize {
-        if matches!(self, Form::FourUnsigned) { SIX } else { self.group() }
+        if self.is_unsigned() { SIX } else { self.group() }
     }
 }
 
@@ -275,9 +292,10 @@ mod tests {
         let widths: &[u32] = match shift {
             1 => &[1],
             2 => &[1, 1],
+            // As those of a fitted code's segments side by side.
+            3.. if m.is_multiple_of(3) && shift < 5 => &[1; 4][..shift as usize],
             3 => &[1, 2],
             4 => &[1, 1, 2],
-            // As a fitted code's.
             5..8 => &[1; 7][..shift as usize],
             _ => &[1, 1, 2, 4],
         };
@@ -347,6 +365,7 @@ mod tests {
                     (30, 32, 16),
                     (2, 16, 64),
                     (1, 15, 128),
+                    (2, 16, 8),
                 ];
                 for (nq, rows, entries) in cases {
                     let codes: Vec<u8> = bytes(rows * m, 5).iter().map(|b| (usize::from(*b) % entries) as u8).collect();

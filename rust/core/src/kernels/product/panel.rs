@@ -40,26 +40,26 @@ impl Panel {
         entries: usize,
         codes: &mut Vec<u8>,
     ) {
-        let (m, rows) = (panels[0].m, panels[0].rows_of_tile(tile));
+        let (m, rows, form) = (panels[0].m, panels[0].rows_of_tile(tile), panels[0].form);
         for panel in &panels {
             let alike = panel.m == m && panel.rows_of_tile(tile) == rows;
-            assert!(panel.form == Form::of(level) && alike, "panels of this level, and alike");
+            assert!(form == Form::of(level) && panel.form == form && alike, "panels of this level, and alike");
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) = level {
+            let mut lines = panels.map(|panel| {
+                let lines = panel.lines_of_tile();
+                &mut panel.lines[tile * lines..][..lines]
+            });
+            return avx512_panel::decode(token, form, units, (rows, m), tables, entries, &mut lines);
         }
         let offset;
-        let tables = if panels[0].form == Form::FourUnsigned {
+        let tables = if form.is_unsigned() {
             offset = tables.map(|table| table.map(|value| value ^ -128));
             offset.each_ref()
         } else {
             tables
         };
-        #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(token) | Level::Avx512Vnni(token, _) | Level::Amx(token, ..) = level {
-            let lines = panels.map(|panel| {
-                let lines = panel.lines_of_tile();
-                &mut panel.lines[tile * lines..][..lines]
-            });
-            return avx512_panel::decode(token, units, rows, m, tables, entries, lines);
-        }
         codes.clear();
         codes.resize(rows * m, 0);
         for &(bytes, place) in units {
@@ -129,7 +129,8 @@ fn place(form: Form, values: &[i8], r: usize, lines: &mut [Line]) {
                 line.0.as_chunks_mut::<4>().0[r] = [a as i8, b as i8, c as i8, d as i8];
             }
         }
-        Form::FourBytes | Form::FourUnsigned | Form::Tiles => {
+        // Columns are AVX-512's, which fills whole tiles.
+        Form::FourBytes | Form::FourUnsigned | Form::Columns | Form::Tiles => {
             for (line, values) in lines.iter_mut().zip(values.as_chunks::<4>().0) {
                 line.0.as_chunks_mut::<4>().0[r] = *values;
             }

@@ -1,8 +1,9 @@
 //! Queries packed for the product: groups step by step; for AMX groups of up to 64 as its registers are loaded.
 
+use std::array::from_fn;
 use std::ops::Range;
 
-use super::{Form, Image, Line, TILE};
+use super::{Form, Image, Line, SIXTEEN, TILE};
 use crate::kernels::Level;
 
 /// Rows of int8 values, interleaved for one level's kernel.
@@ -38,9 +39,13 @@ impl Queries {
 
     /// Interleaves the queries; called once, after the last one.
     pub(crate) fn finish(&mut self) {
-        let rows = std::mem::take(&mut self.values);
+        let mut rows = std::mem::take(&mut self.values);
         if self.form == Form::Tiles {
             return self.images(&rows);
+        }
+        if self.form == Form::Columns {
+            let sixteens = rows.as_chunks_mut::<SIXTEEN>().0;
+            sixteens.iter_mut().for_each(|values| *values = from_fn(|i| values[i % 4 * 4 + i / 4]));
         }
         let step = self.form.coordinates();
         self.values.reserve_exact(rows.len() / step * self.form.bytes());
