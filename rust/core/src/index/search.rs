@@ -247,6 +247,9 @@ impl<'a> Ranking<'a> {
         let (mut ready, last) = (self.due.len(), members.end == self.queries.len());
         let (mut many, mut blocks) = ([(0, 0, &[0.0; WORD]); SHARED], 0);
         let mut buffer = [0; WORD];
+        // Most often no query has two rows that may enter, and ids would be collected for nobody.
+        let several = |marked: &u64| (marked & allowed).count_ones() > 1;
+        let block = block.filter(|_| marks[..members.len()].iter().any(several));
         let places = block.map(|first| first..first + n);
         let ids = places.clone().map(|places| self.partition.ids_of(places, self.index.ids.all(), &mut buffer));
         for ((query, keys), marked) in members.zip(keys.as_chunks::<WORD>().0).zip(marks) {

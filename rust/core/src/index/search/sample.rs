@@ -1,6 +1,6 @@
 //! A floor for a large k before the search: what some rows, spread over all, tell of the k-th best.
 //!
-//! Without one, the k best of n rows in no order see k·ln(n/k) others enter and leave. The floor is a guess that 1.5 k rows should reach
+//! Without one, the k best of n rows in no order see k·ln(n/k) others enter and leave. The floor is a guess that 1.3 k rows should reach
 //! where many rows of the sample may be expected among the k best, 3 k where few; where fewer than k do, the search is made again without
 //! it, so that it changes no answer.
 
